@@ -1,0 +1,79 @@
+"""The region graph: which views overlap where, and how often each may count (design: count every degree of freedom once).
+
+Adding up the scores of overlapping views counts what they share more than once. So the set of views is closed under
+intersection, and every region R gets the counting number
+
+    c_R = 1 − Σ_{S ⊋ R} c_S          (inclusion–exclusion; Kikuchi 1951, Yedidia et al. 2005)
+
+which makes Σ_R c_R A_Rᵀ A_R = I.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from vidboot.views import View
+
+
+@dataclass(frozen=True)
+class Region:
+    """A view and its counting number c_R."""
+
+    view: View
+    count: int
+
+
+def region_graph(views: Iterable[View]) -> list[Region]:
+    """Close `views` under intersection, count by inclusion–exclusion, drop regions with c_R = 0.
+
+    Views of the same frames at scales r and s meet in the scale lcm(r, s): the coarser one, if one divides the other.
+    Largest regions come first.
+    """
+    return list(_region_graph(tuple(dict.fromkeys(views))))
+
+
+@lru_cache(maxsize=256)
+def _region_graph(views: tuple[View, ...]) -> tuple[Region, ...]:
+    cells = _closure({(frozenset(view.frames), view.scale) for view in views})
+    # Finer and larger first: all that contains a region comes before it.
+    ordered = sorted(cells, key=lambda cell: (cell[1], -len(cell[0]), sorted(cell[0])))
+    counts: dict[tuple[frozenset[int], int], int] = {}
+    for frames, scale in ordered:
+        above = (c for (f, s), c in counts.items() if scale % s == 0 and frames <= f)
+        counts[frames, scale] = 1 - sum(above)
+    return tuple(Region(View(sorted(frames), scale), c) for (frames, scale), c in counts.items() if c)
+
+
+def _closure(cells: set[tuple[frozenset[int], int]]) -> set[tuple[frozenset[int], int]]:
+    """All non-empty intersections of any number of the given (frames, scale) cells."""
+    closed, fresh = set(cells), set(cells)
+    while fresh:
+        met = {(f & g, math.lcm(r, s)) for f, r in fresh for g, s in cells if f & g}
+        fresh = met - closed
+        closed |= fresh
+    return closed
+
+
+def windows(num_frames: int, length: int, overlap: int, scale: int = 1) -> list[View]:
+    """Windows of `length` frames, each sharing `overlap` with the one before, over `num_frames`.
+
+    Where the lengths don't divide, the last window is shifted in; a video shorter than a window is one window.
+    Raises `ValueError` unless 0 ≤ overlap < length.
+    """
+    if not 0 <= overlap < length:
+        raise ValueError(f"windows of {length} frames can't overlap by {overlap}")
+    if num_frames <= length:
+        return [View(range(num_frames), scale)]
+    starts = list(range(0, num_frames - length, length - overlap)) + [num_frames - length]
+    return [View(range(start, start + length), scale) for start in starts]
+
+
+def low_resolution(num_frames: int, scales: Sequence[int]) -> list[View]:
+    """The whole video at each of the given low-res factors."""
+    return [View(range(num_frames), scale) for scale in scales]
+
+
+def keyframes(num_frames: int, every: int, scale: int = 1) -> View:
+    """Every `every`-th frame, from the first on."""
+    return View(range(0, num_frames, every), scale)
