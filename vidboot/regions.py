@@ -1,4 +1,4 @@
-"""The region graph: which views overlap where, and how often each may count (design: count every degree of freedom once).
+"""The region graph: which views overlap where, and how often each counts: every degree of freedom once.
 
 Adding up the scores of overlapping views counts what they share more than once. So the set of views is closed under
 intersection, and every region R gets the counting number
@@ -65,7 +65,7 @@ def windows(num_frames: int, length: int, overlap: int, scale: int = 1) -> list[
         raise ValueError(f"windows of {length} frames can't overlap by {overlap}")
     if num_frames <= length:
         return [View(range(num_frames), scale)]
-    starts = list(range(0, num_frames - length, length - overlap)) + [num_frames - length]
+    starts = [*range(0, num_frames - length, length - overlap), num_frames - length]
     return [View(range(start, start + length), scale) for start in starts]
 
 

@@ -2,8 +2,8 @@
 
     D_base(x; σ) = Σ_R c_R · A_Rᵀ D_R(A_R x; σ)          with Σ_R c_R A_Rᵀ A_R = I
 
-A denoiser is anything callable as `denoise(x, sigma) -> x0_hat` with `x` of shape B C T H W and `sigma` of shape B (or a
-number); its score is (denoise(x, sigma) − x) / σ². All compositions here are denoisers like any other.
+A denoiser is anything callable as `denoise(x, sigma) -> x0_hat` with `x` of shape B C T H W and `sigma` of shape B (or
+a number); its score is (denoise(x, sigma) − x) / σ². All compositions here are denoisers like any other.
 """
 
 from collections import defaultdict
