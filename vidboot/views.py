@@ -4,6 +4,7 @@ For a view A with A Aᵀ = I a noisy full video x = x0 + σ n seen through the v
 the same σ. So the view's own diffusion model applies to it unchanged (Ma 2025, arXiv 2505.11825).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ class View:
 
     def __init__(self, frames: Sequence[int], scale: int = 1) -> None:
         frames = tuple(int(t) for t in frames)
-        if not frames or frames[0] < 0 or any(a >= b for a, b in zip(frames, frames[1:], strict=False)):
+        if not frames or frames[0] < 0 or any(a >= b for a, b in itertools.pairwise(frames)):
             raise ValueError(f"a view needs ascending distinct frame numbers from 0 up, got {frames[:8]}")
         if scale < 1:
             raise ValueError(f"a view's scale is an integer factor from 1 up, got {scale}")
@@ -79,7 +80,7 @@ def unpool(y_BCThw: Float[Tensor, "B C T h w"], scale: int) -> Float[Tensor, "B 
 def as_slice(frames: Sequence[int]) -> slice | None:
     """The frames as a slice if they are evenly spaced (no copy on indexing), else None."""
     step = frames[1] - frames[0] if len(frames) > 1 else 1
-    regular = all(b - a == step for a, b in zip(frames, frames[1:], strict=False))
+    regular = all(b - a == step for a, b in itertools.pairwise(frames))
     return slice(frames[0], frames[-1] + 1, step) if regular else None
 
 
