@@ -1,0 +1,26 @@
+"""Atomic files: what carries its final name is complete, whenever the program was stopped."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a hidden path beside `path` to write to; it takes the name `path` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process number keeps two writers apart; the suffix stays, since writers choose a format by it.
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, all or nothing."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(data)

@@ -1,0 +1,129 @@
+"""The manifest: one parquet row per shot, made by preprocess, read by everything else."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, UInt8
+
+from vidboot.data.files import atomic_path
+from vidboot.data.masks import MaskTrack
+from vidboot.data.video import read_frames
+from vidboot.errors import UserError
+
+SCHEMA_VERSION = 1
+FILE_NAME = "manifest.parquet"
+
+VIEWS = ("full", "clip", "low_res")
+Verdict = Literal["clean", "masked", "uncertain"]
+
+# Arrow type and unit or meaning of each column, stored in the file beside the data.
+_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "id": (pa.string(), "hash of the source file's content, the span and the stored size"),
+    "source": (pa.string(), "path of the file that the shot was cut from"),
+    "start": (pa.int64(), "first source frame, counted in display order from 0"),
+    "end": (pa.int64(), "source frame after the last one"),
+    "path": (pa.string(), "stored video, relative to the manifest's folder"),
+    "num_frames": (pa.int64(), "frames stored, one for each source frame"),
+    "fps": (pa.float64(), "frames per second; the mean over the shot if the source's rate varies"),
+    "height": (pa.int64(), "stored height, pixels"),
+    "width": (pa.int64(), "stored width, pixels"),
+    "crop": (pa.list_(pa.int64(), 4), "top, left, height, width of the stored region, upright source pixels"),
+    "views": (pa.list_(pa.string()), "views that the shot can supply: full, clip, low_res"),
+    "verdict": (pa.string(), "clean, masked (see mask) or uncertain (something may be burnt in)"),
+    "mask": (pa.string(), "mask file, relative to the manifest's folder; null: every pixel is clean"),
+    "label": (pa.string(), "folder of the source, relative to the input folder; null at its top"),
+}
+_SCHEMA = pa.schema([pa.field(name, kind, metadata={"meaning": note}) for name, (kind, note) in _COLUMNS.items()])
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One row of the manifest: a stretch of a source video without a cut, stored at the training size."""
+
+    id: str
+    source: str
+    start: int
+    end: int
+    path: str
+    num_frames: int
+    fps: float
+    height: int
+    width: int
+    crop: tuple[int, int, int, int]
+    """Top, left, height, width of the stored region in upright source pixels."""
+    views: frozenset[str]
+    verdict: Verdict
+    mask_path: str | None
+    label: str | None
+    root: Path = field(compare=False, repr=False)
+    """Folder of the manifest, which `path` and `mask_path` are relative to."""
+
+    def frames(self, indices: Sequence[int] | None = None) -> UInt8[np.ndarray, "T H W C"]:
+        """Stored frames with these numbers (all if None), RGB; raises `VideoError` if the file can't be read."""
+        return read_frames(self.root / self.path, indices)
+
+    def mask(self, indices: Sequence[int] | None = None) -> Bool[np.ndarray, "T H W"]:
+        """Masks of the same frames, True = clean; raises `UserError` if the mask file can't be read."""
+        if self.mask_path is None:
+            return MaskTrack(self.num_frames, self.height, self.width).frames(indices)
+        return MaskTrack.load(self.root / self.mask_path).frames(indices)
+
+
+class Manifest(Sequence[Shot]):
+    """The shots of one preprocessed folder, ordered by source and start."""
+
+    def __init__(self, root: Path, shots: Iterable[Shot]) -> None:
+        self.root, self.shots = root, tuple(shots)
+
+    def __len__(self) -> int:
+        return len(self.shots)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.shots[index]
+
+    def supplying(self, view: str) -> tuple[Shot, ...]:
+        """Shots that can supply a view: 'full', 'clip' or 'low_res'."""
+        if view not in VIEWS:
+            raise ValueError(f"there is no view '{view}', only {', '.join(VIEWS)}")
+        return tuple(shot for shot in self.shots if view in shot.views)
+
+
+def write_manifest(folder: str | Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows, one dictionary per shot with the columns of the schema, in their order, atomically."""
+    table = pa.Table.from_pylist(list(rows), schema=_SCHEMA)
+    table = table.replace_schema_metadata({"vidboot_schema_version": str(SCHEMA_VERSION)})
+    with atomic_path(Path(folder) / FILE_NAME) as partial:
+        pq.write_table(table, partial)
+
+
+def load_manifest(folder: str | Path) -> Manifest:
+    """Read the manifest of a preprocessed folder.
+
+    Raises `UserError` if it is missing, damaged or of another schema version.
+    """
+    folder = Path(folder)
+    path = folder / FILE_NAME
+    again = "run tools/preprocess.py with --output on that folder"
+    if not path.is_file():
+        raise UserError(f"there is no manifest in {folder}; {again}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"the manifest {path} can't be read ({error}); {again}") from None
+    version = (table.schema.metadata or {}).get(b"vidboot_schema_version", b"none").decode()
+    if version != str(SCHEMA_VERSION):
+        raise UserError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; {again}")
+    missing = set(_COLUMNS) - set(table.column_names)
+    if missing:
+        raise UserError(f"{path} has no column {', '.join(sorted(missing))}; {again}")
+    return Manifest(folder, [_shot(row, folder) for row in table.to_pylist()])
+
+
+def _shot(row: dict[str, Any], root: Path) -> Shot:
+    row = {**row, "crop": tuple(row["crop"]), "views": frozenset(row["views"]), "mask_path": row["mask"], "root": root}
+    return Shot(**{f.name: row[f.name] for f in fields(Shot)})

@@ -1,0 +1,68 @@
+"""Per-frame masks of a shot, stored as events: each distinct shape once, bit-packed, with the frames it covers.
+
+True means a clean pixel. A frame's mask is what no event covers, so a logo costs one shape and a subtitle one event,
+whatever the length of the shot.
+"""
+
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool
+
+from vidboot.data.files import atomic_path
+from vidboot.errors import UserError
+
+
+@dataclass(frozen=True)
+class Event:
+    """A shape that covers the picture (bool `H W`, True = covered) in frames `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+    covered: Bool[np.ndarray, "H W"]
+
+
+class MaskTrack:
+    """Masks of `num_frames` frames of size `height` × `width`."""
+
+    def __init__(self, num_frames: int, height: int, width: int, events: Iterable[Event] = ()) -> None:
+        self.num_frames, self.height, self.width = num_frames, height, width
+        self.events = tuple(events)
+        for event in self.events:
+            if not 0 <= event.start < event.end <= num_frames or event.covered.shape != (height, width):
+                span = f"frames {event.start} to {event.end}, shape {event.covered.shape}"
+                raise ValueError(f"{span} does not fit into {num_frames} frames of {height}×{width}")
+
+    def frames(self, indices: Sequence[int] | None = None) -> Bool[np.ndarray, "T H W"]:
+        """Masks of the frames with these numbers (all if None); True = clean."""
+        numbers = np.arange(self.num_frames) if indices is None else np.asarray(indices, dtype=int)
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < self.num_frames:
+            raise IndexError(f"frames go from 0 to {self.num_frames - 1}")
+        mask_THW = np.ones((len(numbers), self.height, self.width), bool)
+        for event in self.events:
+            mask_THW[(numbers >= event.start) & (numbers < event.end)] &= ~event.covered
+        return mask_THW
+
+    def save(self, path: str | Path) -> None:
+        """Write the track, atomically; the same events give the same bytes."""
+        shapes: dict[bytes, int] = {}
+        rows = [(e.start, e.end, shapes.setdefault(np.packbits(e.covered).tobytes(), len(shapes))) for e in self.events]
+        packed = np.frombuffer(b"".join(shapes), np.uint8).reshape(len(shapes), -1 if shapes else 0)
+        size = np.array([self.num_frames, self.height, self.width], np.int64)
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, size=size, events=np.array(rows, np.int64).reshape(-1, 3), shapes=packed)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a track; raises `UserError` if the file is missing or damaged."""
+        try:
+            with np.load(path) as data:
+                num_frames, height, width = (int(n) for n in data["size"])
+                shapes = [np.unpackbits(row, count=height * width).reshape(height, width) > 0 for row in data["shapes"]]
+                return cls(num_frames, height, width, [Event(int(s), int(e), shapes[k]) for s, e, k in data["events"]])
+        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+            raise UserError(f"the mask file {path} can't be read ({error}); run preprocess again") from None

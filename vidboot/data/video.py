@@ -1,0 +1,210 @@
+"""Reading and writing videos as uint8 arrays `T H W C`: PyAV in order, decord (PyAV where it can't) at random.
+
+Readers are opened where they are used and closed before returning: a decord reader that lives through a fork hangs.
+"""
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Self
+
+import av
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from vidboot.data.files import atomic_path
+from vidboot.errors import UserError
+
+# Demuxers that open what is no video: plain text as terminal art, single pictures, generated test patterns.
+NO_VIDEO_FORMATS = {"tty", "image2", "lavfi", "bin", "xbin", "adf", "idf"}
+
+
+class VideoError(UserError):
+    """A video that can't be read: `path`, and the `reason` in words."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(str(path), reason)
+        self.path, self.reason = Path(path), reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@contextmanager
+def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file with PyAV and pick its main video stream, decoding on one thread.
+
+    Raises `VideoError` with the reason in words, also for errors inside the block.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise VideoError(path, "empty file (0 bytes)")
+        with av.open(str(path), metadata_errors="replace") as container:
+            names = set(container.format.name.split(","))
+            if names & NO_VIDEO_FORMATS or any(name.endswith("_pipe") for name in names):
+                raise VideoError(path, f"not a video (looks like {container.format.long_name or container.format.name})")
+            stream = container.streams.best("video")
+            if stream is None:
+                kinds = sorted({s.type for s in container.streams})
+                raise VideoError(path, f"no video stream (only: {', '.join(kinds) or 'nothing'})")
+            stream.codec_context.thread_count = 1
+            yield container, stream
+    except av.FFmpegError as error:
+        raise VideoError(path, f"damaged or not a video ({error.strerror})") from None
+    except OSError as error:
+        raise VideoError(path, f"can't be opened ({error.strerror})") from None
+
+
+def upright(image: np.ndarray, rotation: int) -> np.ndarray:
+    """Turn a decoded picture by the file's rotation flag (degrees counter-clockwise, multiples of 90)."""
+    turns = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+    """Decode a file in display order, one RGB frame at a time, in flat memory, the right way up.
+
+    Raises `VideoError` if the file can't be read.
+    """
+    with open_video(path) as (container, stream):
+        for frame in container.decode(stream):
+            yield upright(frame.to_ndarray(format="rgb24"), frame.rotation)
+
+
+def read_frames(
+    path: str | Path, indices: Sequence[int] | None = None, height: int | None = None, width: int | None = None
+) -> UInt8[np.ndarray, "T H W C"]:
+    """Read frames by their number in display order (all if `indices` is None), RGB, optionally resized.
+
+    `height` and `width` go together; the resizing averages areas. Raises `VideoError` if the file can't be read or has
+    no such frame.
+    """
+    if indices is not None and any(i < 0 for i in indices):
+        raise ValueError(f"frame numbers start at 0, got {min(indices)}")
+    decord = _decord()
+    frames = None
+    if decord is not None and indices is not None and _decord_reads(path):
+        frames = _read_decord(decord, path, indices)
+    if frames is None:
+        frames = _read_pyav(path, indices)
+    if height is not None and width is not None:
+        frames = np.stack([cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
+    return frames
+
+
+def _decord() -> ModuleType | None:
+    try:
+        return importlib.import_module("decord")
+    except ImportError:  # no wheel for this platform
+        return None
+
+
+def _decord_reads(path: str | Path) -> bool:
+    """decord counts frames by packets and ignores rotation flags: it gets plain H.264 in mp4 only, as our shots are."""
+    with open_video(path) as (container, stream):
+        if stream.codec_context.name != "h264" or "mp4" not in container.format.name or stream.start_time:
+            return False
+        first = next(container.decode(stream), None)
+        return first is not None and first.rotation == 0
+
+
+def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -> np.ndarray | None:
+    """Frames through decord, or None where it fails (PyAV then decides, and names the reason)."""
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        if indices and max(indices) >= len(reader):
+            return None
+        return reader.get_batch(list(indices)).asnumpy()
+    except (decord.DECORDError, RuntimeError):
+        return None
+
+
+def _read_pyav(path: str | Path, indices: Sequence[int] | None) -> np.ndarray:
+    wanted = None if indices is None else set(indices)
+    found: dict[int, np.ndarray] = {}
+    number = -1
+    for number, frame in enumerate(iter_frames(path)):
+        if wanted is None or number in wanted:
+            found[number] = frame
+        if wanted is not None and len(found) == len(wanted):
+            break
+    if number < 0:
+        raise VideoError(path, "no frames")
+    order = range(number + 1) if indices is None else indices
+    missing = sorted(set(order) - set(found))
+    if missing:
+        raise VideoError(path, f"has {number + 1} frames, so no frame {missing[0]}")
+    if not len(order):
+        return np.zeros((0, *next(iter_frames(path)).shape), np.uint8)
+    return np.stack([found[i] for i in order])
+
+
+class VideoWriter:
+    """Write an H.264 mp4 frame by frame; the file appears under its name when the `with` block ends well.
+
+    Frames are uint8 `H W C` RGB. Even sizes are stored as yuv420p, which every player shows; odd ones, and all if
+    `chroma` is "444", as yuv444p; `lossless` keeps the RGB values exactly. `gop` is the distance of key frames.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float | Fraction,
+        *,
+        crf: int = 18,
+        gop: int = 24,
+        chroma: str = "420",
+        lossless: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.rate = Fraction(fps).limit_denominator(100_000)
+        self.chroma, self.lossless = chroma, lossless
+        quality = {"qp": "0"} if lossless else {"crf": str(crf)}
+        # One thread: output must not depend on the machine's number of cores.
+        self.options = {**quality, "g": str(gop), "threads": "1", "preset": "medium"}
+        self.num_frames = 0
+        self._stream: av.VideoStream | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            partial = stack.enter_context(atomic_path(self.path))
+            options = {"movflags": "+faststart"}
+            self._container = stack.enter_context(av.open(str(partial), "w", format="mp4", options=options))
+            self._open_files = stack.pop_all()
+        return self
+
+    def write(self, frame_HWC: UInt8[np.ndarray, "H W C"]) -> None:
+        """Append one frame; all frames have the size of the first."""
+        if self._stream is None:
+            self._stream = self._open_stream(*frame_HWC.shape[:2])
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+        self.num_frames += 1
+
+    def _open_stream(self, height: int, width: int) -> av.VideoStream:
+        codec = "libx264rgb" if self.lossless else "libx264"
+        stream = self._container.add_stream(codec, rate=self.rate, options=self.options)
+        stream.width, stream.height = width, height
+        whole_chroma = self.chroma == "444" or height % 2 or width % 2
+        stream.pix_fmt = "rgb24" if self.lossless else "yuv444p" if whole_chroma else "yuv420p"
+        return stream
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        with self._open_files:
+            if error is not None:
+                raise error  # seen by the file on the way out, which then does not take its name
+            if self._stream is None:
+                raise ValueError(f"no frame was written to {self.path}")
+            self._container.mux(self._stream.encode(None))
+
+
+def write_video(path: str | Path, frames: np.ndarray, fps: float | Fraction, **options: object) -> None:
+    """Write frames, uint8 `T H W C` RGB, as an H.264 mp4, atomically; `options` are those of `VideoWriter`."""
+    with VideoWriter(path, fps, **options) as writer:
+        for frame in frames:
+            writer.write(frame)
