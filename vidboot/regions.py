@@ -8,6 +8,7 @@ intersection, and every region R gets the counting number
 which makes Σ_R c_R A_Rᵀ A_R = I.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -77,3 +78,38 @@ def low_resolution(num_frames: int, scales: Sequence[int]) -> list[View]:
 def keyframes(num_frames: int, every: int, scale: int = 1) -> View:
     """Every `every`-th frame, from the first on."""
     return View(range(0, num_frames, every), scale)
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """Which views a model has, for videos of any number of frames.
+
+    The clip network sees windows of `length` frames that share `overlap` with the one before; for each factor in
+    `low_res` (ascending, each dividing the next) a low-res network sees the whole video; a keyframe network sees every
+    `keyframe_every`-th frame. Raises `ValueError` for factors or an overlap that don't fit.
+    """
+
+    length: int
+    overlap: int
+    low_res: tuple[int, ...] = ()
+    keyframe_every: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low_res", tuple(self.low_res))
+        if any(b <= a or b % a for a, b in itertools.pairwise(self.scales)):
+            raise ValueError(f"low-res factors ascend from 2 up, each dividing the next; got {self.low_res}")
+        windows(self.length + 1, self.length, self.overlap)  # refuses an overlap that doesn't fit
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Full resolution and the low-res factors, finest first."""
+        return (1, *self.low_res)
+
+    def short_views(self, num_frames: int, scale: int = 1) -> list[View]:
+        """The windows, and the keyframe view if there is one."""
+        keys = [keyframes(num_frames, self.keyframe_every, scale)] if self.keyframe_every else []
+        return windows(num_frames, self.length, self.overlap, scale) + keys
+
+    def regions(self, num_frames: int) -> list[Region]:
+        """The region graph of all views over a video of `num_frames` frames."""
+        return region_graph(self.short_views(num_frames) + low_resolution(num_frames, self.low_res))

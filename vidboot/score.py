@@ -7,7 +7,7 @@ a number); its score is (denoise(x, sigma) − x) / σ². All compositions here 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -51,52 +51,59 @@ def by_scale(networks: Mapping[int, Denoiser]) -> Callable[[View], Denoiser]:
     return lambda view: denoisers[view.scale]
 
 
+DenoiserOf = Mapping[View, Denoiser] | Callable[[View], Denoiser]
+
+
 class ComposedDenoiser:
     """D(x; σ) = Σ_R c_R A_Rᵀ D_R(A_R x; σ): the base score as a denoiser.
 
     `denoisers` gives each region's view its denoiser (a mapping or a function, see `by_scale`), which acts on the view
     itself, at the full video's σ. Regions that share a denoiser and a shape go through it in one batch, at most
-    `max_batch_frames` frames (or one region of one item) at a time.
+    `max_batch_frames` frames (or one region of one item) at a time. Source: arXiv 2505.11825; for clips alone it is
+    DiffCollage, arXiv 2303.17076.
     """
 
-    def __init__(
-        self,
-        regions: Sequence[Region],
-        denoisers: Mapping[View, Denoiser] | Callable[[View], Denoiser],
-        max_batch_frames: int | None = None,
-    ) -> None:
-        self.regions = list(regions)
-        self.denoiser_of = denoisers.__getitem__ if isinstance(denoisers, Mapping) else denoisers
-        self.max_batch_frames = max_batch_frames
+    def __init__(self, regions: Sequence[Region], denoisers: DenoiserOf, max_batch_frames: int | None = None) -> None:
+        self.regions, self.denoisers, self.max_batch_frames = list(regions), denoisers, max_batch_frames
+        self.num_frames = 1 + max(region.view.frames[-1] for region in self.regions)
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
-        """Denoise `x` at noise level `sigma`, one per item."""
+        """Denoise `x` at noise level `sigma`, one per item. Raises `ValueError` if the regions have another length."""
+        if x.shape[2] != self.num_frames:
+            raise ValueError(f"the regions are those of {self.num_frames} frames, the video has {x.shape[2]}")
         sigma = per_item(sigma, x)
         x0 = torch.zeros_like(x)
-        by_scale: dict[int, list[Region]] = defaultdict(list)
+        by_scale: dict[int, dict[View, int]] = defaultdict(dict)
         for region in self.regions:
-            by_scale[region.view.scale].append(region)
-        for scale, regions in by_scale.items():
+            by_scale[region.view.scale][region.view] = region.count
+        for scale, count_of in by_scale.items():
             y = pool(x, scale)
-            x0 += unpool(self._sum_at_scale(regions, y, sigma), scale)
+            total = torch.zeros_like(y)
+            for view, denoised in denoise_views(list(count_of), y, sigma, self.denoisers, self.max_batch_frames):
+                add_frames_(total, denoised, view.frames, count_of[view])
+            x0 += unpool(total, scale)
         return x0
 
-    def _sum_at_scale(self, regions: Sequence[Region], y: Tensor, sigma: Tensor) -> Tensor:
-        """Σ_R c_R A_Rᵀ D_R(A_R y) over regions of one scale; `y` is the whole video at that scale already."""
-        total = torch.zeros_like(y)
-        for region, denoised in self.denoise_regions(regions, y, sigma):
-            add_frames_(total, denoised, region.view.frames, region.count)
-        return total
 
-    def denoise_regions(self, regions: Sequence[Region], y: Tensor, sigma: Tensor):
-        """Yield `(region, D_R(y[frames]; σ))`, batched over regions with the same denoiser and frame count."""
-        groups: dict[tuple[Denoiser, int], list[Region]] = defaultdict(list)
-        for region in regions:
-            groups[self.denoiser_of(region.view), region.view.num_frames].append(region)
-        for (denoise, num_frames), group in groups.items():
-            noisy = torch.cat([take_frames(y, region.view.frames) for region in group])
-            denoised = in_batches(denoise, noisy, sigma.repeat(len(group)), self.max_batch_frames, num_frames)
-            yield from zip(group, denoised.split(y.shape[0]), strict=True)
+def denoise_views(
+    views: Sequence[View],
+    y_BCThw: Float[Tensor, "B C T h w"],
+    sigma: Float[Tensor, "B"],
+    denoisers: DenoiserOf,
+    max_batch_frames: int | None = None,
+) -> Iterator[tuple[View, Float[Tensor, "B C t h w"]]]:
+    """Yield `(view, D_view(y[frames]; σ))` for views of one scale, `y` being the whole video at that scale already.
+
+    Views with the same denoiser and number of frames go through it together, at most `max_batch_frames` at a time.
+    """
+    denoiser_of = denoisers.__getitem__ if isinstance(denoisers, Mapping) else denoisers
+    groups: dict[tuple[Denoiser, int], list[View]] = defaultdict(list)
+    for view in views:
+        groups[denoiser_of(view), view.num_frames].append(view)
+    for (denoise, num_frames), group in groups.items():
+        noisy = torch.cat([take_frames(y_BCThw, view.frames) for view in group])
+        denoised = in_batches(denoise, noisy, sigma.repeat(len(group)), max_batch_frames, num_frames)
+        yield from zip(group, denoised.split(y_BCThw.shape[0]), strict=True)
 
 
 def in_batches(denoise: Denoiser, x: Tensor, sigma: Tensor, max_batch_frames: int | None, num_frames: int) -> Tensor:
@@ -127,3 +134,21 @@ class AveragedWindows:
         for region in regions:
             covered[list(region.view.frames)] += 1
         return total / covered[:, None, None]
+
+
+class ResidualDenoiser:
+    """D(x; σ) = D_base(x; σ) + γ(σ) · (D_θ(x, D_base; σ) − D_base(x; σ)): base plus gated residual.
+
+    `network` is called as `network(x, sigma, base=…)`; `gate` gives γ for each item's σ (see `vidboot.gate`). Where γ
+    is 0 for the whole batch the network is not run.
+    """
+
+    def __init__(self, base: Denoiser, network: Callable[..., Tensor], gate: Callable[[Tensor], Tensor]) -> None:
+        self.base, self.network, self.gate = base, network, gate
+
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x` at noise level `sigma`, one per item."""
+        sigma = per_item(sigma, x)
+        base = self.base(x, sigma)
+        gate = self.gate(sigma).reshape(-1, 1, 1, 1, 1)
+        return torch.lerp(base, self.network(x, sigma, base=base), gate) if gate.any() else base
