@@ -47,7 +47,7 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
         with av.open(str(path), metadata_errors="replace") as container:
             names = set(container.format.name.split(","))
             if names & NO_VIDEO_FORMATS or any(name.endswith("_pipe") for name in names):
-                raise VideoError(path, f"not a video (looks like {container.format.long_name or container.format.name})")
+                raise VideoError(path, f"not a video (looks like {container.format.long_name})")
             stream = container.streams.best("video")
             if stream is None:
                 kinds = sorted({s.type for s in container.streams})

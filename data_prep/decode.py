@@ -1,0 +1,130 @@
+"""Decoding one video in order, strictly: what is damaged is refused with its reason, not shown grey."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from vidboot.data.video import VideoError, open_video, upright
+
+# Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
+_MISSING_ALLOWED = 2
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the first frame and the headers say; sizes are upright, in pixels."""
+
+    height: int
+    width: int
+    pixel_aspect: float
+    """Width of a pixel over its height."""
+    fps: float
+    codec: str
+    pix_fmt: str
+    rotation: int
+    declared_frames: int
+    """Frames according to the header, 0 if it does not say."""
+    duration: float
+    """Seconds according to the header, 0 if it does not say."""
+    notes: tuple[str, ...] = field(default=())
+    """What is unusual and was handled."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded frame: its number in display order, its time in seconds, the image (uint8 `H W C`, upright)."""
+
+    number: int
+    seconds: float
+    image: np.ndarray
+
+
+def probe(path: str | Path) -> Probe:
+    """Read headers and the first frame; raises `VideoError` with the reason if there is none."""
+    with open_video(path) as (container, stream):
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise VideoError(path, "no frames")
+        turned = round(first.rotation / 90) % 2 == 1
+        height, width = (first.width, first.height) if turned else (first.height, first.width)
+        aspect = float(stream.codec_context.sample_aspect_ratio or 1)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        duration = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / 1e6
+        return Probe(
+            height=height,
+            width=width,
+            pixel_aspect=1 / aspect if turned else aspect,
+            fps=float(rate),
+            codec=stream.codec_context.name,
+            pix_fmt=first.format.name,
+            rotation=first.rotation,
+            declared_frames=stream.frames,
+            duration=duration,
+            notes=_notes(container, first, aspect),
+        )
+
+
+def _notes(container: av.container.InputContainer, first: av.VideoFrame, aspect: float) -> tuple[str, ...]:
+    notes = []
+    if len(container.streams.video) > 1:
+        notes.append(f"{len(container.streams.video)} video streams, the best one is used")
+    if first.rotation:
+        notes.append(f"turned by {first.rotation} degrees, as the file says")
+    if abs(aspect - 1) > 0.01:
+        notes.append(f"pixels {aspect:.3f} times as wide as high, scaled to square ones")
+    if any(component.bits > 8 for component in first.format.components):
+        notes.append(f"{first.format.components[0].bits} bits a sample, stored with 8")
+    if len(first.format.components) in (2, 4):
+        notes.append("transparency dropped")
+    if first.interlaced_frame:
+        notes.append("interlaced, not deinterlaced")
+    return tuple(notes)
+
+
+def pictures(
+    path: str | Path, about: Probe, size: tuple[int, int] | None = None, pixels: str = "rgb24"
+) -> Iterator[Picture]:
+    """Every frame in display order, scaled to `size` (height, width, upright) by area averaging if given.
+
+    Raises `VideoError` on damage, on a change of picture size, and at the end if frames are missing.
+    """
+    number, seconds = -1, 0.0
+    try:
+        with open_video(path) as (container, stream):
+            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+            for number, frame in enumerate(container.decode(stream)):
+                if frame.is_corrupt:
+                    raise VideoError(path, f"damaged at frame {number}")
+                seconds = float(frame.time) if frame.time is not None else number / about.fps
+                image = upright(frame.to_ndarray(format=pixels), frame.rotation)
+                if image.shape[:2] != (about.height, about.width):
+                    raise VideoError(path, f"the picture size changes at frame {number}")
+                yield Picture(number, seconds, image if size is None else scale(image, *size))
+    except av.FFmpegError as error:
+        raise VideoError(path, f"damaged after frame {number} ({error.strerror})") from None
+    _check_complete(path, about, number + 1, seconds)
+
+
+def scale(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize, averaging areas where it shrinks and interpolating where it grows."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _check_complete(path: str | Path, about: Probe, decoded: int, last_seconds: float) -> None:
+    """Refuse a file that ends early.
+
+    Counts alone would refuse files whose edit list hides frames: time must be missing too.
+    """
+    short = about.duration - last_seconds > (_MISSING_ALLOWED + 1) / about.fps + 0.02 * about.duration
+    if about.declared_frames and decoded < about.declared_frames - _MISSING_ALLOWED and short:
+        raise VideoError(path, f"truncated: {decoded} of {about.declared_frames} frames can be decoded")
+    if not about.declared_frames and short and about.duration:
+        raise VideoError(path, f"truncated: ends after {last_seconds:.1f} of {about.duration:.1f} seconds")

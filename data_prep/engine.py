@@ -1,0 +1,56 @@
+"""Running one task for each video in worker processes; a video that crashes or stalls its worker costs only itself."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import TimeoutError as TooLong
+from concurrent.futures import as_completed
+from typing import Any, TypeVar
+
+import pebble
+
+from vidboot.errors import UserError
+
+Job = TypeVar("Job")
+
+
+class TaskError(UserError):
+    """A task that ended without a result, with the reason in words."""
+
+
+class LocalEngine:
+    """A pool of processes on this machine."""
+
+    def __init__(self, workers: int | None, timeout_seconds: float) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self.timeout_seconds = timeout_seconds
+
+    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
+        """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
+        if not jobs:
+            return
+        # Spawned, not forked: decoders and OpenCV keep threads and locks that do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        pool = pebble.ProcessPool(min(self.workers, len(jobs)), initializer=_one_thread, context=context)
+        try:
+            running = {pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs}
+            for future in as_completed(running):
+                yield running[future], self._result(future)
+        finally:
+            pool.stop()
+            pool.join()
+
+    def _result(self, future: pebble.ProcessFuture) -> Any:
+        try:
+            return future.result()
+        except TooLong:
+            return TaskError(f"took longer than {self.timeout_seconds / 60:g} minutes")
+        except pebble.ProcessExpired as error:
+            return TaskError(f"its worker process died (exit code {error.exitcode})")
+
+
+def _one_thread() -> None:
+    """Each worker is one of many: threads of its own would only get in the others' way."""
+    import cv2
+
+    cv2.setNumThreads(1)

@@ -1,0 +1,43 @@
+"""Content hashes of files, remembered by path, size and time of change: a second run reads no video."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from vidboot.data.files import write_atomic
+
+
+def content_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes; raises `OSError` if it can't be read."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class HashCache:
+    """Hashes of files as they were when last seen, kept in one JSON file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            known = json.loads(file.read_text("utf-8"))
+        except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+            known = {}
+        self._known: dict[str, list] = known if isinstance(known, dict) else {}
+
+    def get(self, path: Path) -> str | None:
+        """The hash of an unchanged file, or None if it has to be read."""
+        entry = self._known.get(str(path))
+        return entry[-1] if entry is not None and entry[:-1] == _stamp(path) else None
+
+    def put(self, path: Path, digest: str) -> None:
+        """Remember the hash of a file as it is now."""
+        self._known[str(path)] = [*_stamp(path), digest]
+
+    def save(self) -> None:
+        """Write the cache, all or nothing."""
+        write_atomic(self.file, json.dumps(self._known, sort_keys=True).encode())
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,93 @@
+import av
+import numpy as np
+import pytest
+from footage import moving_scene, write
+
+from data_prep.decode import pictures, probe
+from vidboot.data.video import VideoError, read_frames
+
+
+def test_probe_reads_size_rate_and_length(tmp_path):
+    about = probe(write(tmp_path / "a.mp4", moving_scene(0, 30), rate=25))
+    assert (about.height, about.width, about.fps, about.declared_frames) == (72, 128, 25.0, 30)
+    assert (about.codec, about.duration, about.notes) == ("h264", pytest.approx(1.2), ())
+
+
+def test_frames_are_numbered_in_display_order_with_their_times(tmp_path):
+    times = np.cumsum(np.random.default_rng(0).integers(20, 90, 40))
+    path = write(tmp_path / "vfr.mp4", moving_scene(1, 40), times=times.tolist())
+    found = list(pictures(path, probe(path)))
+    assert [p.number for p in found] == list(range(40))
+    assert np.allclose(np.diff([p.seconds for p in found]), np.diff(times) / 1000, atol=1e-3)
+    assert np.array_equal(found[17].image, read_frames(path)[17])
+
+
+# A transport stream is not here: it says nowhere how long it is, so a cut one is simply a shorter one.
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_truncated_file_is_refused_and_a_whole_one_is_not(tmp_path, suffix):
+    path = write(tmp_path / f"a{suffix}", moving_scene(0, 120), rate=24, g="12")
+    if suffix == ".mp4":
+        faststart(path)
+    assert len(list(pictures(path, probe(path)))) == 120
+    cut = tmp_path / f"cut{suffix}"
+    data = path.read_bytes()
+    cut.write_bytes(data[: int(len(data) * 0.6)])
+    with pytest.raises(VideoError, match=r"truncated|damaged"):
+        list(pictures(cut, probe(cut)))
+
+
+def faststart(path):
+    """Copy with the index in front, so that a cut file still opens."""
+    moved = path.with_name("moved.mp4")
+    with av.open(str(path)) as source, av.open(str(moved), "w", options={"movflags": "+faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    moved.replace(path)
+
+
+def test_flipped_bytes_are_refused(tmp_path):
+    path = write(tmp_path / "a.mp4", moving_scene(0, 120))
+    data = bytearray(path.read_bytes())
+    generator = np.random.default_rng(0)
+    for position in generator.integers(2000, len(data) - 6000, 60):
+        data[position] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match="damaged"):
+        list(pictures(path, probe(path)))
+
+
+def test_ten_bits_grey_and_transparency_are_read_and_noted(tmp_path):
+    scene = moving_scene(0, 4)
+    for codec, pixels, note in [
+        ("ffv1", "yuv420p10le", "10 bits"),
+        ("ffv1", "gray", None),
+        ("ffv1", "yuva444p", "transparency dropped"),
+    ]:
+        path = tmp_path / f"{pixels}.mkv"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=24)
+            stream.height, stream.width, stream.pix_fmt = 72, 128, pixels
+            for image in scene:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+        about = probe(path)
+        assert note is None or note in " ".join(about.notes)
+        images = [p.image for p in pictures(path, about)]
+        assert len(images) == 4 and images[0].shape == (72, 128, 3)
+        tolerance = 4 if pixels != "gray" else 80
+        assert np.abs(images[0].mean() - scene[0].mean()) < tolerance
+
+
+def test_a_file_without_pictures_names_what_it_has(tmp_path):
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match=r"no video stream .only: audio"):
+        probe(path)

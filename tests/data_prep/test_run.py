@@ -1,0 +1,106 @@
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from footage import TRAILER, moving_scene, write
+
+from data_prep import run
+from data_prep.config import Preprocess
+from data_prep.run import preprocess
+from vidboot.data import load_manifest, read_frames
+from vidboot.errors import UserError
+
+SETTINGS = Preprocess(height=36, width=64, workers=1).model_copy(
+    update={"views": Preprocess().views.model_copy(update={"clip_frames": 8, "full_frames": 32})}
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One run over good and bad files; later tests look at what it left."""
+    root = tmp_path_factory.mktemp("run")
+    films = root / "in"
+    write(films / "sea/two_shots.mp4", np.concatenate([moving_scene(0, 40), moving_scene(1, 12), moving_scene(2, 5)]))
+    shutil.copy(films / "sea/two_shots.mp4", films / "twin.mp4")
+    (films / "words.mp4").write_text("no pictures here\n" * 100)
+    whole = write(root / "whole.mp4", moving_scene(3, 60)).read_bytes()
+    (films / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (films / "nothing.mp4").write_bytes(b"")
+    (root / "empty").mkdir()
+    return root, preprocess([films, root / "empty"], root / "out", SETTINGS)
+
+
+def test_shots_have_their_span_size_views_and_label(done):
+    root, outcome = done
+    found = [(s.start, s.end, s.num_frames, sorted(s.views), s.verdict, s.label) for s in outcome.manifest]
+    assert found == [
+        (0, 40, 40, ["clip", "full", "low_res"], "clean", "sea"),
+        (40, 52, 12, ["clip"], "clean", "sea"),
+    ]
+    assert all((s.height, s.width, s.fps) == (36, 64, 24.0) for s in outcome.manifest)
+    assert all(s.frames().shape == (s.num_frames, 36, 64, 3) for s in outcome.manifest)
+    assert len({s.id for s in outcome.manifest}) == 2
+    assert list(load_manifest(root / "out")) == list(outcome.manifest)
+
+
+def test_stored_frames_are_the_sources_scaled_by_area(done):
+    root, outcome = done
+    shot = outcome.manifest[1]
+    source = read_frames(root / "in/sea/two_shots.mp4", range(shot.start, shot.end))
+    wanted = np.stack([cv2.resize(f, (64, 36), interpolation=cv2.INTER_AREA) for f in source])
+    assert np.abs(shot.frames().astype(int) - wanted).mean() < 3
+
+
+def test_everything_that_is_set_aside_has_its_reason(done):
+    reasons = {item.what.rsplit("/", 1)[-1]: item.reason for item in done[1].set_aside}
+    assert reasons.keys() == {
+        "empty", "words.mp4", "cut.mp4", "nothing.mp4", "twin.mp4", "two_shots.mp4 frames 52 to 57"
+    }  # fmt: skip
+    assert reasons["empty"] == "empty folder"
+    assert "not a video" in reasons["words.mp4"]
+    assert "damaged" in reasons["cut.mp4"]
+    assert "empty file" in reasons["nothing.mp4"]
+    assert "the same file as" in reasons["twin.mp4"]
+    assert "too short" in reasons["two_shots.mp4 frames 52 to 57"]
+
+
+def test_a_second_run_works_on_nothing_and_gives_the_same(done, monkeypatch):
+    root, _ = done
+    before = {p: p.read_bytes() for p in (root / "out").rglob("*.parquet")}
+    monkeypatch.setattr(run, "process_video", None)
+    monkeypatch.setattr(run, "hash_file", None)
+    again = preprocess([root / "in"], root / "out", SETTINGS)
+    assert again.new == 0
+    assert all(p.read_bytes() == data for p, data in before.items())
+
+
+def test_only_what_is_new_is_worked_on(done, tmp_path):
+    root, _ = done
+    shutil.copytree(root / "out", tmp_path / "out")
+    extra = write(tmp_path / "extra.mp4", moving_scene(9, 20))
+    outcome = preprocess([root / "in", extra], tmp_path / "out", SETTINGS)
+    assert outcome.new == 1 and len(outcome.manifest) == 3
+
+
+def test_a_centre_crop_keeps_the_aspect_and_is_recorded(tmp_path):
+    path = write(tmp_path / "wide.mp4", moving_scene(0, 20, height=48, width=160))
+    settings = SETTINGS.model_copy(update={"height": 32, "width": 32})
+    (shot,) = preprocess([path], tmp_path / "out", settings).manifest
+    assert shot.crop == (0, 56, 48, 48)
+    wanted = [cv2.resize(f[:, 56:104], (32, 32), interpolation=cv2.INTER_AREA) for f in read_frames(path)]
+    assert np.abs(shot.frames().astype(int) - np.stack(wanted)).mean() < 3
+
+
+def test_nothing_usable_is_an_error_that_says_what_to_do(tmp_path):
+    path = write(tmp_path / "short.mp4", moving_scene(0, 5))
+    with pytest.raises(UserError, match=r"(?s)too short.*lower views.clip_frames"):
+        preprocess([path], tmp_path / "out", SETTINGS)
+
+
+def test_two_runs_on_one_output_are_refused(tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out/.lock"), pytest.raises(UserError, match="another run is at work"):
+        preprocess([TRAILER], tmp_path / "out", SETTINGS)

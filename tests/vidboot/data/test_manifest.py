@@ -1,0 +1,70 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vidboot.data.manifest import load_manifest, write_manifest
+from vidboot.data.masks import Event, MaskTrack
+from vidboot.data.video import write_video
+from vidboot.errors import UserError
+
+
+def row(**changes):
+    values = {
+        "id": "a1", "source": "/films/a.mp4", "start": 5, "end": 8, "path": "shots/a.mp4", "num_frames": 3, "fps": 24.0,
+        "height": 16, "width": 20, "crop": [0, 4, 90, 120], "views": ["clip"], "verdict": "masked", "mask": "a.npz",
+        "label": "films",
+    }  # fmt: skip
+    return {**values, **changes}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 20, 3), dtype=np.uint8)
+    write_video(tmp_path / "shots/a.mp4", frames, 24, lossless=True)
+    MaskTrack(3, 16, 20, [Event(1, 2, np.ones((16, 20), bool))]).save(tmp_path / "a.npz")
+    write_manifest(tmp_path, [row(), row(id="b2", mask=None, label=None, views=["full", "clip"], verdict="clean")])
+    return tmp_path, frames
+
+
+def test_rows_come_back_as_shots_with_frames_and_masks(folder):
+    root, frames = folder
+    first, second = load_manifest(root)
+    assert (first.source, first.start, first.end, first.crop) == ("/films/a.mp4", 5, 8, (0, 4, 90, 120))
+    assert (first.verdict, first.label, first.views) == ("masked", "films", {"clip"})
+    assert np.array_equal(first.frames(), frames) and np.array_equal(first.frames([2, 0]), frames[[2, 0]])
+    assert first.mask().all(axis=(1, 2)).tolist() == [True, False, True]
+    assert first.mask([1]).shape == (1, 16, 20) and first.mask([1]).dtype == bool
+    assert second.label is None and second.mask().all()
+
+
+def test_shots_are_found_by_view(folder):
+    manifest = load_manifest(folder[0])
+    assert [shot.id for shot in manifest.supplying("full")] == ["b2"]
+    assert [shot.id for shot in manifest.supplying("clip")] == ["a1", "b2"]
+    assert manifest.supplying("low_res") == ()
+    with pytest.raises(ValueError, match="no view 'clips'"):
+        manifest.supplying("clips")
+
+
+def test_units_and_version_are_in_the_file(folder):
+    schema = pq.read_schema(folder[0] / "manifest.parquet")
+    assert schema.metadata[b"vidboot_schema_version"] == b"1"
+    assert b"frames per second" in schema.field("fps").metadata[b"meaning"]
+
+
+def test_another_version_a_damaged_and_a_missing_manifest_tell_what_to_run(folder, tmp_path):
+    root, _ = folder
+    path = root / "manifest.parquet"
+    with pytest.raises(UserError, match=r"no manifest in .*preprocess"):
+        load_manifest(tmp_path / "elsewhere")
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"vidboot_schema_version": "0"}), path)
+    with pytest.raises(UserError, match=r"schema version 0.*preprocess"):
+        load_manifest(root)
+    pq.write_table(pa.table({"id": ["x"]}), path)
+    with pytest.raises(UserError, match=r"schema version none.*preprocess"):
+        load_manifest(root)
+    path.write_bytes(b"PAR1 broken")
+    with pytest.raises(UserError, match=r"can't be read.*preprocess"):
+        load_manifest(root)

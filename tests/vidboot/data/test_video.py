@@ -1,0 +1,126 @@
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidboot.data import video
+from vidboot.data.video import VideoError, VideoWriter, iter_frames, read_frames, write_video
+
+TRAILER = Path(__file__).parents[2] / "data" / "big_buck_bunny_trailer.mp4"
+
+
+def opencv_frames(path, numbers):
+    """Frames by OpenCV's own reader: the independent judge of ours."""
+    capture = cv2.VideoCapture(str(path))
+    found = {}
+    for number in range(max(numbers) + 1):
+        good, image = capture.read()
+        assert good
+        if number in numbers:
+            found[number] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.stack([found[n] for n in numbers])
+
+
+@pytest.mark.parametrize("with_decord", [True, False])
+def test_random_access_gives_the_frames_that_opencv_gives(monkeypatch, with_decord):
+    if not with_decord:
+        monkeypatch.setattr(video, "_decord", lambda: None)
+    numbers = [130, 60, 61, 60]
+    ours = read_frames(TRAILER, numbers)
+    assert ours.dtype == np.uint8 and ours.shape == (4, 180, 320, 3)
+    # Colour conversions round differently.
+    assert np.abs(ours.astype(int) - opencv_frames(TRAILER, numbers)).max() <= 4
+
+
+def test_streaming_agrees_with_random_access():
+    streamed = [frame for _, frame in zip(range(40), iter_frames(TRAILER), strict=False)]
+    assert np.array_equal(np.stack(streamed), read_frames(TRAILER, range(40)))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 41), st.integers(2, 41), st.integers(1, 6))
+def test_lossless_video_comes_back_exactly_at_any_size(tmp_path_factory, height, width, num_frames):
+    path = tmp_path_factory.mktemp("v") / "x.mp4"
+    frames = np.random.default_rng(height * width).integers(0, 256, (num_frames, height, width, 3), dtype=np.uint8)
+    write_video(path, frames, 24, lossless=True)
+    assert np.array_equal(read_frames(path), frames)
+    assert np.array_equal(read_frames(path, range(num_frames)), frames)
+
+
+@pytest.mark.parametrize("size", [(36, 64), (35, 64), (36, 63), (35, 63)])
+def test_lossy_video_keeps_size_number_and_rate(tmp_path, size):
+    ramp = np.linspace(0, 200, size[0] * size[1]).reshape(*size, 1).repeat(3, axis=2)
+    frames = np.stack([ramp + t for t in range(12)]).astype(np.uint8)
+    write_video(tmp_path / "x.mp4", frames, 12.5)
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.frames, stream.height, stream.width, float(stream.average_rate)) == (12, *size, 12.5)
+    assert np.abs(read_frames(tmp_path / "x.mp4").astype(int) - frames).mean() < 4
+
+
+def test_key_frames_are_as_close_as_asked(tmp_path):
+    write_video(tmp_path / "x.mp4", read_frames(TRAILER, range(60, 84)), 24, gop=8)
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        keys = [number for number, frame in enumerate(container.decode(video=0)) if frame.key_frame]
+    assert set(range(0, 24, 8)) <= set(keys)
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    frames = np.zeros((3, 16, 16, 3), np.uint8)
+    write_video(tmp_path / "x.mp4", frames, 24)
+    before = (tmp_path / "x.mp4").read_bytes()
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "x.mp4", 24) as writer:
+        writer.write(frames[0])
+        raise KeyboardInterrupt
+    assert (tmp_path / "x.mp4").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.mp4"]
+
+
+def test_resizing_averages_areas(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
+    write_video(tmp_path / "x.mp4", frames, 24, lossless=True)
+    expected = frames.reshape(2, 6, 4, 8, 4, 3).mean(axis=(2, 4))
+    assert np.abs(read_frames(tmp_path / "x.mp4", height=6, width=8) - expected).max() <= 0.5 + 1e-6
+
+
+def test_no_frames_asked_for_gives_none():
+    assert read_frames(TRAILER, []).shape == (0, 180, 320, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty file"), (b"only words, no pictures\n" * 50, "not a video"), (None, "can't be opened")],
+)
+def test_what_cannot_be_read_is_named_with_its_reason(tmp_path, content, reason):
+    path = tmp_path / "x.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    for read in (read_frames, lambda p: list(iter_frames(p)), lambda p: read_frames(p, [0])):
+        with pytest.raises(VideoError, match=reason) as caught:
+            read(path)
+        assert caught.value.path == path and str(path) in str(caught.value)
+
+
+def test_a_frame_past_the_end_is_refused():
+    with pytest.raises(VideoError, match="1246 frames, so no frame 1246"):
+        read_frames(TRAILER, [1246])
+
+
+def test_rotation_flag_is_obeyed_as_opencv_obeys_it(tmp_path):
+    path = tmp_path / "turned.mp4"
+    frames = read_frames(TRAILER, range(60, 64))
+    write_video(path, frames, 24, lossless=False)
+    data = bytearray(path.read_bytes())
+    # The 3×3 matrix of the track header is the last 44 bytes before the sizes: write a turn by 90 degrees into it.
+    header = data.index(b"tkhd") + 4
+    matrix = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 180 << 16, 0, 1 << 30], ">i4").tobytes()
+    data[header + 40 : header + 76] = matrix
+    path.write_bytes(data)
+    theirs = opencv_frames(path, [2])
+    for ours in (read_frames(path, [2]), np.stack(list(iter_frames(path)))[2:3]):
+        assert ours.shape == theirs.shape == (1, 320, 180, 3)
+        assert np.abs(ours.astype(int) - theirs).mean() < 2

@@ -1,0 +1,149 @@
+"""Training samples and held-out videos, drawn from the shots of a manifest."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vidboot.data.manifest import Manifest, Shot
+from vidboot.data.video import VideoError
+from vidboot.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shots for training, for choosing (validation: gate, stopping point) and for reporting only (test)."""
+
+    train: tuple[Shot, ...]
+    validation: tuple[Shot, ...]
+    test: tuple[Shot, ...]
+
+
+def split_shots(manifest: Manifest, holdout: float) -> Split:
+    """Hold out a share of the full videos: whole sources where there are enough of them, else whole shots.
+
+    The choice depends on the shots' content only, so it stays the same when files are moved. Raises `UserError` if
+    there are fewer than three videos to share out.
+    """
+    kind = "full" if manifest.supplying("full") else "clip"
+    sources = {shot.source for shot in manifest.supplying(kind)}
+    by_source = len(sources) * holdout >= 2
+    groups: dict[str, list[Shot]] = defaultdict(list)
+    for shot in manifest:
+        groups[shot.source if by_source else shot.id].append(shot)
+    # Groups in an order as good as random: by the hash of their content.
+    eligible = sorted(
+        (g for g in groups.values() if any(kind in s.views for s in g)), key=lambda g: min(s.id for s in g)
+    )
+    if len(eligible) < 3:
+        raise UserError(
+            f"{manifest.root} has {len(eligible)} video(s) for the '{kind}' view; training, choosing and reporting "
+            "need at least one each: add videos, or lower the frame limits of tools/preprocess.py"
+        )
+    half = max(1, round(holdout * len(eligible) / 2))
+    validation, test = (
+        tuple(shot for group in part for shot in group) for part in (eligible[:half], eligible[half : 2 * half])
+    )
+    held_out = {shot.id for shot in (*validation, *test)}
+    return Split(tuple(shot for shot in manifest if shot.id not in held_out), validation, test)
+
+
+def to_tensor(frames_THWC: np.ndarray) -> Float[Tensor, "C T H W"]:
+    """uint8 frames as a float video in [-1, 1]."""
+    return torch.from_numpy(frames_THWC).permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def to_frames(video_CTHW: Float[Tensor, "C T H W"]) -> np.ndarray:
+    """A float video in [-1, 1] as uint8 frames `T H W C`; what lies outside is clipped."""
+    return ((video_CTHW.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
+
+
+def load_clip(
+    shot: Shot, frames: Sequence[int], scale: int
+) -> tuple[Float[Tensor, "C T h w"], Bool[Tensor, "1 T h w"]]:
+    """Frames of a shot at a low-res factor, in their natural range, and their mask (true = observed).
+
+    A low-res pixel counts as observed only if all its pixels are. Raises `VideoError` if the file can't be read.
+    """
+    video = to_tensor(shot.frames(frames))
+    mask = torch.from_numpy(shot.mask(frames))[None]
+    if scale > 1:
+        video = F.avg_pool2d(video, scale)
+        mask = F.avg_pool2d(mask.float(), scale) == 1
+    return video, mask
+
+
+class ViewDataset(Dataset):
+    """An endless, stateless stream of training samples of one view: sample `index` is always the same.
+
+    Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
+    read is named once in the log and another is drawn.
+    """
+
+    def __init__(
+        self, shots: Sequence[Shot], frame_counts: Mapping[int, float], scale: int, seed: int, batch_size: int
+    ) -> None:
+        self.shots, self.scale, self.seed, self.batch_size = list(shots), scale, seed, batch_size
+        self.counts = np.array(sorted(frame_counts))
+        self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
+        self.unreadable: set[str] = set()
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        step_rng = np.random.default_rng([self.seed, 0, index // self.batch_size])
+        num_frames = int(step_rng.choice(self.counts, p=self.shares))
+        rng = np.random.default_rng([self.seed, 1, index])
+        while True:
+            shot, start = self._draw(num_frames, rng)
+            try:
+                video, mask = load_clip(shot, range(start, start + num_frames), self.scale)
+            except VideoError as error:
+                logger.warning("set aside, another shot is drawn instead: %s", error)
+                self.unreadable.add(shot.id)
+                continue
+            return {"video": video, "mask": mask, "seed": int(rng.integers(2**62)), "shot": shot.path}
+
+    def _draw(self, num_frames: int, rng: np.random.Generator) -> tuple[Shot, int]:
+        """A uniformly random window of `num_frames` frames among all that the readable shots have."""
+        starts = [0 if s.id in self.unreadable else max(0, s.num_frames - num_frames + 1) for s in self.shots]
+        ends = np.cumsum(starts)
+        if ends[-1] == 0:
+            raise UserError(f"no readable shot of {num_frames} frames is left to train on")
+        where = int(rng.integers(ends[-1]))
+        chosen = int(np.searchsorted(ends, where, side="right"))
+        return self.shots[chosen], where - int(ends[chosen] - starts[chosen])
+
+
+def held_out_windows(
+    shots: Sequence[Shot], num_frames: int, scale: int, limit: int
+) -> tuple[Float[Tensor, "N C T h w"], Bool[Tensor, "N 1 T h w"]]:
+    """At most `limit` windows of `num_frames` frames that don't overlap, spread evenly over the shots.
+
+    Raises `UserError` if no shot is long enough.
+    """
+    spans = [(s, t) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames)]
+    if not spans:
+        longest = max((s.num_frames for s in shots), default=0)
+        raise UserError(
+            f"no held-out shot has {num_frames} frames (longest: {longest}); raise data.holdout or add videos"
+        )
+    chosen = [spans[i] for i in np.linspace(0, len(spans) - 1, min(limit, len(spans))).round().astype(int)]
+    videos, masks = zip(*(load_clip(s, range(t, t + num_frames), scale) for s, t in chosen), strict=True)
+    return torch.stack(videos), torch.stack(masks)
+
+
+def mean_image(shots: Sequence[Shot], frames_per_shot: int = 8) -> Float[Tensor, "C 1 H W"]:
+    """Mean over evenly spaced frames of the shots: the trivial prediction that every denoiser must beat."""
+    means = [
+        load_clip(shot, np.linspace(0, shot.num_frames - 1, frames_per_shot).round().astype(int).tolist(), 1)[0].mean(1)
+        for shot in shots
+    ]
+    return torch.stack(means).mean(0)[:, None]
