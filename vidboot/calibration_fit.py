@@ -7,8 +7,10 @@ single rules:
     min_w  wᵀ M w + λ s ‖w − c‖²   subject to  1ᵀ w = 1,     s = mean eigenvalue of NᵀMN, N a basis of 1ᵀz = 0
     w = c − N (NᵀMN + λ s I)⁻¹ NᵀM c
 
-Centre and strength λ are chosen by cross-validation over videos. The calibration must do no harm: the fit replaces the
-best single rule only where cross-validation shows it better by more than one standard error.
+The calibration must do no harm, so each step away from the counting numbers has to be earned (paired over videos): the
+best single rule replaces them where it is better at one-sided 95 % confidence; the fit, its centre and strength λ chosen
+by cross-validation over videos, replaces that rule where it is better by more than one standard error. With one video
+there is no telling, and the counting numbers stay.
 """
 
 import itertools
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+import scipy.stats
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -31,6 +34,8 @@ from vidboot.views import pool, unpool
 
 STRENGTHS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Ridge strengths λ tried, in units of the mean eigenvalue."""
+COUNTING = 0
+"""Where the counting numbers stand among the single rules."""
 FOLDS = 16
 """Folds of the cross-validation: leave one out for up to this many videos."""
 
@@ -116,24 +121,33 @@ def fit_band(plan: ViewPlan, level: int, band: ErrorCovariance) -> tuple[dict[Es
     m_nKK = band.per_video
     rule_errors = np.einsum("rk,nkl,rl->rn", centres, m_nKK, centres)
     best = int(rule_errors.mean(axis=1).argmin())
-    weights, record = centres[best], {"centre": names[best], "strength": None, "error": float(rule_errors[best].mean())}
-    record["rule_errors"] = {name: float(error) for name, error in zip(names, rule_errors.mean(axis=1), strict=True)}
+    confident = scipy.stats.t.ppf(0.95, max(1, len(m_nKK) - 1))
+    if _standard_errors(rule_errors[COUNTING] - rule_errors[best]) <= confident:
+        best = COUNTING
+    weights, chosen = centres[best], {"centre": names[best], "strength": None, "error": float(rule_errors[best].mean())}
     if len(m_nKK) > 1:
         held_out = {
             (r, strength): cross_validate(m_nKK, centre, strength)
             for (r, centre), strength in itertools.product(enumerate(centres), STRENGTHS)
         }
         (r, strength), errors = min(held_out.items(), key=lambda item: item[1].mean())
-        gain = rule_errors[best] - errors
-        if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)):
+        if _standard_errors(rule_errors[best] - errors) > 1:
             weights = combine(m_nKK.mean(axis=0), centres[r], strength)
-            record |= {"centre": names[r], "strength": strength, "error": float(errors.mean())}
+            chosen = {"centre": names[r], "strength": strength, "error": float(errors.mean())}
+    chosen["rule_errors"] = {name: float(error) for name, error in zip(names, rule_errors.mean(axis=1), strict=True)}
     used = zip(band.estimates, weights.tolist(), strict=True)
-    return {estimate: weight for estimate, weight in used if weight != 0}, record
+    return {estimate: weight for estimate, weight in used if weight != 0}, chosen
+
+
+def _standard_errors(gain_n: Float[np.ndarray, "n"]) -> float:
+    """The mean gain in units of its standard error; 0 where there is none or no telling."""
+    if len(gain_n) < 2 or gain_n.mean() <= 0:
+        return 0.0
+    return float(gain_n.mean() / max(gain_n.std(ddof=1) / np.sqrt(len(gain_n)), np.finfo(float).tiny))
 
 
 def single_rules(plan: ViewPlan, level: int) -> dict[str, dict[Estimate, float]]:
-    """The rules that need no fitting, as weights in band `level`: the counting numbers and each estimate alone."""
+    """The rules that need no fitting, as weights in band `level`: the counting numbers first, then each estimate."""
     alone = {str(estimate): {estimate: 1.0} for estimate in visible(plan, level)}
     return {"counting": counting_weights(plan, level)} | alone
 
