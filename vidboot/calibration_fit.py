@@ -7,8 +7,8 @@ single rules:
     min_w  wᵀ M w + λ s ‖w − c‖²   subject to  1ᵀ w = 1,     s = mean eigenvalue of NᵀMN, N a basis of 1ᵀz = 0
     w = c − N (NᵀMN + λ s I)⁻¹ NᵀM c
 
-The calibration must do no harm, so each step away from the counting numbers has to be earned (paired over videos): the
-best single rule replaces them where it is better at one-sided 95 % confidence; the fit, its centre and strength λ chosen
+The calibration must do no harm, so each step away from the counting numbers has to be earned, paired over videos: the
+best single rule replaces them where it is better at one-sided 95 % confidence; the fit, its centre and λ chosen
 by cross-validation over videos, replaces that rule where it is better by more than one standard error. With one video
 there is no telling, and the counting numbers stay.
 """
