@@ -4,6 +4,7 @@ The compositions are the library's own (`vidboot.score`, `vidboot.calibration`);
 Errors are excess errors in % of the least mean-square error, exact for given samples.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from vidboot.score import AveragedWindows, ComposedDenoiser, Denoiser, disjoint_
 from vidboot.theory.gaussian import GaussianVideo
 from vidboot.theory.linear import as_matrix, excess_percent
 from vidboot.theory.networks import TrainedViews
-from vidboot.theory.ridge import fit_linear
+from vidboot.theory.ridge import RidgeLearner
 from vidboot.views import View
 
 Rows = list[dict[str, Any]]
@@ -59,7 +60,7 @@ def rule_table(sigmas: Sequence[float] = (0.3, 1.0, 3.0, 10.0)) -> Rows:
 
 
 def _excess(video: GaussianVideo, denoise: Denoiser, sigma: float) -> float:
-    return excess_percent(as_matrix(denoise, video.shape, sigma), video.covariance, sigma)
+    return excess_percent(as_matrix(denoise, video.shape, sigma), video, sigma)
 
 
 def data_efficiency(
@@ -77,15 +78,15 @@ def data_efficiency(
     video = GaussianVideo.reference()
     bases = {sigma: as_matrix(rules(video)["counting numbers"], video.shape, sigma) for sigma in sigmas}
     rows = [{"sigma": sigma, "count": count, "direct": [], "residual": []} for sigma in sigmas for count in counts]
-    for draw in range(draws):
-        generator = torch.Generator().manual_seed(seed + draw)
-        videos = video.sample(max(counts), generator).flatten(1)
-        for row in tqdm(rows, desc=f"data efficiency, draw {draw + 1} of {draws}", unit="fit"):
-            direct, residual = _learnt(video, videos[: row["count"]], bases[row["sigma"]], row["sigma"])
+    drawn = [video.sample(max(counts), torch.Generator().manual_seed(seed + d)).flatten(1) for d in range(draws)]
+    for videos, count in tqdm([*itertools.product(drawn, counts)], desc="data efficiency", unit="fit"):
+        learner = RidgeLearner(videos[:count])
+        for row in (row for row in rows if row["count"] == count):
+            direct, residual = _learnt(video, learner, bases[row["sigma"]], row["sigma"])
             row["direct"].append(direct)
             row["residual"].append(residual)
     for row in rows:
-        row["base"] = excess_percent(bases[row["sigma"]], video.covariance, row["sigma"])
+        row["base"] = excess_percent(bases[row["sigma"]], video, row["sigma"])
         row |= {f"mean_{kind}": float(np.mean(row[kind])) for kind in ("direct", "residual")}
     for row in rows:
         of_sigma = [other for other in rows if other["sigma"] == row["sigma"]]
@@ -94,12 +95,12 @@ def data_efficiency(
     return rows
 
 
-def _learnt(video: GaussianVideo, videos_nN: Tensor, base: Float[Tensor, "N N"], sigma: float) -> tuple[float, float]:
+def _learnt(
+    video: GaussianVideo, learner: RidgeLearner, base: Float[Tensor, "N N"], sigma: float
+) -> tuple[float, float]:
     """Excess error of direct training and of a residual on the base, learnt from the same full videos."""
     skip = torch.eye(len(base), dtype=base.dtype) / (1 + sigma**2)
-    return tuple(
-        excess_percent(fit_linear(videos_nN, centre, sigma)[0], video.covariance, sigma) for centre in (skip, base)
-    )
+    return tuple(excess_percent(learner.fit(centre, sigma)[0], video, sigma) for centre in (skip, base))
 
 
 def _videos_needed(rows: Rows, excess: float) -> tuple[float, bool]:
@@ -132,12 +133,13 @@ def residual_hardness(
     laws = [(rho, kappa) for rho in long_ranges for kappa in couplings]
     for rho, kappa in tqdm(laws, desc="residual against what the views miss", unit="law"):
         video = GaussianVideo.reference(long_range=rho, coupling=kappa)
-        videos = [video.sample(count, torch.Generator().manual_seed(seed + draw)).flatten(1) for draw in range(draws)]
+        drawn = [video.sample(count, torch.Generator().manual_seed(seed + draw)).flatten(1) for draw in range(draws)]
+        learners = [RidgeLearner(videos) for videos in drawn]
         for sigma in sigmas:
             base = as_matrix(rules(video)["counting numbers"], video.shape, sigma)
-            direct, residual = np.mean([_learnt(video, drawn, base, sigma) for drawn in videos], axis=0)
+            direct, residual = np.mean([_learnt(video, learner, base, sigma) for learner in learners], axis=0)
             row = {"sigma": sigma, "long_range": rho, "coupling": kappa, "count": count}
-            row |= {"base": excess_percent(base, video.covariance, sigma)}
+            row |= {"base": excess_percent(base, video, sigma)}
             rows.append(row | {"direct": float(direct), "residual": float(residual)})
     return {"rows": rows, "fits": [_line(sigma, [r for r in rows if r["sigma"] == sigma]) for sigma in sigmas]}
 

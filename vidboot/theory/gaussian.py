@@ -103,12 +103,18 @@ class GaussianVideo:
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "B C T H W"]:
         """Draw `count` videos."""
         noise = torch.randn(count, len(self.covariance), dtype=torch.float64, generator=generator)
-        return (noise @ self._root.T).reshape(count, *self.shape)
+        eigenvalues, basis = self._eigen
+        return (noise @ (basis * eigenvalues.sqrt()).T).reshape(count, *self.shape)
 
     @cached_property
-    def _root(self) -> Float[Tensor, "N N"]:
+    def _eigen(self) -> tuple[Float[Tensor, "N"], Float[Tensor, "N N"]]:
         eigenvalues, basis = torch.linalg.eigh(self.covariance)
-        return basis * eigenvalues.clamp(min=0).sqrt()
+        return eigenvalues.clamp(min=0), basis
+
+    def minimum_error(self, sigma: float) -> float:
+        """The least mean-square denoising error per number: σ² tr C (C + σ² I)⁻¹ / N."""
+        eigenvalues, _ = self._eigen
+        return float((sigma**2 * eigenvalues / (eigenvalues + sigma**2)).mean())
 
     def covariance_of(self, view: View) -> Float[Tensor, "n n"]:
         """A C Aᵀ: the covariance of a view."""

@@ -2,9 +2,9 @@
 
 For D(x; σ) = W x and x = x0 + σ n with x0 ~ N(0, C):
 
-    E‖D(x) − x0‖² = tr (W − I) C (W − I)ᵀ + σ² tr W Wᵀ,      least for W* = C (C + σ² I)⁻¹:  σ² tr W*
+    E‖D(x) − x0‖² = tr (W − I) C (W − I)ᵀ + σ² tr W Wᵀ,
 
-all given per number (per pixel and frame).
+given per number (per pixel and frame). It is least for W* = C (C + σ² I)⁻¹.
 """
 
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vidboot.score import Denoiser
+from vidboot.theory.gaussian import GaussianVideo
 
 
 def as_matrix(denoise: Denoiser, shape: tuple[int, int, int, int], sigma: float) -> Float[Tensor, "N N"]:
@@ -27,13 +28,7 @@ def mean_square_error(w: Float[Tensor, "N N"], covariance: Float[Tensor, "N N"],
     return float(((off @ covariance) * off).sum() + sigma**2 * (w**2).sum()) / len(w)
 
 
-def minimum_error(covariance: Float[Tensor, "N N"], sigma: float) -> float:
-    """The least mean-square error, σ² tr C (C + σ² I)⁻¹ / N."""
-    eigenvalues = torch.linalg.eigvalsh(covariance).clamp(min=0)
-    return float((sigma**2 * eigenvalues / (eigenvalues + sigma**2)).mean())
-
-
-def excess_percent(w: Float[Tensor, "N N"], covariance: Float[Tensor, "N N"], sigma: float) -> float:
+def excess_percent(w: Float[Tensor, "N N"], video: GaussianVideo, sigma: float) -> float:
     """Excess error over the best possible, in % of the least mean-square error."""
-    least = minimum_error(covariance, sigma)
-    return 100 * (mean_square_error(w, covariance, sigma) - least) / least
+    least = video.minimum_error(sigma)
+    return 100 * (mean_square_error(w, video.covariance, sigma) - least) / least

@@ -12,7 +12,7 @@ from torch import Tensor
 from vidboot.regions import ViewPlan
 from vidboot.score import Denoiser, per_item
 from vidboot.theory.gaussian import GaussianVideo
-from vidboot.theory.ridge import fit_linear
+from vidboot.theory.ridge import RidgeLearner
 from vidboot.views import View
 
 
@@ -25,6 +25,7 @@ class TrainedViews:
 
     def __init__(self, video: GaussianVideo, plan: ViewPlan, count: int, generator: torch.Generator) -> None:
         self.plan, self.seen = plan, video.sample(count, generator)
+        self.learner = lru_cache(maxsize=None)(self._learner)
         self.matrix = lru_cache(maxsize=None)(self._matrix)
         self.denoiser_of = lru_cache(maxsize=None)(self._denoiser_of)
 
@@ -38,9 +39,12 @@ class TrainedViews:
         return lambda y, sigma: _apply(self.matrix(scale, num_frames, _level(y, sigma)), y)
 
     def _matrix(self, scale: int, num_frames: int, sigma: float) -> Tensor:
-        seen = View(range(num_frames), scale).project(self.seen).flatten(1)
-        skip = torch.eye(seen.shape[1], dtype=seen.dtype) / (1 + sigma**2)
-        return fit_linear(seen, skip, sigma)[0]
+        learner = self.learner(scale, num_frames)
+        skip = torch.eye(len(learner.all.matrix), dtype=self.seen.dtype) / (1 + sigma**2)
+        return learner.fit(skip, sigma)[0]
+
+    def _learner(self, scale: int, num_frames: int) -> RidgeLearner:
+        return RidgeLearner(View(range(num_frames), scale).project(self.seen).flatten(1))
 
     def _sliding(self, x: Tensor, sigma: Tensor) -> Tensor:
         length, num_frames = self.plan.length, x.shape[2]

@@ -11,6 +11,7 @@ cross-validation over the n videos: their truth is known to a trainer, the covar
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,50 +24,69 @@ FOLDS = 4
 
 
 @dataclass(frozen=True)
-class RidgePath:
-    """W as a function of λ, in the eigenbasis of S + σ² I: W_λ = W_b + Q diag(1/(e + λ)) Uᵀ."""
+class Moment:
+    """S of some videos, and its eigenbasis: S = U diag(e) Uᵀ."""
 
-    centre: Float[Tensor, "N N"]
-    gradient: Float[Tensor, "N N"]  # Q = (S − W_b (S + σ² I)) U
+    matrix: Float[Tensor, "N N"]
     eigenvalues: Float[Tensor, "N"]
     basis: Float[Tensor, "N N"]
 
     @classmethod
-    def fit(cls, videos_nN: Float[Tensor, "n N"], centre: Float[Tensor, "N N"], sigma: float) -> "RidgePath":
-        """All solutions for these videos."""
-        moment = videos_nN.T @ videos_nN / len(videos_nN)
-        eigenvalues, basis = torch.linalg.eigh(moment)
-        noisy = eigenvalues.clamp(min=0) + sigma**2
-        gradient = moment @ basis - centre @ (basis * noisy)
-        return cls(centre, gradient, noisy, basis)
+    def of(cls, videos_nN: Float[Tensor, "n N"]) -> "Moment":
+        """The second moment of these videos (flattened, of mean zero)."""
+        matrix = _moment(videos_nN)
+        eigenvalues, basis = torch.linalg.eigh(matrix)
+        return cls(matrix, eigenvalues.clamp(min=0), basis)
+
+
+@dataclass(frozen=True)
+class RidgePath:
+    """W as a function of λ: W_λ = W_b + Q diag(1/(e + σ² + λ)) Uᵀ with Q = (S − W_b (S + σ² I)) U."""
+
+    moment: Moment
+    centre: Float[Tensor, "N N"]
+    sigma: float
+
+    @cached_property
+    def gradient(self) -> Float[Tensor, "N N"]:
+        """Q."""
+        basis, noisy = self.moment.basis, self.moment.eigenvalues + self.sigma**2
+        return basis * self.moment.eigenvalues - self.centre @ (basis * noisy)
 
     def solution(self, strength: float) -> Float[Tensor, "N N"]:
         """W at one λ."""
-        return self.centre + (self.gradient / (self.eigenvalues + strength)) @ self.basis.T
+        ridge = self.moment.eigenvalues + self.sigma**2 + strength
+        return self.centre + (self.gradient / ridge) @ self.moment.basis.T
 
-    def errors(
-        self, videos_nN: Float[Tensor, "n N"], sigma: float, strengths: Sequence[float] = STRENGTHS
-    ) -> Float[Tensor, "S"]:
-        """Mean-square denoising error on other videos, averaged over all noise, at each λ.
+    def errors(self, moment_NN: Float[Tensor, "N N"], strengths: Sequence[float] = STRENGTHS) -> Float[Tensor, "S"]:
+        """Mean-square denoising error on videos with this second moment, averaged over all noise, at each λ.
 
-        With g = 1/(e + λ), E‖W x − x0‖² is a quadratic in g, whose coefficients are computed once.
+        With g = 1/(e + σ² + λ), E‖W x − x0‖² is a quadratic in g, whose coefficients are computed once.
         """
-        moment = videos_nN.T @ videos_nN / len(videos_nN)
-        noisy = moment + sigma**2 * torch.eye(len(moment), dtype=moment.dtype)
-        quadratic = (self.gradient.T @ self.gradient) * (self.basis.T @ noisy @ self.basis)
-        linear = (self.gradient * ((self.centre @ noisy - moment) @ self.basis)).sum(0)
-        constant = ((self.centre @ noisy) * self.centre).sum() - 2 * (self.centre * moment).sum() + moment.trace()
-        g_SN = 1 / (self.eigenvalues + torch.tensor(strengths, dtype=moment.dtype)[:, None])
-        return (((g_SN @ quadratic) * g_SN).sum(1) + 2 * g_SN @ linear + constant) / len(moment)
+        basis, centre, size = self.moment.basis, self.centre, len(moment_NN)
+        noisy = moment_NN + self.sigma**2 * torch.eye(size, dtype=moment_NN.dtype)
+        quadratic = (self.gradient.T @ self.gradient) * (basis.T @ noisy @ basis)
+        linear = (self.gradient * ((centre @ noisy - moment_NN) @ basis)).sum(0)
+        constant = ((centre @ noisy) * centre).sum() - 2 * (centre * moment_NN).sum() + moment_NN.trace()
+        ridge_SN = self.moment.eigenvalues + self.sigma**2 + torch.tensor(strengths, dtype=basis.dtype)[:, None]
+        g_SN = 1 / ridge_SN
+        return (((g_SN @ quadratic) * g_SN).sum(1) + 2 * g_SN @ linear + constant) / size
 
 
-def fit_linear(
-    videos_nN: Float[Tensor, "n N"], centre: Float[Tensor, "N N"], sigma: float
-) -> tuple[Float[Tensor, "N N"], float]:
-    """W learnt from these videos by ridge towards `centre`, and the λ that cross-validation chose."""
-    fold = torch.arange(len(videos_nN)) % FOLDS
-    errors = sum(
-        RidgePath.fit(videos_nN[fold != f], centre, sigma).errors(videos_nN[fold == f], sigma) for f in range(FOLDS)
-    )
-    strength = STRENGTHS[int(errors.argmin())]
-    return RidgePath.fit(videos_nN, centre, sigma).solution(strength), strength
+class RidgeLearner:
+    """Learns W from n videos towards any centre at any noise level, λ by cross-validation over the videos."""
+
+    def __init__(self, videos_nN: Float[Tensor, "n N"]) -> None:
+        fold = torch.arange(len(videos_nN)) % FOLDS
+        self.folds = [(Moment.of(videos_nN[fold != f]), _moment(videos_nN[fold == f])) for f in range(FOLDS)]
+        self.all = Moment.of(videos_nN)
+
+    def fit(self, centre: Float[Tensor, "N N"], sigma: float) -> tuple[Float[Tensor, "N N"], float]:
+        """W by ridge towards `centre`, and the λ that cross-validation chose."""
+        errors = sum(RidgePath(kept, centre, sigma).errors(left_out) for kept, left_out in self.folds)
+        strength = STRENGTHS[int(errors.argmin())]
+        return RidgePath(self.all, centre, sigma).solution(strength), strength
+
+
+def _moment(videos_nN: Float[Tensor, "n N"]) -> Float[Tensor, "N N"]:
+    return videos_nN.T @ videos_nN / len(videos_nN)

@@ -23,7 +23,7 @@ def law(time_constants: torch.Tensor, long_range: float = 0.0, coupling: float =
 
 
 def excess(video: GaussianVideo, denoise, sigma: float) -> float:
-    return excess_percent(as_matrix(denoise, video.shape, sigma), video.covariance, sigma)
+    return excess_percent(as_matrix(denoise, video.shape, sigma), video, sigma)
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 3, 4])

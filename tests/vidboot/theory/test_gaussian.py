@@ -7,7 +7,7 @@ import torch
 
 from vidboot.regions import keyframes
 from vidboot.theory.gaussian import GaussianVideo, WienerDenoiser, reference_covariance, stationary_covariance
-from vidboot.theory.linear import as_matrix, excess_percent, mean_square_error, minimum_error
+from vidboot.theory.linear import as_matrix, excess_percent, mean_square_error
 from vidboot.views import View
 
 SIZE, FRAMES = 3, 6
@@ -113,5 +113,5 @@ def test_errors_agree_with_a_simulation():
         exact = mean_square_error(as_matrix(denoise, video.shape, sigma), video.covariance, sigma)
         assert abs(errors.mean() - exact) < 3 * errors.std() / len(errors) ** 0.5
     best = as_matrix(video.denoiser_of(video.full_view), video.shape, sigma)
-    assert mean_square_error(best, video.covariance, sigma) == pytest.approx(minimum_error(video.covariance, sigma))
-    assert excess_percent(best, video.covariance, sigma) == pytest.approx(0, abs=1e-9)
+    assert mean_square_error(best, video.covariance, sigma) == pytest.approx(video.minimum_error(sigma))
+    assert excess_percent(best, video, sigma) == pytest.approx(0, abs=1e-9)
