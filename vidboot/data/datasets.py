@@ -1,6 +1,7 @@
 """Training samples and held-out videos, drawn from the shots of a manifest."""
 
 import logging
+import signal
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,11 @@ class ViewDataset(Dataset):
         where = int(rng.integers(ends[-1]))
         chosen = int(np.searchsorted(ends, where, side="right"))
         return self.shots[chosen], where - int(ends[chosen] - starts[chosen])
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """Set up a loading process: Ctrl-C reaches it too, but the step in hand still needs its samples."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def held_out_windows(

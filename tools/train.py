@@ -1,0 +1,40 @@
+"""Train a run: each view, the calibration, the residual. Run it again to go on where it stopped."""
+
+import argparse
+
+from vidboot.errors import command
+
+
+@command
+def main() -> None:
+    """Parse the arguments, check the configuration, train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="YAML settings, for example configs/quickstart.yaml"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings to change, for example clip.train.steps=50"
+    )
+    parser.add_argument("--stage", metavar="NAME", help="run this stage only")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, start nothing")
+    # The deepspeed launcher passes the rank this way.
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_intermixed_args()
+
+    # Imported late: data workers import this file too, and need none of it.
+    from vidboot.config import RunConfig
+    from vidboot.strict import load_settings
+
+    config = load_settings(RunConfig, arguments.config, arguments.overrides)
+    if arguments.dry_run:
+        from vidboot.training.plan import print_plan
+
+        print_plan(config)
+    else:
+        from vidboot.training.run import train
+
+        train(config, arguments.stage)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The configuration of a training run: everything that `tools/train.py` reads from its YAML file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from vidboot.edm import Noise
+from vidboot.regions import ViewPlan
+from vidboot.strict import Strict
+
+Folder = Annotated[Path, Field(strict=False)]
+
+
+class VideoConfig(Strict):
+    """The full video: what the views are views of."""
+
+    num_frames: PositiveInt
+    """Frames T of a full video: the training length of the residual network."""
+    height: PositiveInt
+    width: PositiveInt
+    overlap: PositiveInt
+    """Frames shared by neighbouring windows of T frames, when a longer video is generated."""
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "VideoConfig":
+        if self.overlap >= self.num_frames:
+            raise ValueError(f"overlap must be below num_frames = {self.num_frames}, got {self.overlap}")
+        return self
+
+
+class DataConfig(Strict):
+    """Where the shots come from."""
+
+    manifest: Folder
+    """Folder that `tools/preprocess.py` wrote."""
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the full videos that no network trains on: half choose gate and stopping point, half are reported."""
+    max_full_videos: PositiveInt | None = None
+    """Train the residual on at most this many full videos (None: on all)."""
+    num_workers: NonNegativeInt = 1
+    """Processes that decode, for each training process."""
+
+
+class NetworkConfig(Strict):
+    """Size of a spatiotemporal U-Net (see `vidboot.networks.unet.UNet`)."""
+
+    channels: PositiveInt = 32
+    multipliers: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 2, 4]
+    blocks: PositiveInt = 1
+    attention_levels: NonNegativeInt = 1
+
+
+class OptimizationConfig(Strict):
+    """How one network is trained."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    """Videos per step, over all processes."""
+    micro_batch_size: PositiveInt | None = None
+    """Videos per process that are in memory at once; the rest accumulates (None: no accumulation)."""
+    learning_rate: PositiveFloat = 1e-3
+    warmup_steps: NonNegativeInt = 100
+    weight_decay: NonNegativeFloat = 0.0
+    gradient_clipping: PositiveFloat = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+
+
+class ClipConfig(Strict):
+    """The clip view: short windows at full resolution."""
+
+    num_frames: PositiveInt
+    """Frames of a window."""
+    overlap: NonNegativeInt
+    """Frames shared by neighbouring windows."""
+    network: NetworkConfig
+    train: OptimizationConfig
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "ClipConfig":
+        if self.overlap >= self.num_frames:
+            raise ValueError(f"overlap must be below num_frames = {self.num_frames}, got {self.overlap}")
+        return self
+
+
+class LowResConfig(Strict):
+    """A low-resolution view: all frames, at height and width over `scale`."""
+
+    scale: Annotated[int, Field(ge=2)]
+    network: NetworkConfig
+    train: OptimizationConfig
+
+
+class ResidualConfig(Strict):
+    """The residual network, warm-started from the clip network; its regularisation is the method (design: §4)."""
+
+    train: OptimizationConfig
+    pull: NonNegativeFloat = 0.01
+    """Weight of ‖θ − θ_clip‖² in the loss: the pull towards the warm start."""
+    penalty: NonNegativeFloat = 0.05
+    """Weight of ‖D_θ − D_base‖² in the loss, next to ‖D_θ − x0‖²."""
+
+
+class CalibrationConfig(Strict):
+    """Weights of the base score, fitted on a few full videos."""
+
+    num_videos: PositiveInt = 16
+    sigmas: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.1, 0.3, 1.0, 3.0, 10.0]
+
+
+class EvaluationConfig(Strict):
+    """Held-out denoising error."""
+
+    sigmas: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0]
+    """Noise levels of the full video."""
+    num_videos: PositiveInt = 16
+    """At most this many held-out videos of each kind."""
+
+
+class LogConfig(Strict):
+    """How often a stage says, saves and shows something, in steps."""
+
+    log_every: PositiveInt = 10
+    evaluate_every: PositiveInt = 500
+    sample_every: PositiveInt = 1000
+    sample_steps: PositiveInt = 12
+    """Sampler steps of the sample videos made during training."""
+    checkpoint_every: PositiveInt = 250
+    keep_checkpoints: PositiveInt = 2
+
+
+class DeepSpeedConfig(Strict):
+    """What is handed to DeepSpeed as it is."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 falls back to fp32 where the device has none."""
+    zero_optimization: dict[str, object] = {"stage": 0}
+    """DeepSpeed's own `zero_optimization` settings."""
+
+
+class RunConfig(Strict):
+    """A training run: the views in order, then the residual."""
+
+    run_dir: Folder
+    seed: NonNegativeInt = 0
+    video: VideoConfig
+    data: DataConfig
+    noise: Noise = Noise()
+    clip: ClipConfig
+    low_res: list[LowResConfig] = []
+    """Low-resolution views, finest first."""
+    calibration: CalibrationConfig | None = CalibrationConfig()
+    residual: ResidualConfig | None
+    """None: no full videos, generate from the base alone."""
+    max_batch_frames: PositiveInt = 512
+    """Frames that a network denoises at once in composed evaluations."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    log: LogConfig = LogConfig()
+    deepspeed: DeepSpeedConfig = DeepSpeedConfig()
+
+    @property
+    def plan(self) -> ViewPlan:
+        """The views that the run trains, for videos of any number of frames."""
+        return ViewPlan(self.clip.num_frames, self.clip.overlap, tuple(view.scale for view in self.low_res))
+
+    @property
+    def views(self) -> dict[str, ClipConfig | LowResConfig]:
+        """The views by the name of their stage and folder: `clip`, `low_res_2`, …"""
+        return {"clip": self.clip} | {f"low_res_{view.scale}": view for view in self.low_res}
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "RunConfig":
+        if self.clip.num_frames > self.video.num_frames:
+            raise ValueError(f"clip.num_frames must be at most video.num_frames = {self.video.num_frames}")
+        try:
+            _ = self.plan
+        except ValueError as error:
+            raise ValueError(f"low_res: {error}") from None
+        for name, view in self.views.items():
+            self._size_fits(name, getattr(view, "scale", 1), len(view.network.multipliers))
+        return self
+
+    def _size_fits(self, name: str, scale: int, levels: int) -> None:
+        factor = scale * 2 ** (levels - 1)
+        for side, size in (("height", self.video.height), ("width", self.video.width)):
+            if size % factor:
+                lower = size // factor * factor
+                near = " or ".join(str(s) for s in (lower, lower + factor) if s)
+                raise ValueError(
+                    f"video.{side} {size} must be a multiple of {factor} for {name} (scale {scale}, {levels} network "
+                    f"levels): use {near}, or fewer multipliers"
+                )

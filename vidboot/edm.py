@@ -1,0 +1,94 @@
+"""EDM: noise levels, preconditioning and the (masked) denoising loss (Karras et al. 2022, arXiv 2206.00364)."""
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+
+from vidboot.strict import Strict
+
+
+class Noise(Strict):
+    """Noise levels of training and sampling, for data in [-1, 1]."""
+
+    sigma_min: PositiveFloat = 0.02
+    sigma_max: PositiveFloat = 80.0
+    sigma_data: PositiveFloat = 0.5
+    p_mean: float = -0.6
+    """Mean of ln σ in training."""
+    p_std: PositiveFloat = 1.6
+    """Standard deviation of ln σ in training."""
+
+    def sample(self, generator: torch.Generator) -> float:
+        """One training noise level: ln σ ~ N(p_mean, p_std²), held within the sampling range (arXiv 2206.00364, §5)."""
+        normal = torch.randn((), generator=generator, device=generator.device).item()
+        log_sigma = torch.tensor(self.p_mean + self.p_std * normal)
+        return float(log_sigma.exp().clamp(self.sigma_min, self.sigma_max))
+
+    def steps(self, num_steps: int, rho: float = 7.0) -> Float[Tensor, "steps+1"]:
+        """Falling sampling levels, then 0: σ_i = (σ_max^{1/ρ} + i/(N−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ (eq. 5)."""
+        ramp = torch.linspace(0, 1, num_steps, dtype=torch.float64)
+        top, bottom = self.sigma_max ** (1 / rho), self.sigma_min ** (1 / rho)
+        sigmas = (top + ramp * (bottom - top)) ** rho
+        return torch.cat([sigmas, sigmas.new_zeros(1)])
+
+
+class Preconditioned(nn.Module):
+    """D(x; σ) = c_skip x + c_out F(c_in x; c_noise): a network F as a denoiser (arXiv 2206.00364, eq. 7 and table 1).
+
+    F is called as `network(x, c_noise, mask, base)`, where `mask` is true on observed pixels (None: all of them) and
+    `base` a second prediction of x0 to read (the residual network's input; None for a view network).
+    """
+
+    def __init__(self, network: nn.Module, sigma_data: float) -> None:
+        super().__init__()
+        self.network, self.sigma_data = network, sigma_data
+
+    def forward(
+        self,
+        x: Float[Tensor, "B C T H W"],
+        sigma: Float[Tensor, "B"],
+        mask: Bool[Tensor, "B 1 T H W"] | None = None,
+        base: Float[Tensor, "B C T H W"] | None = None,
+    ) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x`, whose item b has noise of standard deviation `sigma[b]`. Computes σ terms in float32."""
+        sigma = sigma.to(torch.float32).reshape(-1, 1, 1, 1, 1).expand(x.shape[0], 1, 1, 1, 1)
+        c_in, c_skip, c_out, c_noise = self.coefficients(sigma)
+        # The base prediction is data, not noise: scaled to unit variance like the noisy input.
+        read = None if base is None else base / self.sigma_data
+        F = self.network(c_in * x, c_noise.flatten(), mask, read)
+        return c_skip * x + c_out * F.to(x.dtype)
+
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """c_in, c_skip, c_out, c_noise of noise level σ."""
+        total = sigma**2 + self.sigma_data**2
+        return total.rsqrt(), self.sigma_data**2 / total, sigma * self.sigma_data * total.rsqrt(), sigma.log() / 4
+
+
+def add_noise(
+    x0: Float[Tensor, "B C T H W"],
+    sigma: Float[Tensor, "B"],
+    noise: Float[Tensor, "B C T H W"],
+    mask: Bool[Tensor, "B 1 T H W"] | None = None,
+) -> Float[Tensor, "B C T H W"]:
+    """x = x0 + σ n; where the mask is false only the noise: what lies under a mask must never be seen."""
+    if mask is not None:
+        x0 = torch.where(mask, x0, torch.zeros_like(x0))
+    return x0 + sigma.reshape(-1, 1, 1, 1, 1) * noise
+
+
+def loss_weight(sigma: Float[Tensor, "B"], sigma_data: float) -> Float[Tensor, "B"]:
+    """λ(σ) = (σ² + σ_data²) / (σ σ_data)²: an equal effective loss at every noise level (arXiv 2206.00364, eq. 8)."""
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def squared_error(
+    x0_hat: Float[Tensor, "B C T H W"], x0: Float[Tensor, "B C T H W"], mask: Bool[Tensor, "B 1 T H W"] | None = None
+) -> Float[Tensor, "B"]:
+    """Σ m (x0_hat − x0)² / Σ m for each item: the mean over observed pixels; 0 for an item with none."""
+    error = (x0_hat - x0) ** 2
+    if mask is None:
+        return error.flatten(1).mean(1)
+    # `where`, not a product: a NaN under the mask must not get through as 0 · NaN.
+    observed = torch.where(mask, error, torch.zeros_like(error)).flatten(1).sum(1)
+    return observed / (mask.flatten(1).sum(1) * x0.shape[1]).clamp(min=1)

@@ -1,0 +1,43 @@
+"""Held-out denoising error: how far a denoiser is from the truth, at each noise level, with fixed noise."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vidboot.edm import add_noise, squared_error
+from vidboot.score import Denoiser
+
+
+def fixed_noise(shape: Sequence[int], video: int, level: int) -> Float[Tensor, "C T H W"]:
+    """The noise for one held-out video at one noise level: always the same, whatever the batch or process."""
+    generator = torch.Generator().manual_seed(1_000_003 * level + video)
+    return torch.randn(tuple(shape), generator=generator)
+
+
+@torch.no_grad()
+def denoising_errors(
+    denoise: Denoiser,
+    videos: Float[Tensor, "N C T H W"],
+    sigmas: Sequence[float],
+    masks: Bool[Tensor, "N 1 T H W"] | None = None,
+    only: Sequence[int] | None = None,
+    device: torch.device | str = "cpu",
+) -> Float[Tensor, "S N"]:
+    """Mean square error per observed pixel of each video at each noise level; videos in [-1, 1].
+
+    `only` limits the work to some videos (a process's share); the others' errors are 0. Masked videos are denoised as
+    in training, with what lies under the mask hidden, by denoisers that take a mask.
+    """
+    errors = torch.zeros(len(sigmas), len(videos), dtype=torch.float64)
+    for n in range(len(videos)) if only is None else only:
+        x0 = videos[n : n + 1].to(device)
+        mask = None if masks is None or bool(masks[n].all()) else masks[n : n + 1].to(device)
+        for s, sigma in enumerate(sigmas):
+            noise = fixed_noise(x0.shape[1:], n, s)[None].to(device)
+            level = x0.new_full((1,), sigma)
+            x = add_noise(x0, level, noise, mask)
+            x0_hat = denoise(x, level) if mask is None else denoise(x, level, mask=mask)
+            errors[s, n] = squared_error(x0_hat, x0, mask).double().cpu()
+    return errors

@@ -1,0 +1,181 @@
+"""A trained run as one denoiser: view networks → base → residual → any length.
+
+D_base(x; σ) = Σ_R c_R A_Rᵀ D_R(A_R x; σ)                                    (vidboot.score, vidboot.calibration)
+D(x; σ)      = D_base + γ(σ) (D_θ(x, D_base; σ) − D_base)                      (vidboot.score.ResidualDenoiser)
+beyond T     = windows of T minus their overlaps: D is itself a view of the longer video, and the same rule applies
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vidboot.calibration import CalibratedDenoiser, Calibration
+from vidboot.config import RunConfig
+from vidboot.data.files import atomic_path, write_atomic
+from vidboot.edm import Preconditioned
+from vidboot.errors import UserError
+from vidboot.gate import OPEN, Gate
+from vidboot.networks.residual import ResidualUNet
+from vidboot.networks.unet import UNet
+from vidboot.regions import region_graph, windows
+from vidboot.score import ComposedDenoiser, Denoiser, ResidualDenoiser, by_scale
+
+DATA_CHANNELS = 3
+CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
+WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
+
+
+def view_network(config: RunConfig, name: str) -> Preconditioned:
+    """The untrained network of the view `name`."""
+    return Preconditioned(UNet(DATA_CHANNELS, **config.views[name].network.model_dump()), config.noise.sigma_data)
+
+
+def residual_network(config: RunConfig) -> Preconditioned:
+    """The residual network before its warm start."""
+    unet = config.clip.network.model_dump()
+    return Preconditioned(ResidualUNet(config.video.num_frames, DATA_CHANNELS, **unet), config.noise.sigma_data)
+
+
+def save_weights(folder: Path, network: nn.Module) -> None:
+    """Write a network's weights as safetensors, atomically."""
+    with atomic_path(folder / WEIGHTS_FILE) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
+
+
+def load_weights(folder: Path, network: Preconditioned) -> Preconditioned:
+    """Load what `save_weights` wrote; raises `UserError` if it is missing, damaged or of another shape."""
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise UserError(f"{folder} has no finished network ({WEIGHTS_FILE}); run tools/train.py to the end first")
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and run tools/train.py again") from None
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the run's configuration: {error}") from None
+    return network.eval().requires_grad_(False)
+
+
+class VideoModel:
+    """The trained networks of a run, and the denoisers that they compose to."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        views: dict[str, Preconditioned],
+        residual: Preconditioned | None = None,
+        gate: Gate = OPEN,
+        calibration: Calibration | None = None,
+        fps: float = 24.0,
+    ) -> None:
+        self.config, self.views, self.residual, self.gate, self.fps = config, views, residual, gate, fps
+        self.calibration = calibration or Calibration.counting(config.plan)
+        self.denoiser_of = by_scale(dict(zip(config.plan.scales, views.values(), strict=True)))
+
+    def base(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """D_base: the (calibrated) composed score of the views, for any number of frames."""
+        return CalibratedDenoiser(self.calibration, self.denoiser_of, self.config.max_batch_frames)(x, sigma)
+
+    def full(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """D: base plus gated residual (the base alone in a run without one), up to about the training length."""
+        denoise = self.base if self.residual is None else ResidualDenoiser(self.base, self.residual, self.gate)
+        return denoise(x, sigma)
+
+    def denoise(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """D at any length: beyond T frames, windows of T minus their overlaps, each denoised by `full`."""
+        video = self.config.video
+        if x.shape[2] <= video.num_frames:
+            return self.full(x, sigma)
+        regions = region_graph(windows(x.shape[2], video.num_frames, video.overlap))
+        return ComposedDenoiser(regions, self._full_of, self.config.max_batch_frames)(x, sigma)
+
+    def _full_of(self, view: object) -> Denoiser:
+        return self.full
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.views["clip"].parameters()).device
+
+    def to(self, device: torch.device | str) -> "VideoModel":
+        """Move all networks."""
+        for network in (*self.views.values(), *([self.residual] if self.residual else [])):
+            network.to(device)
+        return self
+
+
+def save_config(run_dir: Path, config: RunConfig) -> None:
+    """Write the resolved configuration into the run folder."""
+    write_atomic(run_dir / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+
+
+def load_config(run_dir: Path) -> RunConfig:
+    """Read a run's configuration; raises `UserError` if this is no run folder."""
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run folder (no {CONFIG_FILE}); give the run_dir that tools/train.py wrote")
+    try:
+        return RunConfig.model_validate_json(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged or from another version of vidboot: {error}") from None
+
+
+def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
+    """The trained model of a run folder. Raises `UserError` if a network is missing, damaged or of another shape."""
+    return load_parts(load_config(Path(run_dir)), Path(run_dir)).to(device)
+
+
+def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, residual: bool = True) -> VideoModel:
+    """The model of a run that has come as far as its views, and its calibration and residual where asked for."""
+    views = {name: load_weights(run_dir / name, view_network(config, name)) for name in config.views}
+    weights = load_calibration(run_dir) if calibration and config.calibration is not None else None
+    fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py")["fps"]
+    if not residual or config.residual is None:
+        return VideoModel(config, views, calibration=weights, fps=fps)
+    network = load_weights(run_dir / "residual", residual_network(config))
+    return VideoModel(config, views, network, load_gate(run_dir / "residual"), weights, fps)
+
+
+def weights_hash(run_dir: str | Path) -> str:
+    """A hash of all that decides what a finished run generates: weights, gate, calibration and configuration."""
+    digest = hashlib.sha256()
+    for name in (WEIGHTS_FILE, GATE_FILE, CALIBRATION_FILE, CONFIG_FILE):
+        for path in sorted(Path(run_dir).rglob(name)):
+            digest.update(path.relative_to(run_dir).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def save_calibration(run_dir: Path, calibration: Calibration) -> None:
+    """Write the base's weights into the run folder."""
+    write_atomic(run_dir / CALIBRATION_FILE, json.dumps(calibration.to_dict(), indent=2).encode())
+
+
+def load_calibration(run_dir: Path) -> Calibration:
+    """Read what `save_calibration` wrote; raises `UserError` if it can't be read."""
+    return Calibration.from_dict(_read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration"))
+
+
+def save_gate(folder: Path, gate: Gate) -> None:
+    """Write the gate beside the residual network's weights."""
+    write_atomic(folder / GATE_FILE, json.dumps({"sigmas": gate.sigmas, "values": gate.values}).encode())
+
+
+def load_gate(folder: Path) -> Gate:
+    """Read what `save_gate` wrote; raises `UserError` if it can't be read."""
+    stored = _read_json(folder / GATE_FILE, "run tools/train.py --stage residual")
+    return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
+
+
+def _read_json(path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} can't be read ({error}); {remedy}") from None

@@ -1,0 +1,70 @@
+"""The residual network D_θ: the clip network over all frames, looking further in time and reading the base.
+
+Warm-started from the clip network. All that it adds starts at zero, so at first it *is* the clip network run at
+full length, exactly; training then moves it from there (see `vidboot.score.ResidualDenoiser` for its place).
+"""
+
+import math
+
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidboot.networks.attention import TemporalAttention, group_norm, zero_init
+from vidboot.networks.unet import UNet
+
+
+class DilatedBlock(nn.Module):
+    """Residual 3×3×3 convolution whose frames lie `dilation` apart; starts as the identity."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.conv = zero_init(nn.Conv3d(channels, channels, 3, padding=(dilation, 1, 1), dilation=(dilation, 1, 1)))
+
+    def forward(self, x: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N C H W"]:
+        """Mix each frame with those `dilation` before and after; N = B·T."""
+        y = rearrange(F.silu(self.norm(x)), "(b t) c h w -> b c t h w", t=num_frames)
+        return x + rearrange(self.conv(y), "b c t h w -> (b t) c h w")
+
+
+class ResidualUNet(UNet):
+    """A clip network's U-Net with input channels for the base prediction and a long temporal reach at the bottleneck.
+
+    `num_frames` is the training length: dilations double until every frame can see every other.
+    """
+
+    def __init__(self, num_frames: int, data_channels: int = 3, **unet: object) -> None:
+        super().__init__(data_channels, **unet)
+        width = self.conv_in.out_channels
+        coarse = self.decoder[-1].blocks[0].space.out_channels
+        self.conv_base = zero_init(nn.Conv2d(data_channels, width, 3, padding=1))
+        dilations = [2**i for i in range(max(1, math.ceil(math.log2(num_frames))))]
+        self.long_range = nn.ModuleList([DilatedBlock(coarse, d) for d in dilations])
+        self.long_attention = TemporalAttention(coarse, reach=max(16.0, 4.0 * num_frames))
+
+    @property
+    def temporal_reach(self) -> int:
+        """How many frames to each side the dilated convolutions see (attention sees all): 2^k − 1 for k of them."""
+        return sum(block.conv.dilation[0] for block in self.long_range)
+
+    def warm_start(self, clip: UNet) -> None:
+        """Take over the clip network's weights; what is new stays at zero. Raises if the networks differ in shape."""
+        missing, unexpected = self.load_state_dict(clip.state_dict(), strict=False)
+        new = ("conv_base.", "long_range.", "long_attention.")
+        if unexpected or any(not name.startswith(new) for name in missing):
+            raise ValueError(f"the clip network has other layers than this one: {unexpected or missing}")
+
+    def read_inputs(self, x: Tensor, mask: Tensor | None, base: Tensor | None) -> Float[Tensor, "N D H W"]:
+        """Features of the noisy video, plus those of the base prediction."""
+        h = super().read_inputs(x, mask, base)
+        if base is None:
+            return h
+        return h + self.conv_base(rearrange(base, "b c t h w -> (b t) c h w").to(h.dtype))
+
+    def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:
+        """Dilated convolutions, then attention over the whole length."""
+        for block in self.long_range:
+            h = block(h, num_frames)
+        return self.long_attention(h, num_frames)

@@ -1,0 +1,50 @@
+"""A network and its optimiser on a DeepSpeed engine."""
+
+import logging
+
+import deepspeed
+
+from vidboot.config import DeepSpeedConfig, OptimizationConfig
+from vidboot.edm import Preconditioned
+from vidboot.errors import UserError
+from vidboot.training.distributed import has_bf16, world_size
+from vidboot.training.optimizer import PulledAdamW
+
+logger = logging.getLogger(__name__)
+
+
+def batch_per_process(optimization: OptimizationConfig) -> tuple[int, int]:
+    """Videos per step of one process, and how many of them at once.
+
+    Raises `UserError` if they don't come out even.
+    """
+    share, rest = divmod(optimization.batch_size, world_size())
+    if rest:
+        raise UserError(f"batch_size {optimization.batch_size} can't be shared by {world_size()} processes")
+    micro = optimization.micro_batch_size or share
+    if share % micro:
+        raise UserError(f"micro_batch_size {micro} does not divide the {share} videos that each process has per step")
+    return share, micro
+
+
+def make_engine(
+    network: Preconditioned, optimization: OptimizationConfig, settings: DeepSpeedConfig, pull: float = 0.0
+) -> deepspeed.DeepSpeedEngine:
+    """Hand `network` to DeepSpeed; gradients accumulate over micro-batches and average over processes."""
+    _, micro = batch_per_process(optimization)
+    bf16 = settings.precision == "bf16" and has_bf16()
+    if settings.precision == "bf16" and not bf16:
+        logger.info("this device has no bf16: training in fp32")
+    optimizer = PulledAdamW(
+        network.parameters(), lr=optimization.learning_rate, weight_decay=optimization.weight_decay, pull=pull
+    )
+    config = {
+        "train_batch_size": optimization.batch_size,
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_clipping": optimization.gradient_clipping,
+        "zero_optimization": dict(settings.zero_optimization),
+        "zero_allow_untested_optimizer": True,  # a subclass of AdamW, elementwise like it
+        "bf16": {"enabled": bf16},
+        "steps_per_print": 10**9,
+    }
+    return deepspeed.initialize(model=network, optimizer=optimizer, config=config)[0]

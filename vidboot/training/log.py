@@ -1,0 +1,85 @@
+"""What a stage says while it runs: console lines, JSON lines and TensorBoard events."""
+
+import json
+import logging
+import resource
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from vidboot.data.files import write_atomic
+from vidboot.training.distributed import rank
+
+logger = logging.getLogger("vidboot")
+METRICS_FILE = "metrics.jsonl"
+
+
+def set_up_logging() -> None:
+    """Log to the console, from the first process only."""
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO if rank() == 0 else logging.ERROR)
+
+
+class StageLog:
+    """Metrics of one stage. Resuming at a step drops what an interrupted run had written after it."""
+
+    def __init__(self, folder: Path, name: str, steps: int, resumed_at: int) -> None:
+        self.folder, self.name, self.steps = folder, name, steps
+        self.clock, self.clock_step = time.perf_counter(), resumed_at
+        if rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._drop_after(resumed_at)
+            self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+
+    def _drop_after(self, step: int) -> None:
+        path = self.folder / METRICS_FILE
+        if path.exists():
+            lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            write_atomic(path, "".join(line + "\n" for line in lines).encode())
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Record metrics after `step` steps."""
+        if rank() == 0:
+            with (self.folder / METRICS_FILE).open("a") as lines:
+                lines.write(json.dumps({"step": step, **metrics}) + "\n")
+            for key, value in metrics.items():
+                self.writer.add_scalar(key, value, step)
+
+    def progress(self, step: int, videos: int, frames: int, metrics: dict[str, float]) -> None:
+        """Record training metrics with throughput since the last call, and say them with the time left."""
+        seconds = time.perf_counter() - self.clock
+        done = step - self.clock_step
+        self.clock, self.clock_step = time.perf_counter(), step
+        speed = {"videos_per_second": videos / seconds, "frames_per_second": frames / seconds, "memory_gb": memory_gb()}
+        self.write(step, metrics | speed)
+        left = timedelta(seconds=round((self.steps - step) * seconds / max(1, done)))
+        logger.info(
+            "%s %d/%d  loss %.4f  %.1f videos/s  %.0f frames/s  %.1f GB  %s left",
+            self.name,
+            step,
+            self.steps,
+            metrics["loss"],
+            speed["videos_per_second"],
+            speed["frames_per_second"],
+            speed["memory_gb"],
+            left,
+        )
+
+    def close(self) -> None:
+        """Flush the files."""
+        if rank() == 0:
+            self.writer.close()
+
+
+def memory_gb() -> float:
+    """Peak memory of this process in GB: on the GPU if there is one, else resident."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

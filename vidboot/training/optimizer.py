@@ -1,0 +1,63 @@
+"""Optimiser, learning-rate schedule and the moving average of the weights."""
+
+import copy
+import math
+
+import deepspeed
+import torch
+from torch import nn
+
+from vidboot.config import OptimizationConfig
+
+
+class PulledAdamW(torch.optim.AdamW):
+    """AdamW whose decoupled decay pulls weights to where they started, not to zero: θ ← θ − η · pull · (θ − θ_start).
+
+    For a warm start this is the natural regulariser (L2-SP, Li et al. 2018, arXiv 1802.01483). `pull` 0 is plain AdamW.
+    The start is kept in the optimiser's state, so it is sharded under ZeRO and restored on resume like the moments.
+    """
+
+    def __init__(self, params: object, lr: float, weight_decay: float = 0.0, pull: float = 0.0) -> None:
+        super().__init__(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+        self.pull = pull
+
+    @torch.no_grad()
+    def step(self, closure: object = None) -> None:
+        """One step; the first one remembers where the weights are."""
+        if not self.pull:
+            return super().step(closure)
+        moving = [(p, group["lr"]) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        fresh = {p: p.detach().clone() for p, _ in moving if "start" not in self.state.get(p, {})}
+        super().step(closure)
+        for p, learning_rate in moving:
+            start = self.state[p].setdefault("start", fresh.get(p))
+            p.lerp_(start, learning_rate * self.pull)
+        return None
+
+
+def learning_rate(step: int, optimization: OptimizationConfig) -> float:
+    """Linear warm-up, then a cosine to zero; `step` counts from 0."""
+    warm = min(1.0, (step + 1) / max(1, optimization.warmup_steps))
+    rest = max(0, step - optimization.warmup_steps) / max(1, optimization.steps - optimization.warmup_steps)
+    return optimization.learning_rate * warm * (1 + math.cos(math.pi * min(1.0, rest))) / 2
+
+
+class Average:
+    """Exponential moving average of a network's weights, in float32: θ̄ ← d θ̄ + (1 − d) θ.
+
+    d grows to `decay` over the first steps, so that the average forgets the start. Build it before the engine, which
+    may shard or round the network's own weights.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).float().eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move towards the weights of `network` after `step` steps. All processes take part: ZeRO-3 gathers."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        theirs = list(network.parameters())
+        with deepspeed.zero.GatheredParameters(theirs):
+            for mine, new in zip(self.network.parameters(), theirs, strict=True):
+                mine.lerp_(new.detach().float(), share)

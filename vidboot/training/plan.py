@@ -1,0 +1,60 @@
+"""The plan of a run: what would be trained, on how much, and what is there already. Starts nothing."""
+
+from rich.console import Console
+from rich.table import Table
+
+from vidboot.config import RunConfig
+from vidboot.data.datasets import Split, split_shots
+from vidboot.data.manifest import Shot, load_manifest
+from vidboot.errors import UserError
+from vidboot.model import residual_network, view_network
+from vidboot.training.checkpoints import checkpoint_steps
+from vidboot.training.residual_stage import full_shots
+from vidboot.training.run import check_same_settings, is_finished, stage_names
+from vidboot.training.view_stage import frame_counts, shots_for
+
+
+def print_plan(config: RunConfig) -> None:
+    """Print the stages in order. Raises `UserError` for what training would refuse, but not for missing data."""
+    console = Console()
+    try:
+        split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
+    except UserError as error:
+        console.print(f"data: {error}", markup=False)
+        split = None
+    table = Table(title=f"Plan of {config.run_dir}")
+    for column in ("stage", "parameters", "frames", "trains on", "steps × batch", "state"):
+        table.add_column(column, overflow="fold")
+    for name in stage_names(config):
+        check_same_settings(config, name)
+        table.add_row(name, *_row(config, name, split), _state(config, name))
+    console.print(table)
+    if split is not None:
+        console.print(f"held out: {len(split.validation)} shots to choose by, {len(split.test)} to report on")
+
+
+def _row(config: RunConfig, name: str, split: Split | None) -> tuple[str, str, str, str]:
+    if name == "calibration":
+        return "", str(config.video.num_frames), f"at most {config.calibration.num_videos} held-out full videos", ""
+    if name == "residual":
+        network, optimization = residual_network(config), config.residual.train
+        counts, shots = [config.video.num_frames, config.video.overlap], split and full_shots(config, split.train)
+    else:
+        network, optimization = view_network(config, name), config.views[name].train
+        counts, shots = list(frame_counts(config, name)), split and shots_for(config, name, split.train)
+    parameters = sum(p.numel() for p in network.parameters())
+    frames = ", ".join(str(count) for count in sorted(set(counts), reverse=True))
+    return f"{parameters / 1e6:.2f} M", frames, _amount(shots), f"{optimization.steps} × {optimization.batch_size}"
+
+
+def _amount(shots: list[Shot] | None) -> str:
+    if shots is None:
+        return "unknown"
+    return f"{len(shots)} shots, {sum(shot.num_frames for shot in shots)} frames"
+
+
+def _state(config: RunConfig, name: str) -> str:
+    if is_finished(config, name):
+        return "finished"
+    steps = checkpoint_steps(config.run_dir / name / "checkpoints")
+    return f"goes on from step {steps[-1]}" if steps else "to do"

@@ -1,0 +1,151 @@
+"""The stages on full videos: calibrating the base, then training the residual network and fitting its gate."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vidboot.calibration_fit import fit_calibration
+from vidboot.config import RunConfig
+from vidboot.data.datasets import Split, ViewDataset, held_out_windows, to_frames
+from vidboot.data.manifest import Shot
+from vidboot.data.video import write_video
+from vidboot.edm import Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.errors import UserError
+from vidboot.evaluation.denoising import fixed_noise
+from vidboot.gate import OPEN, Gate, GateFit
+from vidboot.model import VideoModel, residual_network, save_calibration
+from vidboot.samplers import sample_heun
+from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
+from vidboot.training.stage import Batch, Stage
+
+
+def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:
+    """The full videos among `shots`: long enough, nothing masked; at most `data.max_full_videos`."""
+    full = [shot for shot in shots if "full" in shot.views and shot.num_frames >= config.video.num_frames]
+    return sorted(full, key=lambda shot: shot.id)[: config.data.max_full_videos]
+
+
+def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:
+    """Fit the base's weights on held-out full videos, and store them in the run folder (design: calibration)."""
+    settings = config.calibration
+    videos, _ = held_out_windows(split.validation, config.video.num_frames, 1, settings.num_videos)
+    calibration = fit_calibration(
+        config.plan,
+        model.denoiser_of,
+        [video[None].to(device()) for video in videos],
+        settings.sigmas,
+        torch.Generator().manual_seed(config.seed),
+        config.max_batch_frames,
+        progress=rank() == 0,
+    )
+    if rank() == 0:
+        save_calibration(config.run_dir, calibration)
+
+
+def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out: "HeldOut") -> Stage:
+    """Training of D_θ, warm-started from the clip network, beside the frozen base of `model`."""
+    settings, num_frames = config.residual, config.video.num_frames
+    shots = full_shots(config, split.train)
+    if not shots:
+        raise UserError(
+            f"nothing to train the residual on: no training shot in {config.data.manifest} is a full video of "
+            f"{num_frames} frames. Set residual=null to generate from the views alone"
+        )
+    seed = config.seed * 1000
+    torch.manual_seed(seed)
+    network = residual_network(config).to(device())
+    network.network.warm_start(model.views["clip"].network)
+    # Windows of a longer video meet in `overlap` frames, where D is called too.
+    counts = {num_frames: 1.0, config.video.overlap: 0.25}
+    return Stage(
+        name="residual",
+        network=network,
+        optimization=settings.train,
+        dataset=ViewDataset(shots, counts, 1, seed, settings.train.batch_size),
+        noise=config.noise,
+        loss=_residual_loss(model, config),
+        evaluate=held_out.evaluate,
+        sample=_sample_full(config, model, shots[0].fps),
+        pull=settings.pull,
+        choose_by="error",
+    )
+
+
+def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[Tensor, "B"]]:
+    """λ(σ) · (‖D_θ − x0‖² + penalty · ‖D_θ − D_base‖²), of each item; the pull is the optimiser's."""
+
+    def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
+        x = add_noise(batch.x0, batch.sigma, batch.noise)
+        with torch.no_grad():
+            base = model.base(x, batch.sigma)
+        x0_hat = network(x, batch.sigma, base=base)
+        error = squared_error(x0_hat, batch.x0) + config.residual.penalty * squared_error(x0_hat, base)
+        return loss_weight(batch.sigma, config.noise.sigma_data) * error
+
+    return loss
+
+
+class HeldOut:
+    """Held-out full videos with fixed noise: the stopping point and the gate are chosen on them.
+
+    The base's predictions are made once, at the first use, and kept in memory.
+    """
+
+    def __init__(self, config: RunConfig, model: VideoModel, shots: Sequence[Shot]) -> None:
+        self.config, self.model = config, model
+        self.sigmas = config.evaluation.sigmas
+        self.videos, _ = held_out_windows(shots, config.video.num_frames, 1, config.evaluation.num_videos)
+        self.base: dict[tuple[int, int], Tensor] = {}
+
+    def _fit(self, network: Preconditioned) -> tuple[GateFit, dict[float, float]]:
+        """Sums for the gate, and the base's error at each σ, over this process's share, then over all."""
+        fit, base_error = GateFit(self.sigmas), dict.fromkeys(self.sigmas, 0.0)
+        with torch.no_grad():
+            for n in range(rank(), len(self.videos), world_size()):
+                x0 = self.videos[n : n + 1].to(device())
+                for s, sigma in enumerate(self.sigmas):
+                    level = x0.new_full((1,), sigma)
+                    x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(device())
+                    if (n, s) not in self.base:
+                        self.base[n, s] = self.model.base(x, level).cpu()
+                    base = self.base[n, s].to(device())
+                    fit.add(sigma, base, network(x, level, base=base), x0)
+                    base_error[sigma] += squared_error(base, x0).item() / len(self.videos)
+        sums = [(fit.inner[s], fit.norm[s], base_error[s]) for s in self.sigmas]
+        totals = sum_over_ranks(torch.tensor(sums, dtype=torch.float64, device=device())).tolist()
+        for sigma, (inner, norm, error) in zip(self.sigmas, totals, strict=True):
+            fit.inner[sigma], fit.norm[sigma], base_error[sigma] = inner, norm, error
+        return fit, base_error
+
+    def evaluate(self, network: Preconditioned) -> dict[str, float]:
+        """Error of base + gated residual at each σ, and their EDM-weighted mean, `error`, which chooses the stop.
+
+        With γ the gate, ‖D − x0‖² = ‖D_base − x0‖² − 2γ⟨D_θ − D_base, x0 − D_base⟩ + γ²‖D_θ − D_base‖².
+        """
+        fit, base_error = self._fit(network)
+        gate, size = fit.gate(), self.videos.numel()
+        gains = {
+            s: (2 * g * fit.inner[s] - g**2 * fit.norm[s]) / size for s, g in zip(gate.sigmas, gate.values, strict=True)
+        }
+        errors = {sigma: base_error[sigma] - gains[sigma] for sigma in self.sigmas}
+        weights = loss_weight(torch.tensor(self.sigmas), self.config.noise.sigma_data).tolist()
+        weighted = sum(w * errors[s] for s, w in zip(self.sigmas, weights, strict=True)) / len(weights)
+        return {"error": weighted} | {f"error@{sigma:g}": error for sigma, error in errors.items()}
+
+    def gate(self, network: Preconditioned) -> Gate:
+        """The gate of a trained network."""
+        return self._fit(network)[0].gate()
+
+
+def _sample_full(config: RunConfig, model: VideoModel, fps: float) -> Callable[[Preconditioned, Path], None]:
+    def sample(network: Preconditioned, path: Path) -> None:
+        sigmas = config.noise.steps(config.log.sample_steps)
+        whole = VideoModel(config, model.views, network, OPEN, model.calibration)
+        shape = (1, 3, config.video.num_frames, config.video.height, config.video.width)
+        start = torch.randn(shape, generator=torch.Generator().manual_seed(config.seed)).to(device())
+        write_video(path, to_frames(sample_heun(whole.full, start * float(sigmas[0]), sigmas)[0]), fps)
+
+    return sample

@@ -1,0 +1,129 @@
+"""The stage that trains one view's network: clips, or low-resolution videos."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vidboot.config import LowResConfig, RunConfig
+from vidboot.data.datasets import Split, ViewDataset, held_out_windows, to_frames
+from vidboot.data.manifest import Shot
+from vidboot.data.video import write_video
+from vidboot.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.errors import UserError
+from vidboot.evaluation.denoising import denoising_errors
+from vidboot.model import view_network
+from vidboot.samplers import sample_heun
+from vidboot.score import Denoiser
+from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
+from vidboot.training.stage import Batch, Stage
+
+
+def scale_of(config: RunConfig, name: str) -> int:
+    """Low-res factor of the view `name`; 1 for the clip view."""
+    view = config.views[name]
+    return view.scale if isinstance(view, LowResConfig) else 1
+
+
+def frame_counts(config: RunConfig, name: str) -> dict[int, float]:
+    """Frame counts that the region graph asks of a view's network, with how often to train on each.
+
+    Half of the samples are as long as the view gets, the rest is shared by regions' counts among the shorter ones.
+    """
+    scale = scale_of(config, name)
+    regions = [r for r in config.plan.regions(config.video.num_frames) if r.view.scale == scale]
+    counts = Counter(region.view.num_frames for region in regions)
+    longest = max(counts)
+    shorter = {n: c for n, c in counts.items() if n != longest}
+    return {longest: 1.0} | {n: c / sum(shorter.values()) for n, c in shorter.items()}
+
+
+def shots_for(config: RunConfig, name: str, shots: Sequence[Shot]) -> list[Shot]:
+    """The shots that can train a view: those that supply it and have a window's frames."""
+    kind = "clip" if scale_of(config, name) == 1 else "low_res"
+    longest = max(frame_counts(config, name))
+    return [shot for shot in shots if kind in shot.views and shot.num_frames >= longest]
+
+
+def check_size(config: RunConfig, shots: Sequence[Shot]) -> None:
+    """Raise `UserError` unless the shots are stored at the configured size."""
+    wanted = (config.video.height, config.video.width)
+    if other := {(shot.height, shot.width) for shot in shots} - {wanted}:
+        height, width = other.pop()
+        raise UserError(
+            f"{config.data.manifest} holds videos of {height}×{width}, but video.height and video.width are "
+            f"{wanted[0]}×{wanted[1]}: run tools/preprocess.py with height={wanted[0]} width={wanted[1]}"
+        )
+
+
+def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
+    """Training of the view `name`. Raises `UserError` if there is too little to draw from."""
+    view, scale, counts = config.views[name], scale_of(config, name), frame_counts(config, name)
+    shots = shots_for(config, name, split.train)
+    if not shots:
+        raise UserError(
+            f"nothing to train {name} on: none of the {len(split.train)} training shots in {config.data.manifest} "
+            f"supplies this view with {max(counts)} frames"
+        )
+    check_size(config, [*shots, *split.validation, *split.test])
+    # Seeds of the stages differ by name, so that their networks and draws are independent.
+    seed = config.seed * 1000 + scale
+    torch.manual_seed(seed)
+    network = view_network(config, name).to(device())
+    # The full video's σ is σ/r in the natural range of a low-res view: the network is asked for levels that far down.
+    noise = config.noise.model_copy(update={"sigma_min": config.noise.sigma_min / scale})
+    return Stage(
+        name=name,
+        network=network,
+        optimization=view.train,
+        dataset=ViewDataset(shots, counts, scale, seed, view.train.batch_size),
+        noise=noise,
+        loss=_view_loss(config.noise.sigma_data),
+        evaluate=held_out_error(config, scale, max(counts), split.validation),
+        sample=sample_video(config, scale, max(counts), noise, split.train[0].fps),
+    )
+
+
+def _view_loss(sigma_data: float) -> Callable[[Denoiser, Batch], Float[Tensor, "B"]]:
+    """λ(σ) · Σ m (D − x0)² / Σ m, of each item."""
+
+    def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
+        x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
+        x0_hat = network(x, batch.sigma, mask=batch.mask)
+        return loss_weight(batch.sigma, sigma_data) * squared_error(x0_hat, batch.x0, batch.mask)
+
+    return loss
+
+
+def held_out_error(
+    config: RunConfig, scale: int, num_frames: int, shots: Sequence[Shot]
+) -> Callable[[Preconditioned], dict[str, float]]:
+    """Held-out error of a view network, in its natural range at σ/r for each σ of the config; all processes share."""
+    videos, masks = held_out_windows(shots, num_frames, scale, config.evaluation.num_videos)
+    share = range(rank(), len(videos), world_size())
+    levels = [sigma / scale for sigma in config.evaluation.sigmas]
+
+    def evaluate(network: Preconditioned) -> dict[str, float]:
+        errors = denoising_errors(network, videos, levels, masks, share, device())
+        means = sum_over_ranks(errors.to(device())).mean(1).tolist()
+        return {f"error@{sigma:g}": e for sigma, e in zip(config.evaluation.sigmas, means, strict=True)}
+
+    return evaluate
+
+
+def sample_video(
+    config: RunConfig, scale: int, num_frames: int, noise: Noise, fps: float
+) -> Callable[[Preconditioned, Path], None]:
+    """Write a sample of the averaged network to a path; always from the same noise, so that progress shows."""
+
+    def sample(network: Preconditioned, path: Path) -> None:
+        sigmas = noise.steps(config.log.sample_steps)
+        shape = (1, 3, num_frames, config.video.height // scale, config.video.width // scale)
+        start = torch.randn(shape, generator=torch.Generator().manual_seed(config.seed)).to(device())
+        video = sample_heun(network, start * float(sigmas[0]), sigmas)
+        write_video(path, to_frames(video[0]), fps)
+
+    return sample
