@@ -91,8 +91,8 @@ def _hardness_findings(hardness: dict[str, Any]) -> list[dict[str, Any]]:
             f"What {rows[0]['count']} full videos leave of the base's excess, σ = {fit['sigma']:g}: straight line R² = "
             f"{fit['r2']:.2f}, slope {fit['slope']:.2f}; in logarithms R² = {fit['log_r2']:.2f}, slope "
             f"{fit['log_slope']:.2f} (1 = in proportion to what the views miss). The residual took off more than "
-            f"5 % of the base's excess under {learnt} of {len(rows)} laws; under the others so few videos teach it nothing, "
-            "and what is left is the base's own excess."
+            f"5 % of the base's excess under {learnt} of {len(rows)} laws; under the others so few videos teach it "
+            "nothing, and what is left is the base's own excess."
         )
         found.append({"holds": None, "text": text})
     return found
