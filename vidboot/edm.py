@@ -1,5 +1,7 @@
 """EDM: noise levels, preconditioning and the (masked) denoising loss (Karras et al. 2022, arXiv 2206.00364)."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from pydantic import PositiveFloat
@@ -22,8 +24,7 @@ class Noise(Strict):
     def sample(self, generator: torch.Generator) -> float:
         """One training noise level: ln σ ~ N(p_mean, p_std²), held within the sampling range (arXiv 2206.00364, §5)."""
         normal = torch.randn((), generator=generator, device=generator.device).item()
-        log_sigma = torch.tensor(self.p_mean + self.p_std * normal)
-        return float(log_sigma.exp().clamp(self.sigma_min, self.sigma_max))
+        return min(self.sigma_max, max(self.sigma_min, math.exp(self.p_mean + self.p_std * normal)))
 
     def steps(self, num_steps: int, rho: float = 7.0) -> Float[Tensor, "steps+1"]:
         """Falling sampling levels, then 0: σ_i = (σ_max^{1/ρ} + i/(N−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ (eq. 5)."""
@@ -86,9 +87,9 @@ def squared_error(
     x0_hat: Float[Tensor, "B C T H W"], x0: Float[Tensor, "B C T H W"], mask: Bool[Tensor, "B 1 T H W"] | None = None
 ) -> Float[Tensor, "B"]:
     """Σ m (x0_hat − x0)² / Σ m for each item: the mean over observed pixels; 0 for an item with none."""
-    error = (x0_hat - x0) ** 2
+    difference = x0_hat - x0
     if mask is None:
-        return error.flatten(1).mean(1)
-    # `where`, not a product: a NaN under the mask must not get through as 0 · NaN.
-    observed = torch.where(mask, error, torch.zeros_like(error)).flatten(1).sum(1)
-    return observed / (mask.flatten(1).sum(1) * x0.shape[1]).clamp(min=1)
+        return (difference**2).flatten(1).mean(1)
+    # `where`, not a product, and before the square: a NaN under the mask must not get through as 0 · NaN.
+    observed = torch.where(mask, difference, torch.zeros_like(difference))
+    return (observed**2).flatten(1).sum(1) / (mask.flatten(1).sum(1) * x0.shape[1]).clamp(min=1)

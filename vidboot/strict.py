@@ -39,7 +39,9 @@ def load_settings(schema: type[Settings], path: str | Path | None, overrides: Se
             raise UserError(f"'{item}' is not a setting; write key=value, for example {_example(schema)}")
     try:
         tree = OmegaConf.load(path) if path is not None else OmegaConf.create({})
-        tree = OmegaConf.merge(tree, OmegaConf.from_dotlist(list(overrides)))
+        for item in overrides:
+            key, text = item.split("=", 1)
+            OmegaConf.update(tree, key, OmegaConf.from_dotlist([f"value={text}"]).value)
         values = OmegaConf.to_container(tree, resolve=True)
     except FileNotFoundError:
         raise UserError(f"there is no config file {path}") from None

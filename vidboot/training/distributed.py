@@ -6,7 +6,6 @@ import socket
 import deepspeed
 import torch
 import torch.distributed as dist
-
 from deepspeed.utils import logger as deepspeed_logger
 
 

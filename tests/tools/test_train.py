@@ -1,0 +1,140 @@
+"""The training command, as a command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+DEEPSPEED = (str(Path(sys.executable).with_name("deepspeed")),)
+
+
+def metrics(run, stage):
+    return [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(run, stage):
+    return [row["loss"] for row in metrics(run, stage) if "loss" in row]
+
+
+def test_a_run_leaves_everything_it_promises(trained_run):
+    for stage, steps in (("clip", 6), ("low_res_2", 4), ("residual", 4)):
+        folder = trained_run / stage
+        assert len(losses(trained_run, stage)) == steps
+        assert load_file(folder / "model.safetensors")
+        assert json.loads((folder / "settings.json").read_text())["video"]["num_frames"] == 12
+        assert list((folder / "samples").glob("*.mp4"))
+        events = EventAccumulator(str(folder / "tensorboard")).Reload()
+        assert [event.step for event in events.Scalars("loss")] == list(range(1, steps + 1))
+    results = json.loads((trained_run / "results.json").read_text())
+    assert list(results["rows"]) == ["clip", "low_res_2", "base", "base + residual"]
+    assert json.loads((trained_run / "config.json").read_text())["clip"]["num_frames"] == 4
+
+
+def test_finished_stages_are_skipped(trained_run, tool):
+    before = (trained_run / "clip" / "model.safetensors").stat().st_mtime_ns
+    done = tool("train", "--config", trained_run.parent / "tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished before, skipped") == 4
+    assert (trained_run / "clip" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_finished_stage_of_other_settings_is_refused_with_the_difference(trained_run, tool):
+    done = tool("train", "--config", trained_run.parent / "tiny.yaml", "clip.train.steps=7")
+    assert done.returncode == 2
+    assert "clip.train.steps: 6 there, 7 now" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_processes_train_like_one(trained_run, tiny_config, tmp_path, tool):
+    launcher = (*DEEPSPEED, "--num_accelerators", "2", "--master_port", "29577")
+    done = tool("train", "--config", tiny_config, "residual=null", "calibration=null", launcher=launcher)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for stage in ("clip", "low_res_2"):
+        assert losses(tmp_path / "run", stage) == pytest.approx(losses(trained_run, stage), rel=1e-4)
+
+
+def test_interrupted_it_saves_and_goes_on_as_if_nothing_had_been(trained_run, tiny_config, tmp_path, tool):
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "tools/train.py",
+            "--config",
+            str(tiny_config),
+            "--stage",
+            "clip",
+            "log.checkpoint_every=1000",
+        ],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    said = ""
+    while "clip 1/6" not in said:
+        said += process.stdout.readline()
+        assert process.poll() is None, said
+    os.killpg(process.pid, signal.SIGINT)
+    said += process.stdout.read()
+    assert process.wait(60) == 130, said
+    assert "run the same command again" in said
+    stopped = len(losses(tmp_path / "run", "clip"))
+    assert 1 <= stopped < 6
+    done = tool("train", "--config", tiny_config, "--stage", "clip")
+    assert f"clip: goes on from the checkpoint at step {stopped} of 6" in done.stdout
+    assert losses(tmp_path / "run", "clip") == losses(trained_run, "clip")
+    ours, theirs = (load_file(run / "clip" / "model.safetensors") for run in (tmp_path / "run", trained_run))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+def test_killed_it_goes_on_from_the_last_checkpoint(trained_run, tiny_config, tmp_path, tool):
+    process = subprocess.Popen(
+        [sys.executable, "tools/train.py", "--config", str(tiny_config), "--stage", "clip"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    first = tmp_path / "run" / "clip" / "checkpoints" / "step-0000002"
+    deadline = time.monotonic() + 120
+    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert first.exists()
+    done = tool("train", "--config", tiny_config, "--stage", "clip")
+    assert done.returncode == 0, done.stderr
+    assert "clip: goes on from the checkpoint at step" in done.stdout or "clip: finished before" in done.stdout
+    assert losses(tmp_path / "run", "clip") == losses(trained_run, "clip")
+
+
+def test_dry_run_starts_nothing(tiny_config, tmp_path, tool):
+    done = tool("train", "--config", tiny_config, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert all(stage in done.stdout for stage in ("clip", "low_res_2", "calibration", "residual", "to do"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("clip.trian.steps=3", "clip.trian: unknown key; did you mean 'train'?"),
+        ("seed=abc", "seed: Input should be a valid integer"),
+        ("data.manifest=/nowhere", "there is no manifest in /nowhere"),
+        ("video.width=32", "run tools/preprocess.py with height=8 width=32"),
+        ("clip.train.batch_size=3 clip.train.micro_batch_size=2", "does not divide the 3 videos"),
+    ],
+)
+def test_mistakes_are_one_clear_message(tiny_config, tmp_path, tool, override, says):
+    done = tool("train", "--config", tiny_config, *override.split())
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "clip" / "checkpoints").exists()

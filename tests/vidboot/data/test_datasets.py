@@ -1,0 +1,132 @@
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vidboot.data import Manifest, load_manifest
+from vidboot.data.datasets import (
+    ViewDataset,
+    held_out_windows,
+    load_clip,
+    mean_image,
+    split_shots,
+    to_frames,
+    to_tensor,
+)
+from vidboot.errors import UserError
+
+
+@pytest.fixture
+def manifest(manifest_dir):
+    return load_manifest(manifest_dir)
+
+
+def test_a_sample_is_the_same_whenever_it_is_asked_for(manifest):
+    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4)
+    again = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4)
+    later = [again[i] for i in (9, 5, 2)]
+    for i, sample in zip((9, 5, 2), later, strict=True):
+        assert torch.equal(dataset[i]["video"], sample["video"])
+        assert dataset[i]["seed"] == sample["seed"]
+    other = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=4, batch_size=4)
+    assert any(other[i]["seed"] != dataset[i]["seed"] for i in range(4))
+
+
+def test_batches_are_rectangular_and_use_every_frame_count(manifest):
+    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=0, batch_size=3)
+    lengths = [[dataset[3 * step + i]["video"].shape[1] for i in range(3)] for step in range(12)]
+    assert all(len(set(batch)) == 1 for batch in lengths)
+    assert {batch[0] for batch in lengths} == {2, 4}
+
+
+def test_every_window_is_equally_likely(manifest):
+    shots = [replace(manifest[0], num_frames=10, id="a"), replace(manifest[1], num_frames=6, id="b")]
+    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1)
+    rng = np.random.default_rng(0)
+    draws = [dataset._draw(4, rng) for _ in range(5000)]
+    seen = {(shot.id, start): 0 for shot, start in draws}
+    for shot, start in draws:
+        seen[shot.id, start] += 1
+    assert sorted(seen) == [("a", t) for t in range(7)] + [("b", t) for t in range(3)]
+    assert min(seen.values()) > 400  # 500 expected
+
+
+def test_samples_are_the_stored_frames_pooled(manifest):
+    shot = manifest[0]
+    video, mask = load_clip(shot, range(3, 7), 2)
+    frames = shot.frames(range(3, 7)).astype(np.float64)
+    pooled = frames.reshape(4, 4, 2, 8, 2, 3).mean(axis=(2, 4)) / 127.5 - 1
+    np.testing.assert_allclose(video.permute(1, 2, 3, 0).numpy(), pooled, atol=1e-5)
+    assert mask.all()
+    assert mask.shape == (1, 4, 4, 8)
+
+
+def test_a_low_res_pixel_is_observed_only_if_all_its_pixels_are(manifest, monkeypatch):
+    shot = manifest[0]
+    mask = np.random.default_rng(0).random((2, 8, 16)) < 0.8
+    monkeypatch.setattr(type(shot), "mask", lambda self, indices: mask)
+    _, pooled = load_clip(shot, range(2), 2)
+    brute = [
+        [[mask[t, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].all() for j in range(8)] for i in range(4)] for t in range(2)
+    ]
+    assert pooled[0].tolist() == np.array(brute).tolist()
+
+
+def test_frames_survive_the_round_trip():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
+    assert np.array_equal(to_frames(to_tensor(frames)), frames)
+    assert to_frames(torch.tensor([-3.0, 3.0]).reshape(1, 2, 1, 1)).ravel().tolist() == [0, 255]
+
+
+def test_an_unreadable_shot_is_named_once_and_replaced(manifest, caplog):
+    gone = replace(manifest[0], path="absent.mp4")
+    dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 1, seed=0, batch_size=1)
+    with caplog.at_level(logging.WARNING):
+        shots = {dataset[i]["shot"] for i in range(20)}
+    assert shots == {manifest[1].path}
+    assert len([record for record in caplog.records if "absent.mp4" in record.getMessage()]) == 1
+    with pytest.raises(UserError, match="no readable shot of 4 frames"):
+        ViewDataset([gone], {4: 1.0}, 1, seed=0, batch_size=1)[0]
+
+
+def test_the_split_is_disjoint_complete_and_independent_of_order(manifest):
+    split = split_shots(manifest, 0.35)
+    parts = [{shot.id for shot in part} for part in (split.train, split.validation, split.test)]
+    assert set.union(*parts) == {shot.id for shot in manifest}
+    assert sum(map(len, parts)) == len(manifest)
+    assert all(parts)
+    backwards = split_shots(Manifest(manifest.root, reversed(manifest.shots)), 0.35)
+    assert {shot.id for shot in backwards.test} == parts[2]
+
+
+def test_whole_sources_are_held_out_where_there_are_enough(manifest):
+    shots = [replace(shot, source=f"s{i % 8}", id=f"{i:04d}{shot.id}") for i in range(3) for shot in manifest]
+    shots = [replace(shot, source=f"s{i % 8}") for i, shot in enumerate(shots)]
+    split = split_shots(Manifest(manifest.root, shots), 0.3)
+    sources = [{shot.source for shot in part} for part in (split.train, split.validation, split.test)]
+    assert not (sources[0] & sources[1] or sources[0] & sources[2] or sources[1] & sources[2])
+
+
+def test_too_few_videos_to_split_is_the_users_error(manifest):
+    with pytest.raises(UserError, match=r"2 video\(s\)"):
+        split_shots(Manifest(manifest.root, manifest.shots[:2]), 0.2)
+
+
+def test_held_out_windows_do_not_overlap(manifest):
+    videos, _ = held_out_windows(manifest.shots[:2], 12, 1, limit=1000)
+    expected = [
+        to_tensor(shot.frames(range(t, t + 12)))
+        for shot in manifest.shots[:2]
+        for t in range(0, shot.num_frames - 11, 12)
+    ]
+    assert torch.equal(videos, torch.stack(expected))
+    assert len(held_out_windows(manifest.shots, 12, 1, limit=3)[0]) == 3
+    with pytest.raises(UserError, match=r"no held-out shot has 5000 frames \(longest"):
+        held_out_windows(manifest.shots, 5000, 1, limit=3)
+
+
+def test_mean_image(manifest):
+    expected = np.mean([s.frames([0, s.num_frames - 1]).mean(axis=0) for s in manifest.shots[:3]], axis=0) / 127.5 - 1
+    np.testing.assert_allclose(mean_image(manifest.shots[:3], 2)[:, 0].permute(1, 2, 0), expected, atol=1e-5)

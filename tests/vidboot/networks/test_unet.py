@@ -1,0 +1,78 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidboot.networks.attention import TemporalAttention, attention
+from vidboot.networks.unet import TemporalConv, UNet
+
+
+def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """All weights random, the zero-initialised ones too, so that every path matters."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return network.eval()
+
+
+SMALL = randomised(UNet(channels=8, multipliers=(1, 2), blocks=2))
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 4))
+@settings(max_examples=15, deadline=None)
+def test_any_number_of_frames_and_any_valid_size(num_frames, rows, columns):
+    x = torch.randn(2, 3, num_frames, 2 * rows, 2 * columns)
+    assert SMALL(x, torch.zeros(2)).shape == x.shape
+
+
+@pytest.mark.parametrize(("size", "says"), [((9, 8), "height 9"), ((8, 10), "width 10")])
+def test_an_invalid_size_is_refused_with_the_nearest_valid_ones(size, says):
+    with pytest.raises(ValueError, match=rf"{says} .* use 8 or 12"):
+        UNet(channels=8, multipliers=(1, 1, 1))(torch.zeros(1, 3, 2, *size), torch.zeros(1))
+
+
+def test_videos_of_a_batch_do_not_mix():
+    x, c_noise = torch.randn(3, 3, 5, 4, 4), torch.tensor([-1.0, 0.0, 1.0])
+    together = SMALL(x, c_noise)
+    alone = torch.cat([SMALL(x[i : i + 1], c_noise[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_frames_reach_each_other_and_noise_level_and_mask_matter():
+    x, c_noise = torch.randn(1, 3, 12, 4, 4), torch.zeros(1)
+    before = SMALL(x, c_noise)
+    changed = x.clone()
+    changed[:, :, 0] += 1
+    difference = (SMALL(changed, c_noise) - before).abs().amax(dim=(0, 1, 3, 4))
+    assert difference.min() > 0  # attention: the last frame notices a change in the first
+    assert (SMALL(x, c_noise + 1) - before).abs().max() > 0
+    mask = torch.ones(1, 1, 12, 4, 4, dtype=torch.bool)
+    torch.testing.assert_close(SMALL(x, c_noise, mask), before)  # no mask means all observed
+    mask[..., 0] = False
+    assert (SMALL(x, c_noise, mask) - before).abs().max() > 0
+
+
+def test_temporal_convolution_is_a_three_dimensional_one():
+    layer = randomised(TemporalConv(6))
+    reference = torch.nn.Conv3d(6, 6, (3, 1, 1), padding=(1, 0, 0))
+    with torch.no_grad():
+        reference.weight.copy_(layer.conv.weight[..., None])
+        reference.bias.copy_(layer.conv.bias)
+    x = torch.randn(2, 6, 7, 3, 5)
+    frames = x.transpose(1, 2).flatten(0, 1)
+    ours = layer(frames, 7).unflatten(0, (2, 7)).transpose(1, 2)
+    torch.testing.assert_close(ours, reference(x), rtol=1e-5, atol=1e-5)
+
+
+def test_attention_with_bias_is_the_formula():
+    q, k, v = torch.randn(3, 2, 4, 5, 8, dtype=torch.float64)
+    bias = torch.randn(4, 5, 5, dtype=torch.float64)
+    weights = torch.softmax(q @ k.mT / 8**0.5 + bias, dim=-1)
+    torch.testing.assert_close(attention(q, k, v, bias), weights @ v)
+
+
+def test_relative_positions_do_not_depend_on_where_a_clip_starts():
+    bias = TemporalAttention(16).bias(9)
+    torch.testing.assert_close(bias[:, 2:7, 2:7], bias[:, :5, :5])
+    assert (bias.diagonal(dim1=1, dim2=2) == 0).all()

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from vidboot.config import RunConfig
+from vidboot.errors import UserError
+from vidboot.model import residual_network, view_network
+from vidboot.strict import load_settings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "long_video"])
+def test_shipped_configs_validate_and_build_their_networks(name):
+    config = load_settings(RunConfig, CONFIGS / f"{name}.yaml")
+    for view in config.views:
+        assert sum(p.numel() for p in view_network(config, view).parameters()) > 0
+    assert residual_network(config).network.temporal_reach >= config.video.num_frames - 1
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("clip.overlap=8", "overlap must be below num_frames"),
+        ("clip.num_frames=33", "at most video.num_frames"),
+        ("video.overlap=32", "overlap must be below num_frames"),
+        ("video.height=38", "use 36 or 40"),
+        ("low_res.0.scale=1", "greater than or equal to 2"),
+        ("noise.sigma_max=-1", "greater than 0"),
+        ("deepspeed.precision=fp16", "'fp32' or 'bf16'"),
+        ("residual.train.ema_decay=1.0", "less than 1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(override, says):
+    with pytest.raises(UserError, match=says):
+        load_settings(RunConfig, CONFIGS / "quickstart.yaml", [override])
