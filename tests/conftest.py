@@ -1,5 +1,6 @@
 """What tests of training and of the commands share: the bundled footage, preprocessed small, and a run that fits it."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -70,6 +71,25 @@ def run_tool(
     environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")}
     command = [*launcher, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=400)
+
+
+def run_main(name: str, *arguments: object) -> int:
+    """Run a command's `main` in this process, where only its message matters; returns the exit code."""
+    main = importlib.import_module(f"vidboot_tools.{name}").main
+    before, sys.argv = sys.argv, [name, *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    raise AssertionError("a command ends with an exit code")
+
+
+@pytest.fixture
+def main_of() -> object:
+    """The function `run_main`."""
+    return run_main
 
 
 @pytest.fixture

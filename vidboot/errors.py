@@ -1,6 +1,7 @@
 """Errors that are the user's to mend, and how a command reports them: one message, no traceback."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,7 +18,9 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            # Every process of a launcher finds the same mistake; the first one says it.
+            if os.environ.get("RANK", "0") == "0":
+                print(f"error: {error}", file=sys.stderr)
             code = 2
         except KeyboardInterrupt:
             print("stopped: run the same command again to go on from what is done", file=sys.stderr)

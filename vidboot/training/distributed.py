@@ -29,12 +29,12 @@ def init_distributed() -> None:
 
 def rank() -> int:
     """Number of this process, 0 for the one that writes."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
     """Number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def device() -> torch.device:
@@ -54,12 +54,12 @@ def has_bf16() -> bool:
 
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Sum of `values` over all processes, in place."""
-    if world_size() > 1:
+    if dist.is_initialized():
         dist.all_reduce(values)
     return values
 
 
 def barrier() -> None:
     """Wait for all processes."""
-    if world_size() > 1:
+    if dist.is_initialized():
         dist.barrier()

@@ -10,7 +10,7 @@ from vidboot.errors import UserError
 from vidboot.model import residual_network, view_network
 from vidboot.training.checkpoints import checkpoint_steps
 from vidboot.training.residual_stage import full_shots
-from vidboot.training.run import check_same_settings, is_finished, stage_names
+from vidboot.training.run import check_run, is_finished, stage_names
 from vidboot.training.view_stage import frame_counts, shots_for
 
 
@@ -22,11 +22,12 @@ def print_plan(config: RunConfig) -> None:
     except UserError as error:
         console.print(f"data: {error}", markup=False)
         split = None
+    if split is not None:
+        check_run(config, split)
     table = Table(title=f"Plan of {config.run_dir}")
     for column in ("stage", "parameters", "frames", "trains on", "steps × batch", "state"):
         table.add_column(column, overflow="fold")
     for name in stage_names(config):
-        check_same_settings(config, name)
         table.add_row(name, *_row(config, name, split), _state(config, name))
     console.print(table)
     if split is not None:

@@ -23,8 +23,16 @@ from vidboot.training.stage import Batch, Stage
 
 
 def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:
-    """The full videos among `shots`: long enough, nothing masked; at most `data.max_full_videos`."""
+    """The full videos among `shots`: long enough, nothing masked; at most `data.max_full_videos`.
+
+    Raises `UserError` if there are none.
+    """
     full = [shot for shot in shots if "full" in shot.views and shot.num_frames >= config.video.num_frames]
+    if not full:
+        raise UserError(
+            f"nothing to train the residual on: no training shot in {config.data.manifest} is a full video of "
+            f"{config.video.num_frames} frames. Set residual=null calibration=null to generate from the views alone"
+        )
     return sorted(full, key=lambda shot: shot.id)[: config.data.max_full_videos]
 
 
@@ -49,11 +57,6 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
     """Training of D_θ, warm-started from the clip network, beside the frozen base of `model`."""
     settings, num_frames = config.residual, config.video.num_frames
     shots = full_shots(config, split.train)
-    if not shots:
-        raise UserError(
-            f"nothing to train the residual on: no training shot in {config.data.manifest} is a full video of "
-            f"{num_frames} frames. Set residual=null to generate from the views alone"
-        )
     seed = config.seed * 1000
     torch.manual_seed(seed)
     network = residual_network(config).to(device())

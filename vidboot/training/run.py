@@ -21,10 +21,11 @@ from vidboot.model import (
     save_weights,
 )
 from vidboot.training.distributed import barrier, device, init_distributed, rank
+from vidboot.training.engine import batch_per_process
 from vidboot.training.log import set_up_logging
-from vidboot.training.residual_stage import HeldOut, calibrate, residual_stage
+from vidboot.training.residual_stage import HeldOut, calibrate, full_shots, residual_stage
 from vidboot.training.stage import train_stage
-from vidboot.training.view_stage import view_stage
+from vidboot.training.view_stage import check_size, shots_for, view_stage
 
 logger = logging.getLogger(__name__)
 SETTINGS_FILE = "settings.json"
@@ -38,14 +39,13 @@ def stage_names(config: RunConfig) -> list[str]:
 
 def train(config: RunConfig, only: str | None = None) -> None:
     """Run the stages that are not finished (or only the one named), then report held-out errors."""
-    init_distributed()
-    set_up_logging()
     names = stage_names(config)
     if only is not None and only not in names:
         raise UserError(f"there is no stage '{only}' in this config; stages: {', '.join(names)}")
-    for name in names:
-        check_same_settings(config, name)
     split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
+    check_run(config, split)
+    init_distributed()
+    set_up_logging()
     if rank() == 0:
         save_config(config.run_dir, config)
         write_atomic(config.run_dir / SPLIT_FILE, json.dumps(_split_record(split), indent=2).encode())
@@ -59,6 +59,19 @@ def train(config: RunConfig, only: str | None = None) -> None:
     if rank() == 0 and all(is_finished(config, name) for name in names):
         report_results(load_parts(config, config.run_dir).to(device()), split, config.run_dir)
     barrier()
+
+
+def check_run(config: RunConfig, split: Split) -> None:
+    """Raise `UserError` for what would stop any stage of the run, before the first one starts."""
+    check_size(config, [*split.train, *split.validation, *split.test])
+    for name in stage_names(config):
+        check_same_settings(config, name)
+        if name in config.views:
+            batch_per_process(config.views[name].train)
+            shots_for(config, name, split.train)
+    if config.residual is not None:
+        batch_per_process(config.residual.train)
+        full_shots(config, split.train)
 
 
 def _split_record(split: Split) -> dict[str, Any]:

@@ -42,10 +42,20 @@ def frame_counts(config: RunConfig, name: str) -> dict[int, float]:
 
 
 def shots_for(config: RunConfig, name: str, shots: Sequence[Shot]) -> list[Shot]:
-    """The shots that can train a view: those that supply it and have a window's frames."""
+    """The shots that can train a view: those that supply it and have a window's frames.
+
+    Raises `UserError`, with how much there is, if there are none.
+    """
     kind = "clip" if scale_of(config, name) == 1 else "low_res"
     longest = max(frame_counts(config, name))
-    return [shot for shot in shots if kind in shot.views and shot.num_frames >= longest]
+    able = [shot for shot in shots if kind in shot.views and shot.num_frames >= longest]
+    if not able:
+        supplying = [shot.num_frames for shot in shots if kind in shot.views]
+        raise UserError(
+            f"nothing to train {name} on: of {len(shots)} training shots in {config.data.manifest}, {len(supplying)} "
+            f"supply this view, none with {longest} frames (longest: {max(supplying, default=0)})"
+        )
+    return able
 
 
 def check_size(config: RunConfig, shots: Sequence[Shot]) -> None:
@@ -60,15 +70,9 @@ def check_size(config: RunConfig, shots: Sequence[Shot]) -> None:
 
 
 def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
-    """Training of the view `name`. Raises `UserError` if there is too little to draw from."""
+    """Training of the view `name`. Raises `UserError` if there is nothing to draw from."""
     view, scale, counts = config.views[name], scale_of(config, name), frame_counts(config, name)
     shots = shots_for(config, name, split.train)
-    if not shots:
-        raise UserError(
-            f"nothing to train {name} on: none of the {len(split.train)} training shots in {config.data.manifest} "
-            f"supplies this view with {max(counts)} frames"
-        )
-    check_size(config, [*shots, *split.validation, *split.test])
     # Seeds of the stages differ by name, so that their networks and draws are independent.
     seed = config.seed * 1000 + scale
     torch.manual_seed(seed)
