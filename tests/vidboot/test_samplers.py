@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from vidboot.edm import Noise
-from vidboot.samplers import sample_heun
+from vidboot.samplers import repeated, sample_dpm2m, sample_euler, sample_heun
+from vidboot.theory.experiments import rules
+from vidboot.theory.gaussian import GaussianVideo
 
 VARIANCE = 0.25
 
@@ -14,22 +16,85 @@ def exact(x, sigma):
     return x * (VARIANCE / (VARIANCE + sigma**2)).reshape(-1, 1, 1, 1, 1)
 
 
-def error(num_steps):
+def error(sampler, num_steps):
     """Distance from the exact solution of the ODE down to σ_min: x(σ) ∝ √(s² + σ²)."""
     sigmas = Noise(sigma_min=0.02, sigma_max=20.0).steps(num_steps)[:-1]
     x = torch.full((1, 1, 1, 1, 1), float(sigmas[0]), dtype=torch.float64)
     solution = x * math.sqrt((VARIANCE + float(sigmas[-1]) ** 2) / (VARIANCE + float(sigmas[0]) ** 2))
-    return abs((sample_heun(exact, x, sigmas) - solution).item() / solution.item())
+    return abs((sampler(exact, x, sigmas) - solution).item() / solution.item())
 
 
-def test_heun_converges_at_second_order():
-    slope = math.log2(error(40) / error(80))
-    assert slope == pytest.approx(2, abs=0.2)
+@pytest.mark.parametrize(("sampler", "order"), [(sample_euler, 1), (sample_heun, 2), (sample_dpm2m, 2)])
+def test_samplers_converge_at_their_order(sampler, order):
+    slopes = [math.log2(error(sampler, n) / error(sampler, 2 * n)) for n in (80, 160)]
+    assert slopes == pytest.approx([order, order], abs=0.2)
 
 
-def test_evaluations_and_progress():
+@pytest.mark.parametrize(("sampler", "evaluations"), [(sample_euler, 5), (sample_heun, 9), (sample_dpm2m, 5)])
+def test_evaluations_progress_and_the_last_prediction(sampler, evaluations):
     calls, steps = [], []
-    sigmas = Noise().steps(5)
-    sample_heun(lambda x, s: calls.append(s) or x, torch.zeros(1, 1, 1, 1, 1), sigmas, steps.append)
-    assert len(calls) == 2 * 5 - 1
-    assert steps == [1, 2, 3, 4, 5]
+
+    def denoise(x, sigma):
+        calls.append(sigma.item())
+        return torch.full_like(x, 0.5)
+
+    x0 = sampler(denoise, torch.ones(1, 1, 1, 1, 1), Noise().steps(5), steps.append)
+    assert (len(calls), steps) == (evaluations, [1, 2, 3, 4, 5])
+    torch.testing.assert_close(x0, torch.full_like(x0, 0.5))
+
+
+def linear_map(sampler, denoise, shape, num_steps):
+    """M of a sampler whose denoiser is linear: samples are M n with standard normal n, their covariance is M Mᵀ."""
+    size = math.prod(shape)
+    sigmas = Noise(sigma_min=0.01, sigma_max=100.0).steps(num_steps)
+    return sampler(denoise, torch.eye(size).double().reshape(size, *shape) * sigmas[0], sigmas).flatten(1).T
+
+
+def lags(covariance, shape):
+    """Mean over pixels and frames of the covariance at each distance in time."""
+    num_frames, pixels = shape[1], shape[2] * shape[3]
+    blocks = covariance.reshape(num_frames, pixels, num_frames, pixels).diagonal(dim1=1, dim2=3).mean(-1)
+    return torch.stack([blocks.diagonal(lag).mean() for lag in range(num_frames)])
+
+
+def test_samples_have_the_covariance_of_the_data_and_the_base_is_nearer_than_averaged_windows():
+    video = GaussianVideo.reference(num_frames=12, size=4)
+    sigmas = Noise(sigma_min=0.01, sigma_max=100.0).steps(32)
+    noise = torch.randn(4096, *video.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    samples = sample_heun(video.denoiser_of(video.full_view), noise * sigmas[0], sigmas).flatten(1)
+    truth = video.covariance
+    # E‖Ĉ − C‖² of the covariance of n samples of a Gaussian: ((tr C)² + tr C²) / n.
+    expected = math.sqrt(float((truth.trace() ** 2 + (truth**2).sum()) / len(samples)))
+    assert float((samples.T @ samples / len(samples) - truth).norm()) < 1.2 * expected
+    off = {}
+    for name in ("counting numbers", "averaged windows"):
+        m = linear_map(sample_heun, rules(video)[name], video.shape, 24)
+        off[name] = (lags(m @ m.T, video.shape) - lags(truth, video.shape)).abs()
+    assert off["counting numbers"].max() < 0.08
+    assert off["counting numbers"].sum() < 0.5 * off["averaged windows"].sum()
+
+
+def test_churn_and_repeats_keep_the_law_and_depend_on_the_items_own_generator_only():
+    sigmas = Noise(sigma_min=0.02, sigma_max=20.0).steps(100)
+
+    def sample(seeds, **options):
+        generators = [torch.Generator().manual_seed(s) for s in seeds]
+        x = torch.stack([torch.randn(1, 1, 32, 32, dtype=torch.float64, generator=g) for g in generators])
+        return sample_heun(exact, x * sigmas[0], options.pop("sigmas", sigmas), generators=generators, **options)
+
+    for options in ({"churn": 10.0}, {"sigmas": repeated(sigmas[::2], 3)}):
+        samples = sample(range(16), **options)
+        assert samples.var().item() == pytest.approx(VARIANCE, rel=0.05)
+        assert not torch.allclose(samples[:1], sample([0]))
+        torch.testing.assert_close(samples[3:4], sample([3], **options))
+
+
+def test_a_repeated_schedule():
+    sigmas = torch.tensor([3.0, 2.0, 1.0, 0.0])
+    assert repeated(sigmas, 1).tolist() == [3, 2, 1, 0]
+    assert repeated(sigmas, 2).tolist() == [3, 2, 3, 2, 1, 2, 1, 0]
+
+
+def test_fresh_noise_needs_generators():
+    with pytest.raises(ValueError, match="one generator for each of 1"):
+        sample_heun(exact, torch.ones(1, 1, 1, 1, 1), Noise().steps(3), churn=1.0)
