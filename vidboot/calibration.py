@@ -1,7 +1,7 @@
 """Calibration: which estimate of the video to trust, at each noise level and in each band of resolution.
 
-The networks of the views give several estimates of the same full video (`ESTIMATES` at every scale). Bands of
-resolution are B_j = P_j − P_{j+1}, where P_j = AᵀA of the low-res factor r_j, P_0 = I and P_{J+1} = 0, so Σ_j B_j = I.
+The networks of the views give several estimates of the same full video (`all_estimates`). Bands of resolution are
+B_j = P_j − P_{j+1}, where P_j = AᵀA of the low-res factor r_j, P_0 = I and P_{J+1} = 0, so Σ_j B_j = I.
 The calibrated base is
 
     D(x; σ) = Σ_j B_j Σ_k w_jk(σ) E_k(x; σ)          with Σ_k w_jk(σ) = 1

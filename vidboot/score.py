@@ -73,10 +73,10 @@ class ComposedDenoiser:
             raise ValueError(f"the regions are those of {self.num_frames} frames, the video has {x.shape[2]}")
         sigma = per_item(sigma, x)
         x0 = torch.zeros_like(x)
-        by_scale: dict[int, dict[View, int]] = defaultdict(dict)
+        counts: dict[int, dict[View, int]] = defaultdict(dict)
         for region in self.regions:
-            by_scale[region.view.scale][region.view] = region.count
-        for scale, count_of in by_scale.items():
+            counts[region.view.scale][region.view] = region.count
+        for scale, count_of in counts.items():
             y = pool(x, scale)
             total = torch.zeros_like(y)
             for view, denoised in denoise_views(list(count_of), y, sigma, self.denoisers, self.max_batch_frames):

@@ -11,7 +11,7 @@ from explicit_matrices import random
 from torch import Tensor
 
 from vidboot.calibration import CalibratedDenoiser, Calibration, Estimate, all_estimates, counting_weights, visible
-from vidboot.calibration_fit import ErrorCovariance, combine, cross_validate, fit_band, fit_calibration
+from vidboot.calibration_fit import ErrorCovariance, combine, cross_validate, fit_band, fit_calibration, measure
 from vidboot.errors import UserError
 from vidboot.regions import ViewPlan, region_graph, windows
 from vidboot.score import AveragedWindows, ComposedDenoiser, by_scale
@@ -117,6 +117,20 @@ def test_estimates_of_weight_zero_cost_nothing():
 def test_it_survives_json():
     calibration = random_calibration(PLANS[3], 2)
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+def test_error_covariances_predict_the_error_of_any_weights(plan):
+    """Σ_j wᵀ M_j w, band by band, is the mean-square error of the denoiser itself on the same videos and noise."""
+    x0, sigma, calibration = random((3, 2, 11, 8, 8), 0), 1.0, random_calibration(plan, 1)
+    bands = measure(plan, networks(plan), [x0], [sigma], torch.Generator().manual_seed(5), progress=False)[0]
+    predicted = 0
+    for level, band in enumerate(bands):
+        w = np.array([calibration.at(sigma)[level][k] for k in band.estimates])
+        predicted = predicted + np.einsum("k,nkl,l->n", w, band.per_video, w)
+    noise = torch.randn(x0.shape, dtype=x0.dtype, generator=torch.Generator().manual_seed(5))
+    error = CalibratedDenoiser(calibration, networks(plan))(x0 + sigma * noise, sigma) - x0
+    assert predicted == pytest.approx(error.square().flatten(1).mean(1).numpy())
 
 
 def covariance(seed: int, count: int = 8, size: int = 4) -> np.ndarray:
