@@ -10,6 +10,7 @@ from vidboot.regions import ViewPlan
 from vidboot.strict import Strict
 
 Folder = Annotated[Path, Field(strict=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class VideoConfig(Strict):
@@ -38,6 +39,16 @@ class DataConfig(Strict):
     """Share of the full videos that no network trains on: half choose gate and stopping point, half are reported."""
     max_full_videos: PositiveInt | None = None
     """Train the residual on at most this many full videos (None: on all)."""
+    horizontal_flip: bool = False
+    """Mirror half of the training samples."""
+    frame_strides: Annotated[list[PositiveInt], Field(min_length=1)] = [1]
+    """Train on every k-th frame, for each of these k equally often; the networks are told k."""
+    extra_masks: Share = 0.1
+    """Share of the clean samples that get the mask of a masked shot: networks are right with and without holes."""
+    classes: list[str] = []
+    """Class labels, as in the manifest (the folder names); other shots count as without a class."""
+    label_dropout: Share = 0.1
+    """Share of the labelled samples that are trained on without their label, for guidance."""
     num_workers: NonNegativeInt = 1
     """Processes that decode, for each training process."""
 
@@ -64,6 +75,10 @@ class OptimizationConfig(Strict):
     weight_decay: NonNegativeFloat = 0.0
     gradient_clipping: PositiveFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
+    max_bad_steps: PositiveInt = 20
+    """Stop after this many steps in a row whose loss or gradient was not finite (each of them is skipped)."""
 
 
 class ClipConfig(Strict):

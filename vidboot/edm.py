@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
@@ -37,8 +37,8 @@ class Noise(Strict):
 class Preconditioned(nn.Module):
     """D(x; σ) = c_skip x + c_out F(c_in x; c_noise): a network F as a denoiser (arXiv 2206.00364, eq. 7 and table 1).
 
-    F is called as `network(x, c_noise, mask, base)`, where `mask` is true on observed pixels (None: all of them) and
-    `base` a second prediction of x0 to read (the residual network's input; None for a view network).
+    F is called as `network(x, c_noise, mask, base, label, stride)`: `mask` is true on observed pixels (None: all of
+    them), `base` is a second prediction of x0 to read (the residual network's input; None for a view network).
     """
 
     def __init__(self, network: nn.Module, sigma_data: float) -> None:
@@ -51,13 +51,15 @@ class Preconditioned(nn.Module):
         sigma: Float[Tensor, "B"],
         mask: Bool[Tensor, "B 1 T H W"] | None = None,
         base: Float[Tensor, "B C T H W"] | None = None,
+        label: Int[Tensor, "B"] | None = None,
+        stride: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`, whose item b has noise of standard deviation `sigma[b]`. Computes σ terms in float32."""
         sigma = sigma.to(torch.float32).reshape(-1, 1, 1, 1, 1).expand(x.shape[0], 1, 1, 1, 1)
         c_in, c_skip, c_out, c_noise = self.coefficients(sigma)
         # The base prediction is data, not noise: scaled to unit variance like the noisy input.
         read = None if base is None else base / self.sigma_data
-        F = self.network(c_in * x, c_noise.flatten(), mask, read)
+        F = self.network(c_in * x, c_noise.flatten(), mask, read, label, stride)
         return c_skip * x + c_out * F.to(x.dtype)
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ beyond T     = windows of T minus their overlaps: D is itself a view of the long
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,31 @@ WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
 
 def view_network(config: RunConfig, name: str) -> Preconditioned:
     """The untrained network of the view `name`."""
-    return Preconditioned(UNet(DATA_CHANNELS, **config.views[name].network.model_dump()), config.noise.sigma_data)
+    size = config.views[name].network.model_dump() | _conditions(config)
+    return Preconditioned(UNet(DATA_CHANNELS, **size), config.noise.sigma_data)
+
+
+def _conditions(config: RunConfig) -> dict[str, Any]:
+    """What the run's networks are told besides the noise level."""
+    return {"num_classes": len(config.data.classes), "frame_strides": len(config.data.frame_strides) > 1}
 
 
 def residual_network(config: RunConfig) -> Preconditioned:
     """The residual network before its warm start."""
-    unet = config.clip.network.model_dump()
-    return Preconditioned(ResidualUNet(config.video.num_frames, DATA_CHANNELS, **unet), config.noise.sigma_data)
+    size = config.clip.network.model_dump() | _conditions(config)
+    return Preconditioned(ResidualUNet(config.video.num_frames, DATA_CHANNELS, **size), config.noise.sigma_data)
+
+
+class Given:
+    """A network with its class label or frame stride set: a denoiser of x and σ alone, for any batch."""
+
+    def __init__(self, network: Callable[..., Tensor], conditions: Mapping[str, int]) -> None:
+        self.network, self.conditions = network, conditions
+
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], **inputs: Tensor) -> Tensor:
+        """Denoise `x` under the conditions; `inputs` are the network's others (`mask`, `base`)."""
+        conditions = {name: torch.full((len(x),), value, device=x.device) for name, value in self.conditions.items()}
+        return self.network(x, sigma, **inputs, **conditions)
 
 
 def save_weights(folder: Path, network: nn.Module) -> None:
@@ -69,8 +88,8 @@ class VideoModel:
     def __init__(
         self,
         config: RunConfig,
-        views: dict[str, Preconditioned],
-        residual: Preconditioned | None = None,
+        views: Mapping[str, Callable[..., Tensor]],
+        residual: Callable[..., Tensor] | None = None,
         gate: Gate = OPEN,
         calibration: Calibration | None = None,
         fps: float = 24.0,
@@ -78,6 +97,12 @@ class VideoModel:
         self.config, self.views, self.residual, self.gate, self.fps = config, views, residual, gate, fps
         self.calibration = calibration or Calibration.counting(config.plan)
         self.denoiser_of = by_scale(dict(zip(config.plan.scales, views.values(), strict=True)))
+
+    def given(self, **conditions: int) -> "VideoModel":
+        """The same model under a class `label` (its number in `data.classes`) or a frame `stride`."""
+        views = {name: Given(network, conditions) for name, network in self.views.items()}
+        residual = None if self.residual is None else Given(self.residual, conditions)
+        return VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps)
 
     def base(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """D_base: the (calibrated) composed score of the views, for any number of frames."""

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vidboot.config import DataConfig
 from vidboot.data.manifest import Manifest, Shot
-from vidboot.data.video import VideoError
 from vidboot.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -73,27 +73,39 @@ def load_clip(
 ) -> tuple[Float[Tensor, "C T h w"], Bool[Tensor, "1 T h w"]]:
     """Frames of a shot at a low-res factor, in their natural range, and their mask (true = observed).
 
-    A low-res pixel counts as observed only if all its pixels are. Raises `VideoError` if the file can't be read.
+    Raises `VideoError` if the file can't be read.
     """
     video = to_tensor(shot.frames(frames))
-    mask = torch.from_numpy(shot.mask(frames))[None]
-    if scale > 1:
-        video = F.avg_pool2d(video, scale)
-        mask = F.avg_pool2d(mask.float(), scale) == 1
-    return video, mask
+    mask = pool_mask(torch.from_numpy(shot.mask(frames))[None], scale)
+    return F.avg_pool2d(video, scale), mask
+
+
+def pool_mask(mask_1THW: Bool[Tensor, "1 T H W"], scale: int) -> Bool[Tensor, "1 T h w"]:
+    """A mask at a low-res factor: a low-res pixel is observed only if all its pixels are."""
+    return F.avg_pool2d(mask_1THW.float(), scale) == 1
 
 
 class ViewDataset(Dataset):
     """An endless, stateless stream of training samples of one view: sample `index` is always the same.
 
     Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
-    read is named once in the log and another is drawn.
+    read is named once in the log and another is drawn. A sample holds `video` (C T h w, in [-1, 1]), `mask` (1 T h w,
+    true = observed), the `seed` of its noise, the `shot` it is from, and where asked for class `label` and frame
+    `stride`.
     """
 
     def __init__(
-        self, shots: Sequence[Shot], frame_counts: Mapping[int, float], scale: int, seed: int, batch_size: int
+        self,
+        shots: Sequence[Shot],
+        frame_counts: Mapping[int, float],
+        scale: int,
+        seed: int,
+        batch_size: int,
+        options: DataConfig,
     ) -> None:
         self.shots, self.scale, self.seed, self.batch_size = list(shots), scale, seed, batch_size
+        self.options = options
+        self.masked = [shot for shot in shots if shot.mask_path is not None]
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
         self.unreadable: set[str] = set()
@@ -103,24 +115,55 @@ class ViewDataset(Dataset):
         num_frames = int(step_rng.choice(self.counts, p=self.shares))
         rng = np.random.default_rng([self.seed, 1, index])
         while True:
-            shot, start = self._draw(num_frames, rng)
+            stride = int(rng.choice(self.options.frame_strides))
+            shot, frames = self._draw(self.shots, num_frames, stride, rng)
             try:
-                video, mask = load_clip(shot, range(start, start + num_frames), self.scale)
-            except VideoError as error:
+                video, mask = load_clip(shot, frames, self.scale)
+            except UserError as error:  # the video or its mask can't be read
                 logger.warning("set aside, another shot is drawn instead: %s", error)
                 self.unreadable.add(shot.id)
                 continue
-            return {"video": video, "mask": mask, "seed": int(rng.integers(2**62)), "shot": shot.path}
+            mask = self._with_extra_mask(mask, rng)
+            if self.options.horizontal_flip and rng.random() < 0.5:
+                video, mask = video.flip(-1), mask.flip(-1)
+            sample = {"video": video, "mask": mask, "seed": int(rng.integers(2**62)), "shot": shot.path}
+            return sample | self._conditions(shot, stride, rng)
 
-    def _draw(self, num_frames: int, rng: np.random.Generator) -> tuple[Shot, int]:
+    def _draw(
+        self, shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator
+    ) -> tuple[Shot, range]:
         """A uniformly random window of `num_frames` frames among all that the readable shots have."""
-        starts = [0 if s.id in self.unreadable else max(0, s.num_frames - num_frames + 1) for s in self.shots]
+        span = (num_frames - 1) * stride + 1
+        starts = [0 if s.id in self.unreadable else max(0, s.num_frames - span + 1) for s in shots]
         ends = np.cumsum(starts)
         if ends[-1] == 0:
-            raise UserError(f"no readable shot of {num_frames} frames is left to train on")
+            raise UserError(f"no readable shot of {span} frames is left to train on")
         where = int(rng.integers(ends[-1]))
         chosen = int(np.searchsorted(ends, where, side="right"))
-        return self.shots[chosen], where - int(ends[chosen] - starts[chosen])
+        start = where - int(ends[chosen] - starts[chosen])
+        return shots[chosen], range(start, start + span, stride)
+
+    def _with_extra_mask(self, mask: Bool[Tensor, "1 T h w"], rng: np.random.Generator) -> Bool[Tensor, "1 T h w"]:
+        """Hide some of a clean sample under a real mask, for a share of them (after arXiv 2305.19256)."""
+        num_frames = mask.shape[1]
+        lenders = [s for s in self.masked if s.num_frames >= num_frames and s.id not in self.unreadable]
+        if not lenders or not mask.all() or rng.random() >= self.options.extra_masks:
+            return mask
+        lender, frames = self._draw(lenders, num_frames, 1, rng)
+        try:
+            return pool_mask(torch.from_numpy(lender.mask(frames))[None], self.scale)
+        except UserError as error:
+            logger.warning("set aside: %s", error)
+            self.unreadable.add(lender.id)
+            return mask
+
+    def _conditions(self, shot: Shot, stride: int, rng: np.random.Generator) -> dict[str, int]:
+        """Class number and frame stride, for networks that take them; `len(classes)` stands for no class."""
+        conditions = {"stride": stride} if len(self.options.frame_strides) > 1 else {}
+        if classes := self.options.classes:
+            known = shot.label in classes and rng.random() >= self.options.label_dropout
+            conditions["label"] = classes.index(shot.label) if known else len(classes)
+        return conditions
 
 
 def leave_signals_to_parent(worker: int) -> None:

@@ -9,23 +9,24 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vidboot.networks.attention import SpatialAttention, TemporalAttention, group_norm, zero_init
 
 
-class NoiseEmbedding(nn.Module):
-    """Fourier features of c_noise = ln(σ)/4, through a small network."""
+class NumberEmbedding(nn.Module):
+    """Fourier features of a number (c_noise = ln(σ)/4, or the log of a frame stride), through a small network."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("frequencies", 2.0 ** torch.linspace(-1, 5, channels // 2), persistent=False)
         self.layers = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels))
 
-    def forward(self, c_noise: Float[Tensor, "B"]) -> Float[Tensor, "B E"]:
-        """Embed the noise level of each item."""
-        phase = c_noise.to(torch.float32)[:, None] * self.frequencies
+    def forward(self, value: Float[Tensor, "B"]) -> Float[Tensor, "B E"]:
+        """Embed a number for each item."""
+        phase = value.to(torch.float32)[:, None] * self.frequencies
         features = torch.cat([phase.cos(), phase.sin()], dim=1)
         return self.layers(features.to(self.layers[0].weight.dtype))
 
@@ -72,6 +73,8 @@ class Level(nn.Module):
         self.blocks = nn.ModuleList([Block(c, channels, embedding) for c in in_channels])
         mixers = [[SpatialAttention(channels), TemporalAttention(channels)] if attention else [] for _ in in_channels]
         self.mixers = nn.ModuleList([nn.ModuleList(m) for m in mixers])
+        self.recompute = False
+        """Keep only the blocks' inputs for the backward pass, and compute the rest again (activation checkpointing)."""
 
     def forward(self, x: Tensor, emb_NE: Tensor, num_frames: int, skips: list[Tensor] | None = None) -> list[Tensor]:
         """Apply the blocks in turn; each first takes a tensor off `skips`, if given. Returns every block's output."""
@@ -79,18 +82,28 @@ class Level(nn.Module):
         for block, mixers in zip(self.blocks, self.mixers, strict=True):
             if skips is not None:
                 x = torch.cat([x, skips.pop()], dim=1)
-            x = block(x, emb_NE, num_frames)
-            for mixer in mixers:
-                x = mixer(x, num_frames)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(self._block_then_mix, block, mixers, x, emb_NE, num_frames, use_reentrant=False)
+            else:
+                x = self._block_then_mix(block, mixers, x, emb_NE, num_frames)
             outputs.append(x)
         return outputs
+
+    @staticmethod
+    def _block_then_mix(block: Block, mixers: nn.ModuleList, x: Tensor, emb_NE: Tensor, num_frames: int) -> Tensor:
+        x = block(x, emb_NE, num_frames)
+        for mixer in mixers:
+            x = mixer(x, num_frames)
+        return x
 
 
 class UNet(nn.Module):
     """F(x, c_noise) of the EDM denoiser: same shape in and out, any number of frames.
 
     `multipliers` are the channels of each resolution level over `channels`, finest first; each level halves height and
-    width. `attention_levels` counts the coarsest levels that get spatial and temporal attention.
+    width. `attention_levels` counts the coarsest levels that get spatial and temporal attention. With `num_classes` the
+    network takes class labels (`num_classes` itself, or None, for "no class"); with `frame_strides` it takes how many
+    frames of the full rate lie between two of its own. Both start without effect.
     """
 
     def __init__(
@@ -100,13 +113,20 @@ class UNet(nn.Module):
         multipliers: Sequence[int] = (1, 2, 4),
         blocks: int = 1,
         attention_levels: int = 1,
+        num_classes: int = 0,
+        frame_strides: bool = False,
     ) -> None:
         super().__init__()
         widths = [channels * m for m in multipliers]
         embedding = 4 * channels
         attention = [level >= len(widths) - attention_levels for level in range(len(widths))]
         self.down_factor = 2 ** (len(widths) - 1)
-        self.embed = NoiseEmbedding(embedding)
+        self.embed = NumberEmbedding(embedding)
+        self.num_classes = num_classes
+        self.embed_label = zero_init(nn.Embedding(num_classes + 1, embedding)) if num_classes else None
+        self.embed_stride = NumberEmbedding(embedding) if frame_strides else None
+        if frame_strides:
+            zero_init(self.embed_stride.layers[-1])
         self.conv_in = nn.Conv2d(data_channels + 1, widths[0], 3, padding=1)  # + 1: the mask channel
         before = [widths[0], *widths[:-1]]  # channels that come down into each level
         self.encoder = nn.ModuleList(
@@ -127,11 +147,13 @@ class UNet(nn.Module):
         c_noise: Float[Tensor, "B"],
         mask: Bool[Tensor, "B 1 T H W"] | None = None,
         base: Float[Tensor, "B C T H W"] | None = None,
+        label: Int[Tensor, "B"] | None = None,
+        stride: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B C T H W"]:
         """Raises `ValueError`, with the nearest valid sizes, where height or width doesn't fit the down-sampling."""
         self.check_size(*x.shape[-2:])
         num_frames = x.shape[2]
-        emb_NE = F.silu(self.embed(c_noise)).repeat_interleave(num_frames, dim=0)
+        emb_NE = F.silu(self.condition(c_noise, label, stride)).repeat_interleave(num_frames, dim=0)
         h = self.read_inputs(x, mask, base)
         skips: list[Tensor] = []
         for index, level in enumerate(self.encoder):
@@ -144,6 +166,25 @@ class UNet(nn.Module):
             h = h if index == 0 else F.interpolate(h, scale_factor=2.0, mode="nearest")
         out = self.conv_out(F.silu(self.norm_out(h)))
         return rearrange(out, "(b t) c h w -> b c t h w", t=num_frames)
+
+    def condition(self, c_noise: Tensor, label: Tensor | None, stride: Tensor | None) -> Float[Tensor, "B E"]:
+        """Embed noise level, class and frame stride. Raises `ValueError` for what the network doesn't take."""
+        emb_BE = self.embed(c_noise)
+        if label is not None and self.embed_label is None:
+            raise ValueError("this network was built without classes, so it takes no label")
+        if stride is not None and self.embed_stride is None:
+            raise ValueError("this network was built for one frame stride, so it takes none")
+        if self.embed_label is not None:
+            label = torch.full_like(c_noise, self.num_classes, dtype=torch.long) if label is None else label
+            emb_BE = emb_BE + self.embed_label(label)
+        if self.embed_stride is not None:
+            emb_BE = emb_BE + self.embed_stride(torch.zeros_like(c_noise) if stride is None else stride.log2())
+        return emb_BE
+
+    def recompute_activations(self, on: bool = True) -> None:
+        """Trade time for memory in training: keep only the blocks' inputs, and compute the rest again."""
+        for level in (*self.encoder, *self.decoder):
+            level.recompute = on
 
     def read_inputs(self, x: Tensor, mask: Tensor | None, base: Tensor | None) -> Float[Tensor, "N D H W"]:
         """First features of the noisy video and its mask. A view network reads no base prediction."""

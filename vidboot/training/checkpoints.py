@@ -1,40 +1,27 @@
 """Checkpoints of an unfinished stage: DeepSpeed's own files plus the moving average, complete or absent.
 
-A checkpoint is written under a hidden name and renamed when all of it is on disk, so `step-*` is always whole.
+A checkpoint is written under a hidden name, read back, and renamed when all of it is right: `step-*` is always whole.
 """
 
 import re
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import deepspeed
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from vidboot.config import RunConfig
 from vidboot.errors import UserError
-from vidboot.training.distributed import barrier, rank
+from vidboot.training.distributed import barrier, rank, world_size
 from vidboot.training.optimizer import Average
 
 AVERAGE_FILE = "average.safetensors"
-
-
-def save_checkpoint(folder: Path, step: int, engine: deepspeed.DeepSpeedEngine, average: Average, keep: int) -> None:
-    """Write the state after `step` steps into `folder`, then delete all but the last `keep`. All processes call it."""
-    partial, final = f".partial-step-{step:07d}", folder / f"step-{step:07d}"
-    if final.exists():
-        return
-    if rank() == 0:
-        shutil.rmtree(folder / partial, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-    barrier()
-    engine.save_checkpoint(str(folder), tag=partial, client_state={"step": step}, save_latest=False)
-    if rank() == 0:
-        save_file(average.network.state_dict(), folder / partial / AVERAGE_FILE)
-    barrier()
-    if rank() == 0:
-        (folder / partial).rename(final)
-        for old in checkpoint_steps(folder)[:-keep]:
-            shutil.rmtree(folder / f"step-{old:07d}")
-    barrier()
+UNIVERSAL = ".universal"
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
@@ -43,18 +30,88 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in names if match)
 
 
-def load_last_checkpoint(folder: Path, engine: deepspeed.DeepSpeedEngine, average: Average) -> int:
-    """Restore the last checkpoint in `folder` and return its step, or 0 if there is none.
+class Checkpoints:
+    """The checkpoints in one folder, of which the last `keep` are kept. All processes call every method together."""
 
-    Raises `UserError` if it can't be read.
-    """
-    steps = checkpoint_steps(folder)
-    if not steps:
-        return 0
-    tag = f"step-{steps[-1]:07d}"
-    try:
-        _, state = engine.load_checkpoint(str(folder), tag=tag)
-        average.network.load_state_dict(load_file(folder / tag / AVERAGE_FILE))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{folder / tag} can't be read ({error}); delete that folder to go on without it") from None
-    return int(state["step"])
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+
+    def save(self, step: int, engine: deepspeed.DeepSpeedEngine, average: Average) -> None:
+        """Write the state after `step` steps. Raises `OSError` if what was written can't be read back."""
+        partial, final = self.folder / ".partial", self.folder / f"step-{step:07d}"
+        if final.exists():
+            return
+        if rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+        barrier()
+        engine.save_checkpoint(str(self.folder), tag=partial.name, client_state={"step": step}, save_latest=False)
+        barrier()
+        if rank() == 0:
+            save_file(average.network.state_dict(), partial / AVERAGE_FILE, {"processes": str(world_size())})
+            _read_back(partial, average)
+            partial.rename(final)
+            for old in checkpoint_steps(self.folder)[: -self.keep]:
+                shutil.rmtree(self.folder / f"step-{old:07d}")
+        barrier()
+
+    def last(self) -> Path | None:
+        """The last complete checkpoint."""
+        steps = checkpoint_steps(self.folder)
+        return self.folder / f"step-{steps[-1]:07d}" if steps else None
+
+    def from_other_world(self, config: RunConfig) -> bool:
+        """Whether the last checkpoint has sharded state of another number of processes, to be converted on loading."""
+        last = self.last()
+        sharded = int(config.deepspeed.zero_optimization.get("stage", 0)) > 0
+        if last is None or not sharded:
+            return False
+        with safe_open(last / AVERAGE_FILE, framework="pt") as stored:
+            return int(stored.metadata()["processes"]) != world_size()
+
+    def load_last(self, engine: deepspeed.DeepSpeedEngine, average: Average) -> int:
+        """Restore the last checkpoint and return its step, or 0 if there is none.
+
+        Raises `UserError` if it can't be read.
+        """
+        last = self.last()
+        if last is None:
+            return 0
+        tag = last.name
+        if engine.load_universal_checkpoint():
+            tag = UNIVERSAL
+            if rank() == 0:
+                _convert(last, self.folder / UNIVERSAL)
+            barrier()
+        try:
+            _, state = engine.load_checkpoint(str(self.folder), tag=tag)
+            average.network.load_state_dict(load_file(last / AVERAGE_FILE))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"{last} can't be read ({error}); delete that folder to go on without it") from None
+        return int(state["step"])
+
+
+def _read_back(folder: Path, average: Average) -> None:
+    """Check every file against the disk: archives by their checksums, the average value by value."""
+    for path in folder.glob("*.pt"):
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise OSError(f"{path} was not written correctly (in {damaged})")
+    stored = load_file(folder / AVERAGE_FILE)
+    for name, tensor in average.network.state_dict().items():
+        if not torch.equal(stored[name], tensor.cpu()):
+            raise OSError(f"{folder / AVERAGE_FILE} was not written correctly (in {name})")
+
+
+def _convert(checkpoint: Path, universal: Path) -> None:
+    """DeepSpeed's conversion of sharded state for any number of processes."""
+    shutil.rmtree(universal, ignore_errors=True)
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    done = subprocess.run(
+        [*command, "--input_folder", str(checkpoint), "--output_folder", str(universal)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"{checkpoint} can't be converted for {world_size()} processes:\n{done.stderr[-2000:]}")

@@ -28,9 +28,16 @@ def batch_per_process(optimization: OptimizationConfig) -> tuple[int, int]:
 
 
 def make_engine(
-    network: Preconditioned, optimization: OptimizationConfig, settings: DeepSpeedConfig, pull: float = 0.0
+    network: Preconditioned,
+    optimization: OptimizationConfig,
+    settings: DeepSpeedConfig,
+    pull: float = 0.0,
+    load_universal: bool = False,
 ) -> deepspeed.DeepSpeedEngine:
-    """Hand `network` to DeepSpeed; gradients accumulate over micro-batches and average over processes."""
+    """Hand `network` to DeepSpeed; gradients accumulate over micro-batches and average over processes.
+
+    `load_universal`: the checkpoint to be loaded has been converted from another number of processes.
+    """
     _, micro = batch_per_process(optimization)
     bf16 = settings.precision == "bf16" and has_bf16()
     if settings.precision == "bf16" and not bf16:
@@ -46,5 +53,6 @@ def make_engine(
         "zero_allow_untested_optimizer": True,  # a subclass of AdamW, elementwise like it
         "bf16": {"enabled": bf16},
         "steps_per_print": 10**9,
+        "checkpoint": {"load_universal": load_universal},
     }
     return deepspeed.initialize(model=network, optimizer=optimizer, config=config)[0]

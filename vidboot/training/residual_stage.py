@@ -67,7 +67,7 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
         name="residual",
         network=network,
         optimization=settings.train,
-        dataset=ViewDataset(shots, counts, 1, seed, settings.train.batch_size),
+        dataset=ViewDataset(shots, counts, 1, seed, settings.train.batch_size, config.data),
         noise=config.noise,
         loss=_residual_loss(model, config),
         evaluate=held_out.evaluate,
@@ -83,12 +83,23 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
         x = add_noise(batch.x0, batch.sigma, batch.noise)
         with torch.no_grad():
-            base = model.base(x, batch.sigma)
-        x0_hat = network(x, batch.sigma, base=base)
+            base = _base(model, x, batch)
+        x0_hat = network(x, batch.sigma, base=base, **batch.conditions)
         error = squared_error(x0_hat, batch.x0) + config.residual.penalty * squared_error(x0_hat, base)
         return loss_weight(batch.sigma, config.noise.sigma_data) * error
 
     return loss
+
+
+def _base(model: VideoModel, x: Tensor, batch: Batch) -> Float[Tensor, "B C T H W"]:
+    """The base's predictions; under conditions one item at a time, as regions of several items share a batch."""
+    if not batch.conditions:
+        return model.base(x, batch.sigma)
+    items = []
+    for n in range(len(x)):
+        given = model.given(**{name: int(values[n]) for name, values in batch.conditions.items()})
+        items.append(given.base(x[n : n + 1], batch.sigma[n : n + 1]))
+    return torch.cat(items)
 
 
 class HeldOut:

@@ -23,8 +23,8 @@ from vidboot.model import (
 from vidboot.training.distributed import barrier, device, init_distributed, rank
 from vidboot.training.engine import batch_per_process
 from vidboot.training.log import set_up_logging
+from vidboot.training.loop import train_stage
 from vidboot.training.residual_stage import HeldOut, calibrate, full_shots, residual_stage
-from vidboot.training.stage import train_stage
 from vidboot.training.view_stage import check_size, shots_for, view_stage
 
 logger = logging.getLogger(__name__)

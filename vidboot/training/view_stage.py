@@ -47,7 +47,7 @@ def shots_for(config: RunConfig, name: str, shots: Sequence[Shot]) -> list[Shot]
     Raises `UserError`, with how much there is, if there are none.
     """
     kind = "clip" if scale_of(config, name) == 1 else "low_res"
-    longest = max(frame_counts(config, name))
+    longest = (max(frame_counts(config, name)) - 1) * max(config.data.frame_strides) + 1
     able = [shot for shot in shots if kind in shot.views and shot.num_frames >= longest]
     if not able:
         supplying = [shot.num_frames for shot in shots if kind in shot.views]
@@ -83,7 +83,7 @@ def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
         name=name,
         network=network,
         optimization=view.train,
-        dataset=ViewDataset(shots, counts, scale, seed, view.train.batch_size),
+        dataset=ViewDataset(shots, counts, scale, seed, view.train.batch_size, config.data),
         noise=noise,
         loss=_view_loss(config.noise.sigma_data),
         evaluate=held_out_error(config, scale, max(counts), split.validation),
@@ -96,7 +96,7 @@ def _view_loss(sigma_data: float) -> Callable[[Denoiser, Batch], Float[Tensor, "
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
         x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
-        x0_hat = network(x, batch.sigma, mask=batch.mask)
+        x0_hat = network(x, batch.sigma, mask=batch.mask, **batch.conditions)
         return loss_weight(batch.sigma, sigma_data) * squared_error(x0_hat, batch.x0, batch.mask)
 
     return loss

@@ -1,11 +1,13 @@
 import logging
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from vidboot.data import Manifest, load_manifest
+from vidboot.config import DataConfig
+from vidboot.data import Manifest, MaskTrack, load_manifest
 from vidboot.data.datasets import (
     ViewDataset,
     held_out_windows,
@@ -15,7 +17,10 @@ from vidboot.data.datasets import (
     to_frames,
     to_tensor,
 )
+from vidboot.data.masks import Event
 from vidboot.errors import UserError
+
+OPTIONS = DataConfig(manifest="unused")
 
 
 @pytest.fixture
@@ -24,18 +29,18 @@ def manifest(manifest_dir):
 
 
 def test_a_sample_is_the_same_whenever_it_is_asked_for(manifest):
-    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4)
-    again = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4)
+    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4, options=OPTIONS)
+    again = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4, options=OPTIONS)
     later = [again[i] for i in (9, 5, 2)]
     for i, sample in zip((9, 5, 2), later, strict=True):
         assert torch.equal(dataset[i]["video"], sample["video"])
         assert dataset[i]["seed"] == sample["seed"]
-    other = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=4, batch_size=4)
+    other = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=4, batch_size=4, options=OPTIONS)
     assert any(other[i]["seed"] != dataset[i]["seed"] for i in range(4))
 
 
 def test_batches_are_rectangular_and_use_every_frame_count(manifest):
-    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=0, batch_size=3)
+    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=0, batch_size=3, options=OPTIONS)
     lengths = [[dataset[3 * step + i]["video"].shape[1] for i in range(3)] for step in range(12)]
     assert all(len(set(batch)) == 1 for batch in lengths)
     assert {batch[0] for batch in lengths} == {2, 4}
@@ -43,12 +48,10 @@ def test_batches_are_rectangular_and_use_every_frame_count(manifest):
 
 def test_every_window_is_equally_likely(manifest):
     shots = [replace(manifest[0], num_frames=10, id="a"), replace(manifest[1], num_frames=6, id="b")]
-    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1)
+    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
     rng = np.random.default_rng(0)
-    draws = [dataset._draw(4, rng) for _ in range(5000)]
-    seen = {(shot.id, start): 0 for shot, start in draws}
-    for shot, start in draws:
-        seen[shot.id, start] += 1
+    draws = [dataset._draw(dataset.shots, 4, 1, rng) for _ in range(5000)]
+    seen = Counter((shot.id, frames.start) for shot, frames in draws)
     assert sorted(seen) == [("a", t) for t in range(7)] + [("b", t) for t in range(3)]
     assert min(seen.values()) > 400  # 500 expected
 
@@ -82,13 +85,13 @@ def test_frames_survive_the_round_trip():
 
 def test_an_unreadable_shot_is_named_once_and_replaced(manifest, caplog):
     gone = replace(manifest[0], path="absent.mp4")
-    dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 1, seed=0, batch_size=1)
+    dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
     with caplog.at_level(logging.WARNING):
         shots = {dataset[i]["shot"] for i in range(20)}
     assert shots == {manifest[1].path}
     assert len([record for record in caplog.records if "absent.mp4" in record.getMessage()]) == 1
     with pytest.raises(UserError, match="no readable shot of 4 frames"):
-        ViewDataset([gone], {4: 1.0}, 1, seed=0, batch_size=1)[0]
+        ViewDataset([gone], {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)[0]
 
 
 def test_the_split_is_disjoint_complete_and_independent_of_order(manifest):
@@ -130,3 +133,64 @@ def test_held_out_windows_do_not_overlap(manifest):
 def test_mean_image(manifest):
     expected = np.mean([s.frames([0, s.num_frames - 1]).mean(axis=0) for s in manifest.shots[:3]], axis=0) / 127.5 - 1
     np.testing.assert_allclose(mean_image(manifest.shots[:3], 2)[:, 0].permute(1, 2, 0), expected, atol=1e-5)
+
+
+def test_a_window_of_another_stride_is_every_kth_frame(manifest):
+    options = DataConfig(manifest="unused", frame_strides=[3, 1])
+    dataset = ViewDataset(manifest.shots[:1], {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    frames = to_tensor(manifest[0].frames())
+    for i in range(8):
+        sample = dataset[i]
+        windows = frames.unfold(1, 3 * sample["stride"] + 1, 1)[..., :: sample["stride"]]  # C n H W 4
+        assert (windows.permute(1, 0, 4, 2, 3) == sample["video"]).flatten(1).all(1).any()
+    assert {dataset[i]["stride"] for i in range(20)} == {1, 3}
+
+
+def test_half_of_the_samples_are_mirrored_with_their_masks(manifest, tmp_path):
+    track = MaskTrack(manifest[0].num_frames, 8, 16, [Event(0, manifest[0].num_frames, np.eye(8, 16) > 0)])
+    track.save(tmp_path / "mask.npz")
+    shot = replace(manifest[0], mask_path=str(tmp_path / "mask.npz"), num_frames=4)
+    options = DataConfig(manifest="unused", horizontal_flip=True)
+    dataset = ViewDataset([shot], {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    frames, covered = shot.frames(range(4)), np.eye(8, 16) > 0
+    mirrored = 0
+    for i in range(40):
+        sample = dataset[i]
+        flip = slice(None, None, -1) if not torch.equal(sample["video"], to_tensor(frames)) else slice(None)
+        assert np.array_equal(to_frames(sample["video"]), frames[:, :, flip])
+        assert np.array_equal(sample["mask"][0].numpy(), np.broadcast_to(~covered[:, flip], (4, 8, 16)))
+        mirrored += flip.step == -1
+    assert 10 < mirrored < 30
+
+
+def test_a_share_of_clean_samples_gets_real_masks(manifest, tmp_path):
+    covered = np.zeros((8, 16), bool)
+    covered[6:, 4:12] = True
+    track = MaskTrack(manifest[1].num_frames, 8, 16, [Event(0, manifest[1].num_frames, covered)])
+    track.save(tmp_path / "mask.npz")
+    shots = [manifest[0], replace(manifest[1], mask_path=str(tmp_path / "mask.npz"))]
+    options = DataConfig(manifest="unused", extra_masks=0.5)
+    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    masks = [sample["mask"] for sample in map(dataset.__getitem__, range(60)) if sample["shot"] == manifest[0].path]
+    hidden = [mask for mask in masks if not mask.all()]
+    assert all(torch.equal(mask, torch.from_numpy(~covered).expand(1, 4, 8, 16)) for mask in hidden)
+    assert 0.2 < len(hidden) / len(masks) < 0.8
+
+
+def test_labels_are_class_numbers_and_are_dropped_at_the_set_rate(manifest):
+    options = DataConfig(manifest="unused", classes=["cats", "dogs"], label_dropout=0.25)
+    shots = [replace(manifest[0], label="dogs"), replace(manifest[1], label="fish")]
+    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    labels = {path: [] for path in (shots[0].path, shots[1].path)}
+    for sample in map(dataset.__getitem__, range(200)):
+        labels[sample["shot"]].append(sample["label"])
+    assert set(labels[shots[1].path]) == {2}  # no class of ours
+    assert labels[shots[0].path].count(2) / len(labels[shots[0].path]) == pytest.approx(0.25, abs=0.12)
+    assert set(labels[shots[0].path]) == {1, 2}
+
+
+def test_a_damaged_mask_sets_its_shot_aside(manifest, tmp_path):
+    (tmp_path / "mask.npz").write_bytes(b"junk")
+    shots = [manifest[0], replace(manifest[1], mask_path=str(tmp_path / "mask.npz"))]
+    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
+    assert {dataset[i]["shot"] for i in range(20)} == {manifest[0].path}

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -51,6 +53,36 @@ def test_frames_reach_each_other_and_noise_level_and_mask_matter():
     torch.testing.assert_close(SMALL(x, c_noise, mask), before)  # no mask means all observed
     mask[..., 0] = False
     assert (SMALL(x, c_noise, mask) - before).abs().max() > 0
+
+
+def test_labels_and_strides_start_without_effect_and_then_matter():
+    size = {"channels": 8, "multipliers": (1, 2)}
+    plain, conditioned = randomised(UNet(**size)), UNet(**size, num_classes=3, frame_strides=True)
+    conditioned.load_state_dict(plain.state_dict(), strict=False)
+    x, c_noise = torch.randn(2, 3, 4, 4, 4), torch.zeros(2)
+    label, stride = torch.tensor([0, 2]), torch.tensor([1, 4])
+    assert torch.equal(conditioned(x, c_noise, label=label, stride=stride), plain(x, c_noise))
+    moved = randomised(conditioned)
+    assert torch.equal(moved(x, c_noise), moved(x, c_noise, label=torch.tensor([3, 3]), stride=torch.tensor([1, 1])))
+    for conditions in ({"label": label}, {"stride": torch.tensor([2, 4])}):
+        assert (moved(x, c_noise, **conditions) - moved(x, c_noise)).abs().amax(dim=(1, 2, 3, 4)).min() > 0
+    with pytest.raises(ValueError, match="without classes"):
+        plain(x, c_noise, label=label)
+    with pytest.raises(ValueError, match="one frame stride"):
+        plain(x, c_noise, stride=stride)
+
+
+def test_recomputed_activations_give_the_same_gradients():
+    original = randomised(UNet(channels=8, multipliers=(1, 2)))
+
+    def gradients(on):
+        network = copy.deepcopy(original)
+        network.recompute_activations(on)
+        network(torch.linspace(-1, 1, 3 * 3 * 16).reshape(1, 3, 3, 4, 4), torch.zeros(1)).square().sum().backward()
+        return [p.grad for p in network.parameters()]
+
+    for kept, recomputed in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(recomputed, kept, rtol=1e-5, atol=1e-5)
 
 
 def test_temporal_convolution_is_a_three_dimensional_one():

@@ -1,0 +1,55 @@
+import torch
+
+from vidboot.config import RunConfig
+from vidboot.model import VideoModel, residual_network, view_network
+from vidboot.regions import region_graph, windows
+from vidboot.score import ComposedDenoiser, by_scale
+from vidboot.strict import load_settings
+
+
+def model_of(tiny_config, *overrides):
+    config = load_settings(RunConfig, tiny_config, overrides)
+    torch.manual_seed(0)
+    networks = {name: view_network(config, name) for name in config.views} | {"residual": residual_network(config)}
+    for network in networks.values():
+        with torch.no_grad():
+            for parameter in network.eval().requires_grad_(False).parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return VideoModel(config, {name: networks[name] for name in config.views}, networks["residual"])
+
+
+def test_uncalibrated_the_base_is_the_sum_over_regions(tiny_config):
+    model = model_of(tiny_config)
+    x, sigma = torch.randn(2, 3, 12, 8, 16), torch.tensor([0.5, 3.0])
+    denoisers = by_scale({1: model.views["clip"], 2: model.views["low_res_2"]})
+    expected = ComposedDenoiser(model.config.plan.regions(12), denoisers)(x, sigma)
+    torch.testing.assert_close(model.base(x, sigma), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_beyond_the_training_length_the_model_is_a_view_of_the_longer_video(tiny_config):
+    model = model_of(tiny_config)
+    x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
+    expected = torch.zeros_like(x)
+    for region in region_graph(windows(31, 12, 4)):
+        frames = list(region.view.frames)
+        expected[:, :, frames] += region.count * model.full(x[:, :, frames], sigma)
+    torch.testing.assert_close(model.denoise(x, sigma), expected, rtol=1e-4, atol=1e-4)
+    short = x[:, :, :5]
+    assert torch.equal(model.denoise(short, sigma), model.full(short, sigma))
+
+
+def test_max_batch_frames_changes_memory_only(tiny_config):
+    x, sigma = torch.randn(2, 3, 20, 8, 16), torch.tensor([0.3, 2.0])
+    whole, split = (model_of(tiny_config, f"max_batch_frames={n}").denoise(x, sigma) for n in (512, 12))
+    torch.testing.assert_close(whole, split, rtol=1e-4, atol=1e-4)
+
+
+def test_a_given_label_and_stride_reach_every_network(tiny_config):
+    model = model_of(tiny_config, "data.classes=[a,b]", "data.frame_strides=[1,2]")
+    x, sigma = torch.randn(2, 3, 12, 8, 16), torch.tensor([0.5, 3.0])
+    plain = model.full(x, sigma)
+    torch.testing.assert_close(model.given(label=2, stride=1).full(x, sigma), plain)
+    for conditions in ({"label": 0}, {"label": 1}, {"stride": 2}):
+        given = model.given(**conditions)
+        assert not torch.allclose(given.full(x, sigma), plain, atol=1e-3)
+        assert not torch.allclose(given.base(x, sigma), model.base(x, sigma), atol=1e-3)

@@ -1,0 +1,144 @@
+"""The loop of a stage: steps, held-out errors, samples and checkpoints, on a DeepSpeed engine."""
+
+import logging
+import signal
+from pathlib import Path
+from types import FrameType
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from vidboot.config import RunConfig
+from vidboot.data.files import atomic_path
+from vidboot.edm import Preconditioned
+from vidboot.training.checkpoints import Checkpoints
+from vidboot.training.distributed import rank
+from vidboot.training.engine import make_engine
+from vidboot.training.log import StageLog
+from vidboot.training.optimizer import Average, learning_rate
+from vidboot.training.stage import Batch, Stage, draw_steps
+from vidboot.training.step import TrainStep
+
+logger = logging.getLogger(__name__)
+BEST_FILE = "best.safetensors"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by a signal, after its state was saved."""
+
+
+def train_stage(stage: Stage, folder: Path, config: RunConfig) -> Preconditioned:
+    """Train `stage` to its end, from its last checkpoint if there is one; returns the averaged network.
+
+    Raises `Interrupted` on SIGINT or SIGTERM, after saving a checkpoint at the next step boundary.
+    """
+    optimization, steps = stage.optimization, stage.optimization.steps
+    average = Average(stage.network, optimization.ema_decay)
+    stage.network.network.recompute_activations(optimization.activation_checkpointing)
+    checkpoints = Checkpoints(folder / "checkpoints", config.log.keep_checkpoints)
+    engine = make_engine(
+        stage.network, optimization, config.deepspeed, stage.pull, checkpoints.from_other_world(config)
+    )
+    step = checkpoints.load_last(engine, average)
+    if step:
+        logger.info("%s: goes on from the checkpoint at step %d of %d", stage.name, step, steps)
+    watch = _Watch(stage, folder, config, average, step)
+    train_step = TrainStep(engine, stage)
+    with _StopSignal() as signals:
+        for micro_batches in draw_steps(stage, step, config.data.num_workers):
+            rate = learning_rate(step, optimization)
+            step += 1
+            loss, stopping = train_step(step, micro_batches, rate, signals.requested)
+            average.update(engine.module, step)
+            watch.after(step, micro_batches, {"loss": loss, "learning_rate": rate} | _extras(engine, train_step))
+            if step % config.log.checkpoint_every == 0 or stopping or step == steps:
+                checkpoints.save(step, engine, average)
+            if stopping and step < steps:
+                watch.log.close()
+                raise Interrupted(f"{stage.name} was stopped at step {step}; its checkpoint is saved")
+    watch.log.close()
+    watch.best.restore(average)
+    engine.destroy()
+    return average.network
+
+
+def _extras(engine: object, train_step: TrainStep) -> dict[str, float]:
+    """Gradient norm, where the engine has it, and how many steps were skipped, if any."""
+    norm = engine.get_global_grad_norm()
+    skipped = {"skipped_steps": float(train_step.skipped)} if train_step.skipped else {}
+    return ({} if norm is None else {"gradient_norm": float(norm)}) | skipped
+
+
+class _Watch:
+    """What is said, measured and shown along the way."""
+
+    def __init__(self, stage: Stage, folder: Path, config: RunConfig, average: Average, resumed_at: int) -> None:
+        self.stage, self.folder, self.every, self.average = stage, folder, config.log, average
+        self.log = StageLog(folder, stage.name, stage.optimization.steps, resumed_at)
+        self.best = _Best(folder, stage.choose_by, resumed_at)
+        self.frames = self.videos = 0
+
+    def after(self, step: int, micro_batches: list[Batch], metrics: dict[str, float]) -> None:
+        """Do what is due after a step; all processes call it."""
+        steps = self.stage.optimization.steps
+        self.videos += self.stage.optimization.batch_size
+        self.frames += self.stage.optimization.batch_size * micro_batches[0].x0.shape[2]
+        if step % self.every.log_every == 0 or step == steps:
+            self.log.progress(step, self.videos, self.frames, metrics)
+            self.frames = self.videos = 0
+        if step % self.every.evaluate_every == 0 or step == steps:
+            held_out = self.stage.evaluate(self.average.network)
+            self.log.write(step, held_out)
+            self.best.offer(step, held_out, self.average)
+            said = "  ".join(f"{name} {value:.4f}" for name, value in held_out.items())
+            logger.info("%s %d/%d  held out: %s", self.stage.name, step, steps, said)
+        if rank() == 0 and (step % self.every.sample_every == 0 or step == steps):
+            self.stage.sample(self.average.network, self.folder / "samples" / f"step-{step:07d}.mp4")
+
+
+class _StopSignal:
+    """Notes SIGINT and SIGTERM while the loop runs, for the next step boundary; a second one stops at once."""
+
+    def __enter__(self) -> "_StopSignal":
+        self.requested = False
+        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+class _Best:
+    """The averaged weights at the lowest held-out value of one metric: the stopping point."""
+
+    def __init__(self, folder: Path, metric: str | None, resumed_at: int) -> None:
+        self.path, self.metric, self.value = folder / BEST_FILE, metric, float("inf")
+        if metric is not None and resumed_at and self.path.exists():
+            self.value = float(_metadata(self.path)["value"])
+        elif rank() == 0:
+            self.path.unlink(missing_ok=True)
+
+    def offer(self, step: int, held_out: dict[str, float], average: Average) -> None:
+        """Keep the weights if they are the best so far."""
+        if self.metric is not None and held_out[self.metric] < self.value:
+            self.value = held_out[self.metric]
+            if rank() == 0:
+                with atomic_path(self.path) as partial:
+                    save_file(average.network.state_dict(), partial, {"step": str(step), "value": repr(self.value)})
+
+    def restore(self, average: Average) -> None:
+        """Put the best weights into `average`."""
+        if self.metric is not None:
+            average.network.load_state_dict(load_file(self.path))
+            logger.info("stopping point: step %s", _metadata(self.path)["step"])
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as stored:
+        return stored.metadata()

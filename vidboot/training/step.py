@@ -1,0 +1,77 @@
+"""One optimiser step, and what to do when its loss or gradient is not finite."""
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from vidboot.errors import UserError
+from vidboot.training.distributed import device, sum_over_ranks, world_size
+from vidboot.training.stage import Batch, Stage
+
+
+class TrainStep:
+    """Optimiser steps of a stage on an engine.
+
+    A step whose loss or gradient is not finite, on any process, is skipped: its gradient is cleared of what is not
+    finite, so that nothing spreads into the optimiser's state, and the learning rate is zero. After `max_bad_steps` of
+    them in a row training stops with `UserError`.
+    """
+
+    def __init__(self, engine: deepspeed.DeepSpeedEngine, stage: Stage) -> None:
+        self.engine, self.stage = engine, stage
+        self.bad_gradients = torch.zeros((), device=device())
+        self.bad_in_a_row = self.skipped = 0
+        for parameter in engine.module.parameters():
+            if parameter.requires_grad:
+                parameter.register_hook(self._clear)
+
+    def _clear(self, gradient: Tensor) -> Tensor:
+        finite = gradient.isfinite()
+        self.bad_gradients += (~finite).any()
+        return torch.where(finite, gradient, torch.zeros_like(gradient))
+
+    def __call__(self, step: int, micro_batches: list[Batch], rate: float, stop: bool) -> tuple[float, bool]:
+        """Step number `step` (from 1), on this process's micro-batches; all processes call it.
+
+        Returns the mean loss of the global batch, and whether any process was asked to `stop`.
+        """
+        self.engine.train()
+        self.bad_gradients.zero_()
+        loss = 0.0
+        for number, batch in enumerate(micro_batches, 1):
+            mean = self.stage.loss(self.engine, batch).mean()
+            self.engine.backward(mean)
+            loss += mean.item() / len(micro_batches)
+            if number == len(micro_batches):
+                totals = self._agree(loss, stop)
+                self._set_rate(0.0 if totals[1] else rate)
+            self.engine.step()
+        self._count(step, bool(totals[1]), micro_batches)
+        return totals[0], bool(totals[2])
+
+    def _agree(self, loss: float, stop: bool) -> list[float]:
+        """Mean loss, number of bad losses and gradients, number of requests to stop: over all processes."""
+        bad = self.bad_gradients.item() + (not torch.tensor(loss).isfinite())
+        local = [loss / world_size(), bad, float(stop)]
+        return sum_over_ranks(torch.tensor(local, dtype=torch.float64, device=device())).tolist()
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _count(self, step: int, bad: bool, micro_batches: list[Batch]) -> None:
+        self.skipped += bad
+        self.bad_in_a_row = self.bad_in_a_row + 1 if bad else 0
+        if self.bad_in_a_row < self.stage.optimization.max_bad_steps:
+            return
+        involved = [(b.sigma.tolist(), b.shots) for b in micro_batches]
+        everywhere: list = [None] * world_size()
+        dist.all_gather_object(everywhere, involved)
+        levels = [f"{s:.3g}" for of_rank in everywhere for sigmas, _ in of_rank for s in sigmas]
+        files = sorted({shot for of_rank in everywhere for _, shots in of_rank for shot in shots})
+        raise UserError(
+            f"{self.stage.name} stopped at step {step}: {self.bad_in_a_row} steps in a row had a loss or gradient that "
+            f"is not finite. Noise levels of the last: {', '.join(levels)}; files: {', '.join(files)}. Lower the "
+            "learning rate, or set deepspeed.precision=fp32, and go on from the last checkpoint"
+        )
