@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from typing import Self
+from pathlib import Path
+from typing import Literal, Self
 
 import pydantic
 from pydantic import Field
 
+from data_prep.spot_model import model_path
+from vidboot.errors import UserError
 from vidboot.strict import Strict
 
 
@@ -21,6 +24,13 @@ class ShotSettings(Strict):
     """Mean brightness (0 to 255) under which a frame counts as faded to black."""
 
 
+class TextSettings(Strict):
+    """How subtitles and titles are found."""
+
+    detector: Literal["auto", "opencv", "model"] = "auto"
+    """`model` adds a neural text detector (extra `ocr`) to plain OpenCV, `auto` does if it is installed."""
+
+
 class ViewSettings(Strict):
     """What a shot must have to supply a view."""
 
@@ -28,12 +38,40 @@ class ViewSettings(Strict):
     """Frames that a shot needs to supply the clip view; shorter shots are set aside."""
     full_frames: int = Field(128, ge=1)
     """Frames that a shot needs to supply the full and the low-resolution view."""
+    low_res_factor: int = Field(4, ge=1)
+    """How much coarser the low-resolution view is: a shot with so little detail still supplies that view."""
+    min_brightness: float = Field(4.0, ge=0)
+    """Mean brightness (0 to 255) under which a shot supplies no view."""
+    min_motion: float = Field(0.0, ge=0)
+    """Mean change from frame to frame (grey levels) under which a shot supplies no view."""
+    max_blockiness: float | None = Field(None, gt=0)
+    """Steps at the borders of compression's blocks over steps elsewhere, above which a shot supplies no view.
+
+    Null: any. Strongly compressed film has 2 to 3, but pixel art has thousands.
+    """
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.full_frames < self.clip_frames:
             raise ValueError(f"full_frames ({self.full_frames}) must be at least clip_frames ({self.clip_frames})")
         return self
+
+
+class MaskSettings(Strict):
+    """A mask of your own, for the sources whose name or path matches a pattern such as `news_*.mp4`."""
+
+    source: str
+    """Pattern of the file's name or path."""
+    box: list[int] | None = Field(None, min_length=4, max_length=4)
+    """Top, left, height, width of what is covered, upright source pixels."""
+    picture: str | None = None
+    """A picture of the source's size, dark where the source is covered."""
+    start: int = Field(0, ge=0)
+    """First frame that is covered."""
+    end: int | None = Field(None, ge=1)
+    """Frame after the last one that is covered; null: up to the end."""
+    replace: bool = False
+    """Take the place of what is found, instead of being added to it."""
 
 
 class StoreSettings(Strict):
@@ -59,10 +97,34 @@ class Preprocess(Strict):
     timeout_minutes: float = Field(240.0, gt=0)
     """A video that takes longer is set aside."""
     shots: ShotSettings = ShotSettings()
+    text: TextSettings = TextSettings()
     views: ViewSettings = ViewSettings()
     store: StoreSettings = StoreSettings()
+    masks: list[MaskSettings] = []
+    """Masks of your own, added to what is found or in its place."""
+
+    def text_model(self) -> Path | None:
+        """The text detector's file, or None for plain OpenCV; raises `UserError` if one is asked for and not there."""
+        path = None if self.text.detector == "opencv" else model_path()
+        if path is None and self.text.detector == "model":
+            raise UserError(
+                "text.detector=model needs the extra: pip install 'vidboot[ocr]', or set text.detector=opencv"
+            )
+        return path
 
     def digest(self) -> str:
         """Hash of every setting that changes what is stored."""
         values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes"})
+        values["model"] = self.text_model() is not None
+        # A mask's picture may change while its name stays.
+        values["pictures"] = [_hash_of(mask.picture) for mask in self.masks if mask.picture is not None]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _hash_of(picture: str) -> str:
+    try:
+        return hashlib.sha256(Path(picture).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"the mask picture {picture} can't be read ({error.strerror}); check masks in the settings"
+        ) from None

@@ -86,28 +86,33 @@ def _notes(container: av.container.InputContainer, first: av.VideoFrame, aspect:
     return tuple(notes)
 
 
-def pictures(
-    path: str | Path, about: Probe, size: tuple[int, int] | None = None, pixels: str = "rgb24"
-) -> Iterator[Picture]:
-    """Every frame in display order, scaled to `size` (height, width, upright) by area averaging if given.
+def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.VideoFrame]]:
+    """Number, time in seconds and decoded frame of every frame in display order, not turned upright.
 
     Raises `VideoError` on damage, on a change of picture size, and at the end if frames are missing.
     """
     number, seconds = -1, 0.0
+    turned = round(about.rotation / 90) % 2 == 1
+    size = (about.width, about.height) if turned else (about.height, about.width)
     try:
         with open_video(path) as (container, stream):
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
             for number, frame in enumerate(container.decode(stream)):
                 if frame.is_corrupt:
                     raise VideoError(path, f"damaged at frame {number}")
-                seconds = float(frame.time) if frame.time is not None else number / about.fps
-                image = upright(frame.to_ndarray(format=pixels), frame.rotation)
-                if image.shape[:2] != (about.height, about.width):
+                if (frame.height, frame.width) != size:
                     raise VideoError(path, f"the picture size changes at frame {number}")
-                yield Picture(number, seconds, image if size is None else scale(image, *size))
+                seconds = float(frame.time) if frame.time is not None else number / about.fps
+                yield number, seconds, frame
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged after frame {number} ({error.strerror})") from None
     _check_complete(path, about, number + 1, seconds)
+
+
+def pictures(path: str | Path, about: Probe) -> Iterator[Picture]:
+    """Every frame in display order as an upright RGB image; raises as `raw_frames` does."""
+    for number, seconds, frame in raw_frames(path, about):
+        yield Picture(number, seconds, upright(frame.to_ndarray(format="rgb24"), frame.rotation))
 
 
 def scale(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLong
 from concurrent.futures import as_completed
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import pebble
 
@@ -18,27 +18,41 @@ class TaskError(UserError):
     """A task that ended without a result, with the reason in words."""
 
 
+class Engine(Protocol):
+    """Something that runs a task for each job and yields (job, result) as they end."""
+
+    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
+        """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
+
+
 class LocalEngine:
-    """A pool of processes on this machine."""
+    """A pool of processes on this machine, started when first needed; use it in a `with` block, which ends them."""
 
     def __init__(self, workers: int | None, timeout_seconds: float) -> None:
         self.workers = workers or os.cpu_count() or 1
         self.timeout_seconds = timeout_seconds
+        self._pool: pebble.ProcessPool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
 
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
         """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
         if not jobs:
             return
-        # Spawned, not forked: decoders and OpenCV keep threads and locks that do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        pool = pebble.ProcessPool(min(self.workers, len(jobs)), initializer=_one_thread, context=context)
-        try:
-            running = {pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs}
-            for future in as_completed(running):
-                yield running[future], self._result(future)
-        finally:
-            pool.stop()
-            pool.join()
+        if self._pool is None:
+            # Spawned, not forked: decoders and OpenCV keep threads and locks that do not survive a fork.
+            context = multiprocessing.get_context("spawn")
+            workers = min(self.workers, len(jobs))
+            self._pool = pebble.ProcessPool(workers, initializer=_one_thread, context=context)
+        running = {self._pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs}
+        for future in as_completed(running):
+            yield running[future], self._result(future)
 
     def _result(self, future: pebble.ProcessFuture) -> Any:
         try:

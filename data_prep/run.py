@@ -9,12 +9,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from data_prep.analysis import pack
 from data_prep.config import Preprocess
-from data_prep.engine import LocalEngine, TaskError
+from data_prep.engine import Engine, LocalEngine, TaskError
 from data_prep.hashes import HashCache
+from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
 from data_prep.scan import SetAside, Source, scan
-from data_prep.tasks import HashJob, VideoJob, hash_file, process_video
+from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, store_video
 from vidboot.data.manifest import Manifest, load_manifest, write_manifest
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
@@ -41,13 +43,15 @@ def preprocess(inputs: Sequence[str | Path], output: str | Path, settings: Prepr
     try:
         with FileLock(output / ".lock", timeout=0):
             _remove_partial_files(output)
-            return _run(sources, set_aside, output, settings)
+            with LocalEngine(settings.workers, settings.timeout_minutes * 60) as engine:
+                return _run(sources, set_aside, output, settings, engine)
     except Timeout:
         raise UserError(f"another run is at work on {output}; wait for it or choose another --output") from None
 
 
-def _run(sources: list[Source], set_aside: list[SetAside], output: Path, settings: Preprocess) -> Outcome:
-    engine = LocalEngine(settings.workers, settings.timeout_minutes * 60)
+def _run(
+    sources: list[Source], set_aside: list[SetAside], output: Path, settings: Preprocess, engine: Engine
+) -> Outcome:
     by_content, unreadable = _by_content(sources, HashCache(output / "records" / "hashes.json"), engine)
     set_aside += unreadable
     set_aside += [
@@ -55,29 +59,71 @@ def _run(sources: list[Source], set_aside: list[SetAside], output: Path, setting
         for first, *twins in by_content.values()
         for twin in twins
     ]
-    records = Records(output / "records")
-    keys = {content: _key(content, settings) for content in by_content}
-    jobs = [
-        VideoJob(by_content[content][0].path, key, output, settings)
-        for content, key in keys.items()
-        if records.get(key) is None
-    ]
-    for job, result in _with_progress(engine, process_video, jobs, "videos"):
-        if isinstance(result, TaskError):
-            records.put(job.key, {"refused": str(result)})
+    firsts = {content: group[0] for content, group in by_content.items()}
+    refused, analyses, worked = _analyse(firsts, output, settings, engine)
+    keys, stored = _store(firsts, analyses, output, settings, engine)
     rows = []
-    for content, key in sorted(keys.items(), key=lambda item: str(by_content[item[0]][0].path)):
-        made, left = _rows(by_content[content][0], content, records.get(key) or {}, settings)
+    for content, source in sorted(firsts.items(), key=lambda item: str(item[1].path)):
+        if content in refused:
+            set_aside.append(SetAside(str(source.path), refused[content]))
+            continue
+        made, left = _rows(source, content, Records(output / "records").get(keys[content]) or {}, settings)
         rows += made
         set_aside += left
     write_manifest(output, rows)
     if not rows:
         raise UserError(_nothing_usable(set_aside))
-    return Outcome(load_manifest(output), set_aside, len(by_content), len(jobs))
+    return Outcome(load_manifest(output), set_aside, len(by_content), len(worked | stored))
+
+
+def _analyse(
+    firsts: dict[str, Source], output: Path, settings: Preprocess, engine: Engine
+) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    """Reasons of what can't be used, keys of the analyses of the rest, both by content; and what was new."""
+    records = Records(output / "analysis")
+    keys = {content: _key("analysis", content, settings.digest()) for content in firsts}
+    jobs = {c: AnalyseJob(s.path, keys[c], output, settings) for c, s in firsts.items() if records.get(keys[c]) is None}
+    for job, result in _with_progress(engine, analyse_video, list(jobs.values()), "analysing"):
+        if isinstance(result, TaskError):
+            records.put(job.key, {"refused": str(result)})
+    refused = {c: reason for c in firsts if (reason := (records.get(keys[c]) or {}).get("refused")) is not None}
+    return refused, {c: key for c, key in keys.items() if c not in refused}, set(jobs)
+
+
+def _store(
+    firsts: dict[str, Source], analyses: dict[str, str], output: Path, settings: Preprocess, engine: Engine
+) -> tuple[dict[str, str], set[str]]:
+    """Keys of the stored videos by content, and what was new."""
+    pooled = _pooled(firsts, analyses, output)
+    records = Records(output / "records")
+    keys = {c: _key("store", analysis, str(pooled[c])) for c, analysis in analyses.items()}
+    jobs = {
+        c: StoreJob(firsts[c].path, analyses[c], key, output, settings, pooled[c])
+        for c, key in keys.items()
+        if records.get(key) is None
+    }
+    for job, result in _with_progress(engine, store_video, list(jobs.values()), "storing"):
+        if isinstance(result, TaskError):
+            records.put(job.key, {"refused": str(result)})
+    return keys, set(jobs)
+
+
+def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[str, str | None]:
+    """For each video what the videos of its folder and size share, packed; None where they are too few to tell."""
+    groups: dict[tuple, list[str]] = {}
+    for content, key in analyses.items():
+        size = tuple((Records(output / "analysis").get(key) or {})["size"])
+        groups.setdefault((firsts[content].path.parent, size), []).append(content)
+    shared: dict[str, str | None] = {}
+    for members in groups.values():
+        # By content, so that the order of the command line does not matter.
+        covered = pooled_overlay([output / "analysis" / f"{analyses[c]}.npz" for c in sorted(members)])
+        shared.update(dict.fromkeys(members, None if covered is None else pack(covered)))
+    return shared
 
 
 def _by_content(
-    sources: list[Source], cache: HashCache, engine: LocalEngine
+    sources: list[Source], cache: HashCache, engine: Engine
 ) -> tuple[dict[str, list[Source]], list[SetAside]]:
     """Sources with the same bytes together, first by path in front; and those that can't be read."""
     hashes = {source.path: cache.get(source.path) for source in sources}
@@ -98,12 +144,12 @@ def _by_content(
     return groups, unreadable
 
 
-def _with_progress(engine: LocalEngine, task: Callable[[Any], Any], jobs: Sequence[Any], unit: str) -> Any:
+def _with_progress(engine: Engine, task: Callable[[Any], Any], jobs: Sequence[Any], unit: str) -> Any:
     return tqdm(engine.run(task, jobs), total=len(jobs), desc=unit, unit="file", disable=not jobs)
 
 
-def _key(content: str, settings: Preprocess) -> str:
-    return hashlib.sha256(f"{RECORD_VERSION} {content} {settings.digest()}".encode()).hexdigest()
+def _key(kind: str, *parts: str) -> str:
+    return hashlib.sha256(" ".join([str(RECORD_VERSION), kind, *parts]).encode()).hexdigest()
 
 
 def _rows(
@@ -112,27 +158,19 @@ def _rows(
     if record.get("refused") is not None:
         return [], [SetAside(str(source.path), record["refused"])]
     rows = [_row(source, content, shot, settings) for shot in record["shots"]]
-    needed = settings.views.clip_frames
-    set_aside = [
-        SetAside(f"{source.path} frames {start} to {end}", f"too short (a clip needs {needed} frames)")
-        for start, end in record["too_short"]
-    ]
-    return rows, set_aside
+    left = [SetAside(f"{source.path} frames {start} to {end}", why) for start, end, why in record["set_aside"]]
+    return rows, left
 
 
 def _row(source: Source, content: str, shot: dict[str, Any], settings: Preprocess) -> dict[str, Any]:
-    frames = shot["end"] - shot["start"]
     identity = [content, shot["start"], shot["end"], shot["crop"], settings.height, settings.width]
     return {
         **shot,
         "id": hashlib.sha256(repr(identity).encode()).hexdigest()[:16],
         "source": str(source.path),
-        "num_frames": frames,
+        "num_frames": shot["end"] - shot["start"],
         "height": settings.height,
         "width": settings.width,
-        "views": ["full", "clip", "low_res"] if frames >= settings.views.full_frames else ["clip"],
-        "verdict": "clean",
-        "mask": None,
         "label": source.label,
     }
 

@@ -10,7 +10,7 @@ from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
 from data_prep.config import ShotSettings
 
 # Cuts are found on small pictures: faster, and less noise from compression.
-_WIDTH = 256
+SHOT_WIDTH = 256
 # Two cuts this close are one flash, not two shots.
 _MIN_SCENE_LEN = 3
 # Mean brightness of frames that show nothing at all; they are trimmed from the ends of shots.
@@ -27,19 +27,27 @@ class ShotFinder:
         )
         self._fades = ThresholdDetector(threshold=settings.black, min_scene_len=_MIN_SCENE_LEN)
         self._cuts: set[int] = set()
+        self._last_cut = 0
         self._brightness: list[float] = []
 
     def feed(self, number: int, image_HWC: np.ndarray) -> None:
         """Look at one frame, uint8 `H W C` BGR."""
         height, width = image_HWC.shape[:2]
-        if width > _WIDTH:
-            size = (_WIDTH, max(1, round(height * _WIDTH / width)))
+        if width > SHOT_WIDTH:
+            size = (SHOT_WIDTH, max(1, round(height * SHOT_WIDTH / width)))
             image_HWC = cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA)
         # Frame numbers as the clock: the true times of a variable rate would move cuts.
         clock = FrameTimecode(number, fps=self._fps)
         for detector in (self._adaptive, self._fades):
-            self._cuts.update(cut.frame_num for cut in detector.process_frame(clock, image_HWC))
+            for cut in detector.process_frame(clock, image_HWC):
+                self._cuts.add(cut.frame_num)
+                self._last_cut = max(self._last_cut, cut.frame_num)
         self._brightness.append(float(image_HWC.mean()))
+
+    @property
+    def last_cut(self) -> int:
+        """The last cut so far (it is known a few frames late), 0 before the first."""
+        return self._last_cut
 
     def spans(self) -> list[tuple[int, int]]:
         """Shots as (first frame, frame after the last), without the blank frames at their ends."""

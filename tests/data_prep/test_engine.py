@@ -14,11 +14,13 @@ def awkward(job):
 
 
 def test_a_task_that_dies_or_stalls_costs_only_itself():
-    results = dict(LocalEngine(2, timeout_seconds=4).run(awkward, ["a", "die", "b", "stall", "c"]))
+    with LocalEngine(2, timeout_seconds=4) as engine:
+        results = dict(engine.run(awkward, ["a", "die", "b", "stall", "c"]))
     assert {job: results[job] for job in "abc"} == {"a": "A", "b": "B", "c": "C"}
     assert isinstance(results["die"], TaskError) and "died" in str(results["die"])
     assert isinstance(results["stall"], TaskError) and "longer than" in str(results["stall"])
 
 
 def test_no_jobs_start_no_process():
-    assert list(LocalEngine(2, 1.0).run(awkward, [])) == []
+    with LocalEngine(2, 1.0) as engine:
+        assert list(engine.run(awkward, [])) == []

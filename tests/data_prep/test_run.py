@@ -68,7 +68,8 @@ def test_everything_that_is_set_aside_has_its_reason(done):
 def test_a_second_run_works_on_nothing_and_gives_the_same(done, monkeypatch):
     root, _ = done
     before = {p: p.read_bytes() for p in (root / "out").rglob("*.parquet")}
-    monkeypatch.setattr(run, "process_video", None)
+    monkeypatch.setattr(run, "analyse_video", None)
+    monkeypatch.setattr(run, "store_video", None)
     monkeypatch.setattr(run, "hash_file", None)
     again = preprocess([root / "in"], root / "out", SETTINGS)
     assert again.new == 0

@@ -33,8 +33,15 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "height": (pa.int64(), "stored height, pixels"),
     "width": (pa.int64(), "stored width, pixels"),
     "crop": (pa.list_(pa.int64(), 4), "top, left, height, width of the stored region, upright source pixels"),
+    "picture": (pa.list_(pa.int64(), 4), "top, left, height, width of the source's picture without letterbox bars"),
     "views": (pa.list_(pa.string()), "views that the shot can supply: full, clip, low_res"),
     "verdict": (pa.string(), "clean, masked (see mask) or uncertain (something may be burnt in)"),
+    "reason": (pa.string(), "why the verdict is what it is"),
+    "sharpness": (pa.float64(), "variance of the Laplacian, squared grey levels"),
+    "detail": (pa.float64(), "share of the source's resolution that holds detail, 0 to 1"),
+    "motion": (pa.float64(), "mean change from frame to frame, grey levels of 0 to 255"),
+    "brightness": (pa.float64(), "mean brightness, 0 to 255"),
+    "blockiness": (pa.float64(), "steps at the borders of 8x8 blocks over steps elsewhere; 1 is none"),
     "mask": (pa.string(), "mask file, relative to the manifest's folder; null: every pixel is clean"),
     "label": (pa.string(), "folder of the source, relative to the input folder; null at its top"),
 }
@@ -58,6 +65,8 @@ class Shot:
     """Top, left, height, width of the stored region in upright source pixels."""
     views: frozenset[str]
     verdict: Verdict
+    reason: str | None
+    """Why the verdict is what it is."""
     mask_path: str | None
     label: str | None
     root: Path = field(compare=False, repr=False)

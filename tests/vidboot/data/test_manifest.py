@@ -12,7 +12,9 @@ from vidboot.errors import UserError
 def row(**changes):
     values = {
         "id": "a1", "source": "/films/a.mp4", "start": 5, "end": 8, "path": "shots/a.mp4", "num_frames": 3, "fps": 24.0,
-        "height": 16, "width": 20, "crop": [0, 4, 90, 120], "views": ["clip"], "verdict": "masked", "mask": "a.npz",
+        "height": 16, "width": 20, "crop": [0, 4, 90, 120], "picture": [0, 0, 90, 160], "views": ["clip"],
+        "verdict": "masked", "reason": "a logo", "mask": "a.npz", "sharpness": 1.0, "detail": 1.0, "motion": 2.0,
+        "brightness": 99.0, "blockiness": 1.0,
         "label": "films",
     }  # fmt: skip
     return {**values, **changes}

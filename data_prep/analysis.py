@@ -1,0 +1,143 @@
+"""One pass over a video that finds everything: shots, bars, texts, overlays, quality. What it finds is plain data."""
+
+import base64
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from data_prep.borders import BorderFinder
+from data_prep.config import Preprocess
+from data_prep.decode import Probe, raw_frames, scale
+from data_prep.overlays import OverlayFinder, Sums, find_overlays
+from data_prep.quality import QualityMeter
+from data_prep.shots import SHOT_WIDTH, ShotFinder
+from data_prep.subtitles import SubtitleFinder
+from data_prep.text_track import Box
+from vidboot.data.video import upright
+
+# Longest side of the pictures in which texts and overlays are looked for, pixels.
+ANALYSIS_SIDE = 640
+# Samples a second for overlays, and for bars and quality.
+_OVERLAY_RATE, _SLOW_RATE = 5, 1
+
+
+def pack(covered: np.ndarray) -> str:
+    """A bool array as text, one bit an element."""
+    return base64.b64encode(np.packbits(covered).tobytes()).decode()
+
+
+def unpack(text: str, height: int, width: int) -> np.ndarray:
+    """The bool `H W` array that `pack` was given."""
+    bits = np.frombuffer(base64.b64decode(text), np.uint8)
+    return np.unpackbits(bits, count=height * width).reshape(height, width) > 0
+
+
+def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[dict[str, Any], Sums]:
+    """Everything found in a video, as plain data, and the sums of its overlay statistics.
+
+    Raises `VideoError` if the video is damaged.
+    """
+    walk = _Walk(about, settings)
+    for number, _, frame in raw_frames(path, about):
+        grey = upright(frame.to_ndarray(format="gray"), frame.rotation)
+        wide = min(SHOT_WIDTH, frame.width)
+        small = frame.reformat(wide, max(2, round(frame.height * wide / frame.width)), "bgr24", interpolation="AREA")
+        walk.feed(number, grey, small.to_ndarray())
+    return walk.finish(), walk.sums
+
+
+class _Walk:
+    def __init__(self, about: Probe, settings: Preprocess) -> None:
+        self.about = about
+        shrink = min(1.0, ANALYSIS_SIDE / max(about.height, about.width))
+        self.size = max(1, round(about.height * shrink)), max(1, round(about.width * shrink))
+        self.shots = ShotFinder(settings.shots, about.fps)
+        self.borders = BorderFinder(about.height, about.width)
+        self.texts = SubtitleFinder(about.fps, settings.text_model())
+        self.sums = Sums.zero(*self.size)
+        self.overlays: list[dict[str, Any]] = []
+        self.segments: list[dict[str, Any]] = []
+        self.overlay_tick = max(1, round(about.fps / _OVERLAY_RATE))
+        self.slow_tick = max(2, round(about.fps / _SLOW_RATE))
+        self.frames = 0
+        self.before: np.ndarray | None = None
+        self._begin(0)
+
+    def _begin(self, start: int) -> None:
+        self.start = start
+        self.unmeasured = True
+        self.overlay, self.meter = OverlayFinder(*self.size), QualityMeter()
+
+    def feed(self, number: int, grey: np.ndarray, small: np.ndarray) -> None:
+        self.frames = number + 1
+        self.shots.feed(number, small)
+        if self.shots.last_cut > self.start:
+            self.texts.cut(self.shots.last_cut)
+            self._close(self.shots.last_cut)
+        reduced = scale(grey, *self.size)
+        self.texts.feed(reduced)
+        if number % self.overlay_tick == 0:
+            self.overlay.feed(reduced, self.texts.standing())
+        if self.before is not None:
+            self.borders.feed(grey)
+            self.meter.feed(grey, self.before)
+        # The first pair of a segment counts too: short shots have a quality as well.
+        self.before = grey if self.unmeasured or (number + 1) % self.slow_tick == 0 else None
+        self.unmeasured = False
+
+    def _close(self, end: int) -> None:
+        covered = find_overlays(self.overlay.sums)
+        quality = asdict(self.meter.quality())
+        self.segments.append({"start": self.start, "end": end, "moving": covered is not None, "quality": quality})
+        if covered is not None and covered.any():
+            self.overlays.append({"start": self.start, "end": end, "bits": pack(covered)})
+        self.sums.add(self.overlay.sums)
+        self._begin(end)
+
+    def finish(self) -> dict[str, Any]:
+        self._close(self.frames)
+        whole = find_overlays(self.sums)
+        if whole is not None and whole.any():
+            self.overlays.append({"start": 0, "end": self.frames, "bits": pack(whole)})
+        texts = [
+            {"start": e.start, "end": e.end, "box": e.box, "bits": pack(e.covered), "sure": e.sure}
+            for e in self.texts.finish()
+        ]
+        return {
+            "probe": asdict(self.about),
+            "frames": self.frames,
+            "size": self.size,
+            "picture": self.borders.picture(),
+            "spans": self.shots.spans(),
+            "segments": self.segments,
+            "moving": whole is not None,
+            "texts": texts,
+            "overlays": self.overlays,
+        }
+
+
+def covered_area(text: dict[str, Any]) -> tuple[Box, np.ndarray]:
+    """Box and covered pixels of a text in an analysis."""
+    top, left, bottom, right = text["box"]
+    return (top, left, bottom, right), unpack(text["bits"], bottom - top, right - left)
+
+
+def mean_maps(sums: Sums) -> dict[str, np.ndarray]:
+    """Mean gradients and brightness of a video in small numbers, for pooling videos of one source."""
+    count = np.maximum(sums.count, 1)
+    return {
+        "dx": np.round(8 * sums.dx / count).astype(np.int8),
+        "dy": np.round(8 * sums.dy / count).astype(np.int8),
+        "grey": np.round(sums.grey / count).astype(np.uint8),
+    }
+
+
+def shrink_to(covered: np.ndarray, crop: tuple[int, int, int, int], height: int, width: int) -> np.ndarray:
+    """Covered pixels of a cropped region at another size: a pixel is covered if any part of it is."""
+    top, left, rows, columns = crop
+    region = covered[top : top + rows, left : left + columns].astype(np.float32)
+    shrinks = height <= rows and width <= columns
+    return cv2.resize(region, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR) > 1e-3

@@ -1,0 +1,115 @@
+"""From what was found in a video to the mask, the verdict and the views of each of its shots."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from data_prep.analysis import covered_area, shrink_to, unpack
+from data_prep.config import MaskSettings, Preprocess
+from vidboot.data.masks import Event, MaskTrack
+from vidboot.data.video import VideoError
+
+Found = dict[str, Any]
+"""An analysis as `analysis.analyse` gives it."""
+
+
+def covered_spans(found: Found, pooled: np.ndarray | None) -> Iterator[tuple[int, int, np.ndarray]]:
+    """First frame, frame after the last, covered pixels (bool `H W`, analysed size) of everything that is burnt in."""
+    height, width = found["size"]
+    together: dict[tuple[int, int], np.ndarray] = {}
+    for text in found["texts"]:
+        if text["sure"]:
+            box, covered = covered_area(text)
+            whole = together.setdefault((text["start"], text["end"]), np.zeros((height, width), bool))
+            whole[box[0] : box[2], box[1] : box[3]] |= covered
+    for (start, end), covered in together.items():
+        yield start, end, covered
+    for overlay in found["overlays"]:
+        yield overlay["start"], overlay["end"], unpack(overlay["bits"], height, width)
+    if pooled is not None and pooled.any():
+        yield 0, found["frames"], pooled
+
+
+def users_spans(found: Found, source: Path, masks: list[MaskSettings]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """As `covered_spans`, from the user's own masks; raises `VideoError` if a mask picture can't be read."""
+    height, width = found["size"]
+    full_height, full_width = found["probe"]["height"], found["probe"]["width"]
+    for mask in masks:
+        if not fnmatch(source.name, mask.source) and not fnmatch(str(source), mask.source):
+            continue
+        covered = np.zeros((full_height, full_width), np.uint8)
+        if mask.box is not None:
+            top, left, rows, columns = mask.box
+            covered[top : top + rows, left : left + columns] = 1
+        if mask.picture is not None:
+            picture = cv2.imread(mask.picture, cv2.IMREAD_GRAYSCALE)
+            if picture is None or picture.shape != covered.shape:
+                raise VideoError(source, f"its mask {mask.picture} is no picture of {full_width}×{full_height}")
+            covered |= (picture < 128).astype(np.uint8)
+        end = found["frames"] if mask.end is None else min(mask.end, found["frames"])
+        yield mask.start, end, cv2.resize(covered, (width, height), interpolation=cv2.INTER_AREA) > 0
+
+
+def source_spans(
+    found: Found, pooled: np.ndarray | None, source: Path, settings: Preprocess
+) -> list[tuple[int, int, np.ndarray]]:
+    """What covers the picture, the user's masks added or, where they replace, alone."""
+    users = list(users_spans(found, source, settings.masks))
+    replaced = any(m.replace and fnmatch(source.name, m.source) for m in settings.masks)
+    return users if replaced else [*covered_spans(found, pooled), *users]
+
+
+def shot_mask(
+    spans: list[tuple[int, int, np.ndarray]], span: tuple[int, int], crop: tuple[int, int, int, int], found: Found,
+    settings: Preprocess,
+) -> MaskTrack:  # fmt: skip
+    """The mask of one shot at the stored size."""
+    start, end = span
+    ratio = found["size"][0] / found["probe"]["height"]
+    # Outwards, so that no covered pixel is lost by rounding.
+    top, left, rows, columns = crop
+    y0, x0 = int(np.floor(top * ratio)), int(np.floor(left * ratio))
+    y1, x1 = int(np.ceil((top + rows) * ratio)), int(np.ceil((left + columns) * ratio))
+    events = []
+    for first, last, covered in spans:
+        if first < end and last > start:
+            small = shrink_to(covered, (y0, x0, y1 - y0, x1 - x0), settings.height, settings.width)
+            if small.any():
+                events.append(Event(max(first, start) - start, min(last, end) - start, small))
+    return MaskTrack(end - start, settings.height, settings.width, events)
+
+
+def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
+    """The verdict on a shot and its reason; `pooled` tells that videos of the same source settled the overlays."""
+    start, end = span
+    if masked:
+        return "masked", "burnt-in text or overlay"
+    if any(t["start"] < end and t["end"] > start and not t["sure"] for t in found["texts"]):
+        return "uncertain", "writing that may belong to the scene"
+    moving = any(s["moving"] for s in found["segments"] if s["start"] < end and s["end"] > start)
+    if not (moving or found["moving"] or pooled):
+        return "uncertain", "too little motion to tell an overlay from the scene"
+    return "clean", "nothing burnt in was found"
+
+
+def views(frames: int, crop: tuple[int, int, int, int], quality: Found, settings: Preprocess) -> tuple[list[str], str]:
+    """The views that a shot can supply, and why not more."""
+    limits = settings.views
+    if quality["brightness"] < limits.min_brightness:
+        return [], f"too dark (mean brightness {quality['brightness']:.1f})"
+    if quality["motion"] < limits.min_motion:
+        return [], f"too little motion ({quality['motion']:.2f} grey levels a frame)"
+    if limits.max_blockiness is not None and quality["blockiness"] > limits.max_blockiness:
+        return [], f"too strongly compressed (blockiness {quality['blockiness']:.1f})"
+    resolved = quality["detail"] * min(crop[2] / settings.height, crop[3] / settings.width)
+    long = frames >= limits.full_frames
+    if resolved >= 1:
+        return (["full", "clip", "low_res"] if long else ["clip"]), ""
+    reason = f"holds detail for {resolved:.0%} of the stored resolution"
+    if long and resolved * limits.low_res_factor >= 1:
+        return ["low_res"], reason
+    return [], reason

@@ -1,0 +1,137 @@
+"""Static overlays (logos, watermarks, also semi-transparent): edges that stay where they are while the picture moves.
+
+After Dekel et al. 2017: the mean of signed gradients over many frames keeps the overlay's and averages out the scene's.
+The sums are additive, so the same statistics serve a shot, a video and all videos of one source. A scene that does not
+move keeps its gradients too: then nothing can be said, and `moving` is false.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+
+from data_prep.text_track import Box, gradients
+
+# Gradients (grey levels a pixel) are cut off here: a few strong frames must not outweigh many.
+_CLIP = 10.0
+# An overlay's edge: mean gradient and consistency (length of the mean over mean length).
+_EDGE, _CONSISTENT = 1.25, 0.55
+# Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
+_SAMPLES, _DEVIATES, _SHARE = 8, 12.0, 0.6
+# Mean change between samples (grey levels) of a moving picture, as the median over the samples.
+_CHANGE = 12.0
+# An overlay's surrounding: pixels of a ring that deviate, and the share of them that must.
+_RING_DEVIATES, _RING_SHARE = 6.0, 0.7
+# Edges nearer than this are one overlay (closing, then merging), margin of the mask, and smallest overlay, pixels.
+_CLOSE, _MERGE, _MARGIN, _SMALLEST = 9, 25, 3, 60
+# Larger than this share of the picture is no overlay.
+_LARGEST = 0.15
+
+
+@dataclass
+class Sums:
+    """Sums over samples of one picture size; all float32 `H W`."""
+
+    count: np.ndarray
+    dx: np.ndarray
+    dy: np.ndarray
+    length: np.ndarray
+    grey: np.ndarray
+    squares: np.ndarray
+    changes: list[float]
+    """Mean change of brightness from each sample to the next."""
+
+    @classmethod
+    def zero(cls, height: int, width: int) -> Self:
+        """Sums over nothing."""
+        return cls(*(np.zeros((height, width), np.float32) for _ in range(6)), [])
+
+    def add(self, other: "Sums") -> None:
+        """Add another's samples to these."""
+        for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
+            mine += theirs
+        self.changes += other.changes
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The six sums."""
+        return self.count, self.dx, self.dy, self.length, self.grey, self.squares
+
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each pixel over the samples, grey levels."""
+        count = np.maximum(self.count, 1)
+        return np.sqrt(np.maximum(self.squares / count - (self.grey / count) ** 2, 0))
+
+    def moving(self) -> bool:
+        """Whether the picture moves enough to tell an overlay from the scene."""
+        if self.count.max(initial=0) < _SAMPLES or not self.changes:
+            return False
+        moves = float((self.deviation() > _DEVIATES).mean())
+        return moves >= _SHARE and float(np.median(self.changes)) >= _CHANGE
+
+
+class OverlayFinder:
+    """Feed some frames (grey, uint8 `H W`), with boxes of texts to leave out."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.sums = Sums.zero(height, width)
+        self._before: np.ndarray | None = None
+
+    def feed(self, image_HW: np.ndarray, texts: Iterable[Box] = ()) -> None:
+        """Look at one frame."""
+        grads = np.clip(gradients(image_HW), -_CLIP, _CLIP)
+        use = np.ones(image_HW.shape, np.float32)
+        for top, left, bottom, right in texts:
+            use[top:bottom, left:right] = 0
+        grey = image_HW.astype(np.float32)
+        sums = self.sums
+        sums.count += use
+        sums.dx += grads[0] * use
+        sums.dy += grads[1] * use
+        sums.length += cv2.magnitude(grads[0], grads[1]) * use
+        sums.grey += grey * use
+        sums.squares += grey * grey * use
+        if self._before is not None:
+            sums.changes.append(float(cv2.absdiff(image_HW[::4, ::4], self._before).mean()))
+        self._before = image_HW[::4, ::4]
+
+
+def find_overlays(sums: Sums) -> np.ndarray | None:
+    """Covered pixels, bool `H W`, or None if the picture does not move enough to tell."""
+    if not sums.moving():
+        return None
+    count = np.maximum(sums.count, 1)
+    size = np.hypot(sums.dx, sums.dy)
+    edges = (size / count > _EDGE) & (size / np.maximum(sums.length, 1e-3) > _CONSISTENT)
+    return grouped_overlays(edges, sums.deviation())
+
+
+def grouped_overlays(edges: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Covered pixels from edges that stay (`H W`), of those whose surrounding changes (deviation, grey levels)."""
+    edges = edges.astype(np.uint8)
+    closed = cv2.morphologyEx(edges, cv2.MORPH_CLOSE, np.ones((_CLOSE, _CLOSE), np.uint8))
+    covered = np.zeros(edges.shape, bool)
+    for group in _groups(closed):
+        if edges[group].sum() >= _SMALLEST and _stands_out(group, deviation):
+            covered |= _filled(group)
+    return covered if covered.mean() <= _LARGEST else np.zeros_like(covered)
+
+
+def _groups(closed: np.ndarray) -> Sequence[np.ndarray]:
+    near = cv2.dilate(closed, np.ones((_MERGE, _MERGE), np.uint8))
+    count, labels = cv2.connectedComponents(near)
+    return [(labels == number) & (closed > 0) for number in range(1, count)]
+
+
+def _stands_out(group: np.ndarray, deviation: np.ndarray) -> bool:
+    near = cv2.dilate(group.astype(np.uint8), np.ones((9, 9), np.uint8))
+    ring = (cv2.dilate(near, np.ones((25, 25), np.uint8)) > 0) & (near == 0)
+    return bool(ring.any() and (deviation[ring] > _RING_DEVIATES).mean() >= _RING_SHARE)
+
+
+def _filled(group: np.ndarray) -> np.ndarray:
+    side = 2 * _MARGIN + 1
+    wide = cv2.dilate(group.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    outlines, _ = cv2.findContours(wide, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(wide, outlines, -1, 1, cv2.FILLED) > 0

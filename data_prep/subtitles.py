@@ -1,0 +1,241 @@
+"""Subtitles and titles: spotted a few times a second, then followed frame by frame while they stand.
+
+Spotting may be wrong, so a text counts only with evidence that it is burnt in: what surrounds it moves while it stands
+still, or it comes or goes while what surrounds it stays. Without evidence (writing in a still scene) it is reported as
+unsure and nothing is masked.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_prep.spot_letters import LetterSpotter
+from data_prep.spot_model import spot_with_model
+from data_prep.text_shape import grow_letters, text_shape
+from data_prep.text_track import Box, Template, frames_shown
+
+# Spotting by letters and by the model, times a second; pictures of the letters' window.
+_LETTERS_RATE, _MODEL_RATE, _WINDOW = 8, 3, 5
+# Seconds: that a template is learnt from, that is looked back for a text's begin, forward for its end; shortest text.
+_LEARN, _BACK, _TAIL, _SHORTEST = 0.25, 2.0, 0.6, 0.36
+# A pixel around a text moves if it deviates this much (grey levels) over the text's life; the surrounding moves if this
+# share of it does.
+_DEVIATES, _SHARE = 6.0, 0.5
+# A text that is switched on or off within `_HARD` frames needs only that there is no cut: mean change of the picture.
+# One that fades needs a surrounding that stays: median change.
+_HARD, _CUT, _STILL = 3, 25.0, 8.0
+# Largest deviation of the presence while a text stands: what is drawn on the picture does not vary.
+_VARIES = 0.25
+# Presence that a track must reach, and mean gradient (grey levels a pixel) of the weakest text.
+_SHOWN_AT_ALL, _WEAKEST = 0.6, 14.0
+# Pictures kept of a text at most.
+_SAMPLES = 12
+# Share of a text's frames that must show it fully: something that drifts through is never there for long.
+_PLATEAU, _FULL = 0.4, 0.7
+
+
+@dataclass(frozen=True)
+class TextEvent:
+    """A text and the frames that show a trace of it."""
+
+    start: int
+    end: int
+    box: Box
+    covered: np.ndarray
+    """bool `H W` of the box: pixels that it covers."""
+    sure: bool
+
+
+@dataclass
+class _Track:
+    letters: Box
+    template: Template
+    centre: int
+    back: list[float]
+    """Presence in the frames from `centre` back."""
+    presences: list[float]
+    """Presence in the frames from `centre` on."""
+    first_local: bool
+    """Whether it came while its surrounding stayed."""
+    samples: list[np.ndarray]
+    """A few pictures while it stands, spread over its life."""
+    hidden: list[np.ndarray]
+    """The picture before it, if it shows the same scene."""
+    stride: int = 1
+
+
+class SubtitleFinder:
+    """Feed every frame in order (grey, uint8 `H W`), then ask for `events`. Keeps a few seconds of frames only."""
+
+    def __init__(self, fps: float, model: Path | None) -> None:
+        self.fps, self.model = fps, model
+        self._letters = LetterSpotter(_WINDOW)
+        self._tick = max(1, round(fps / _LETTERS_RATE))
+        self._model_tick = max(1, round(fps / _MODEL_RATE / self._tick)) * self._tick
+        self._learn = max(2, round(_LEARN * fps))
+        self._frames: deque[np.ndarray] = deque(maxlen=round(_BACK * fps) + self._learn + self._tick * _WINDOW + 1)
+        self._last = -1
+        self._active: list[_Track] = []
+        self._cuts: set[int] = set()
+        self.events: list[TextEvent] = []
+
+    def feed(self, image_HW: np.ndarray) -> None:
+        """Look at the next frame."""
+        self._last += 1
+        self._frames.append(image_HW)
+        for track in list(self._active):
+            self._follow(track, image_HW)
+        if self._last % self._tick == 0:
+            middle = self._last - self._tick * (_WINDOW // 2)
+            for box in self._letters.feed(image_HW):
+                self._start(box, middle)
+        if self.model is not None and self._last % self._model_tick == 0 and self._last >= self._learn:
+            centre = self._last - self._learn
+            for box in spot_with_model(self._frame(centre), self.model):
+                self._start(box, centre)
+
+    def standing(self) -> list[Box]:
+        """Boxes of the texts that stand in the last frame, as far as they are known by now."""
+        return [track.template.box for track in self._active if track.presences[-1] > _FULL / 2]
+
+    def finish(self) -> list[TextEvent]:
+        """End what still stands and return all events in order."""
+        for track in list(self._active):
+            self._end(track)
+        self.events.sort(key=lambda e: (e.start, e.box))
+        return self.events
+
+    def _frame(self, number: int) -> np.ndarray:
+        return self._frames[number - self._last - 1]
+
+    def _oldest(self) -> int:
+        return self._last - len(self._frames) + 1
+
+    def _start(self, box: Box, centre: int) -> None:
+        centre = max(centre, self._oldest())
+        if any(_holds(track, box, centre) for track in self._active):
+            return
+        height, width = self._frames[-1].shape
+        pad = round(0.25 * (box[2] - box[0])) + 2
+        padded = (max(0, box[0] - pad), max(0, box[1] - pad), min(height, box[2] + pad), min(width, box[3] + pad))
+        step = max(1, self._learn // 4)
+        after = [self._frame(n) for n in range(centre, min(centre + self._learn, self._last) + 1, step)]
+        before = [self._frame(n) for n in range(max(centre - self._learn, self._oldest()), centre + 1, step)]
+        template = Template.learn(after, padded) or Template.learn(before, padded)
+        if template is None:
+            return
+        back = [template.presence(self._frame(n)) for n in range(centre, self._oldest() - 1, -1)]
+        start = centre - frames_shown(back) + 1
+        forward = [template.presence(self._frame(n)) for n in range(centre, self._last + 1)]
+        local = self._comes_alone(template, back, start - 1, centre)
+        hidden = self._without(start - 1, centre)
+        self._active.append(_Track(box, template, centre, back, forward, local, [self._frame(centre)], hidden))
+
+    def cut(self, number: int) -> None:
+        """Tell that a new shot begins with this frame, as soon as it is known."""
+        self._cuts.add(number)
+
+    def _without(self, number: int, shown: int) -> list[np.ndarray]:
+        """The frame of this number if it is still there and in the same shot as the frame `shown`, else nothing."""
+        if not self._oldest() <= number <= self._last or self._cut_between(number, shown):
+            return []
+        return [self._frame(number)]
+
+    def _cut_between(self, one: int, other: int) -> bool:
+        return any(min(one, other) < cut <= max(one, other) for cut in self._cuts)
+
+    def _comes_alone(self, template: Template, presences: Sequence[float], outside: int, centre: int) -> bool:
+        """Whether the text comes (or goes) while its surrounding stays: `outside` is the nearest frame without it.
+
+        `presences` run from the frame `centre` towards `outside`. A hard change is compared over few frames, in which
+        even a moving scene changes little; a slow one must be told from a camera that comes to rest.
+        """
+        if not self._oldest() <= outside <= self._last:
+            return False
+        way = 1 if outside > centre else -1
+        gone = abs(outside - centre)
+        full = max((n for n in range(min(gone, len(presences))) if presences[n] > _FULL), default=0)
+        inside = centre + way * full
+        if inside < self._oldest() or self._cut_between(inside, outside):
+            return False
+        shown, hidden = self._frame(inside), self._frame(outside)
+        if gone - full <= _HARD:
+            return _scene_change(shown, hidden) < _CUT
+        window, around = _around(template.box, shown)
+        change = cv2.absdiff(shown[window], hidden[window])[around]
+        return bool(change.size and np.median(change) < _STILL)
+
+    def _follow(self, track: _Track, image: np.ndarray) -> None:
+        track.presences.append(track.template.presence(image))
+        if self._last % (self._tick * track.stride) == 0 and track.presences[-1] > _FULL:
+            track.samples.append(image)
+            if len(track.samples) == _SAMPLES:
+                track.samples, track.stride = track.samples[::2], 2 * track.stride
+        tail = track.presences[-max(3, round(_TAIL * self.fps)) :]
+        if len(track.presences) > len(tail) and max(tail) < 0.5:
+            self._end(track)
+
+    def _end(self, track: _Track) -> None:
+        self._active.remove(track)
+        # A template that was learnt while the text faded in is fainter than the text.
+        scale = float(np.percentile(track.presences, 75))
+        if scale < _SHOWN_AT_ALL:
+            return
+        back, forward = [value / scale for value in track.back], [value / scale for value in track.presences]
+        shown = frames_shown(forward)
+        start, end = track.centre - frames_shown(back) + 1, min(track.centre + shown, self._last + 1)
+        plateau = [value for value in [*back[1 : track.centre - start + 1], *forward[:shown]] if value > _FULL]
+        if len(plateau) < max(_SHORTEST * self.fps, _PLATEAU * (end - start)) or np.std(plateau) > _VARIES:
+            return
+        template = Template.learn(track.samples, track.template.box) or track.template
+        strength = float(np.hypot(*template.values).mean())
+        if strength < _WEAKEST:
+            return
+        hidden = track.hidden + self._without(end, max(start, end - 2))
+        letters = grow_letters(track.letters, strength, track.samples, hidden) if hidden else track.letters
+        box, covered = text_shape(track.letters, letters, strength, track.samples, hidden)
+        last_local = self._comes_alone(track.template, forward, end, track.centre)
+        sure = track.first_local or last_local or _surrounding_moves(box, track.samples)
+        # One frame more at either end: the faintest trace must not be trained on.
+        self.events.append(TextEvent(max(0, start - 1), min(end + 1, self._last + 1), box, covered, sure))
+
+
+def _holds(track: _Track, box: Box, frame: int) -> bool:
+    """Whether a box spotted in a frame is what the track follows already."""
+    number = frame - track.centre
+    if (
+        number >= len(track.presences)
+        or (number >= 0 and track.presences[number] < 0.5)
+        or frame < track.centre - len(track.back)
+    ):
+        return False
+    top, left, bottom, right = track.template.box
+    rows = max(0, min(bottom, box[2]) - max(top, box[0]))
+    columns = max(0, min(right, box[3]) - max(left, box[1]))
+    return rows * columns >= 0.85 * (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _around(box: Box, image: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+    """A window around the box, wider by more than a line, and which of its pixels lie outside the box."""
+    top, left, bottom, right = box
+    pad = round(1.5 * (bottom - top))
+    window = np.s_[max(0, top - pad) : bottom + pad, max(0, left - pad) : right + pad]
+    outside = np.ones(image[window].shape, bool)
+    first_row, first_column = min(pad, top), min(pad, left)
+    outside[first_row : first_row + bottom - top, first_column : first_column + right - left] = False
+    return window, outside
+
+
+def _scene_change(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean change of brightness over the whole picture, on a coarse grid."""
+    return float(cv2.absdiff(one[::8, ::8], other[::8, ::8]).mean())
+
+
+def _surrounding_moves(box: Box, samples: list[np.ndarray]) -> bool:
+    window, outside = _around(box, samples[0])
+    deviation = np.std([sample[window][outside] for sample in samples], axis=0)
+    return bool(deviation.size and (deviation > _DEVIATES).mean() > _SHARE)

@@ -1,0 +1,136 @@
+"""Which pixels a followed text covers: its strokes with a margin, and the dark box that was drawn behind it."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from data_prep.text_track import Box, Template, gradients
+
+# Margin around strokes for outline, shadow and the blur of compression; half the widest gap filled in between; pixels.
+_MARGIN, _CLOSE = 3, 4
+# Edges of strokes in the final shape: share of the mean strength of the letters' edges.
+_STROKE_EDGE = 0.2
+# How far from the letters a drawn box may end, in line heights, above and below (more lines) and at the sides.
+_REACH, _REACH_SIDE = 3.0, 2.0
+# Edges of letters found later: as strong as this share of the mean of the first ones; share of a strip they must cover.
+_GROWN_EDGE, _GROWN_COVER, _STEPS = 0.4, 0.015, 16
+# A box that grows beyond this share of the picture has grown over the scene.
+_LARGEST = 0.2
+# An edge of a drawn box: gradient of the mean picture (grey levels a pixel) and share of its length that shows it.
+_EDGE, _LENGTH = 2.0, 0.5
+
+
+def text_shape(
+    spotted: Box, letters: Box, strength: float, shown: Sequence[np.ndarray], hidden: Sequence[np.ndarray]
+) -> tuple[Box, np.ndarray]:
+    """The covered box and the covered pixels in it (bool `H W`).
+
+    `spotted` is the box of the letters first seen, `letters` that of all of them, `strength` the mean gradient of their
+    edges; `shown` are a few grey pictures of the text's lifetime, `hidden` some of the same scene without it.
+    """
+    height, width = shown[0].shape
+    pad = _MARGIN + 1
+    box = _clip((letters[0] - pad, letters[1] - pad, letters[2] + pad, letters[3] + pad), height, width)
+    covered = _strokes(box, strength, shown, hidden)
+    drawn = drawn_box(spotted, np.mean(shown, axis=0, dtype=np.float32))
+    if drawn is not None:
+        drawn = _clip((drawn[0] - 2, drawn[1] - 2, drawn[2] + 2, drawn[3] + 2), height, width)
+        whole = (min(box[0], drawn[0]), min(box[1], drawn[1]), max(box[2], drawn[2]), max(box[3], drawn[3]))
+        larger = np.zeros((whole[2] - whole[0], whole[3] - whole[1]), bool)
+        larger[box[0] - whole[0] : box[2] - whole[0], box[1] - whole[1] : box[3] - whole[1]] = covered
+        larger[drawn[0] - whole[0] : drawn[2] - whole[0], drawn[1] - whole[1] : drawn[3] - whole[1]] = True
+        box, covered = whole, larger
+    return box, covered
+
+
+def _strokes(box: Box, strength: float, shown: Sequence[np.ndarray], hidden: Sequence[np.ndarray]) -> np.ndarray:
+    """Edges that stand while the text stands and not before or after, filled between and widened."""
+    part = Template.learn(shown, box, _STROKE_EDGE * strength, 0.0)
+    edges = np.zeros((box[2] - box[0], box[3] - box[1]), np.uint8)
+    if part is None:
+        return ~edges.astype(bool)
+    rows, columns = np.nonzero(part.edges)
+    new = np.ones(len(rows), bool)
+    for image in hidden:
+        before = gradients(image[box[0] : box[2], box[1] : box[3]])[:, part.edges]
+        new &= np.hypot(*(before - part.values)) > 0.5 * np.hypot(*part.values)
+    edges[rows[new], columns[new]] = 1
+    filled = cv2.morphologyEx(edges, cv2.MORPH_CLOSE, _disc(_CLOSE), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    wide = cv2.dilate(filled, _disc(_MARGIN))
+    # The frame of a drawn box, or of a thick letter, encloses what it covers.
+    outlines, _ = cv2.findContours(wide, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(wide, outlines, -1, 1, cv2.FILLED) > 0
+
+
+def _disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def grow_letters(letters: Box, strength: float, shown: Sequence[np.ndarray], hidden: Sequence[np.ndarray]) -> Box:
+    """The letters' box with what appears and disappears together with it beside, above and below.
+
+    `shown` are grey pictures of the text's lifetime, `hidden` some of the same scene without it. Letters in front of
+    something bright are not spotted, but they come and go with the others.
+    """
+    height, width = shown[0].shape
+    line = letters[2] - letters[0]
+    least = _GROWN_EDGE * strength
+    for _ in range(_STEPS):
+        top, left, bottom, right = grown = letters
+        for strip in [
+            (top - 2, left - line, bottom + 2, left),
+            (top - 2, right, bottom + 2, right + line),
+            (top - round(1.4 * line), left - 2 * line, top, right + 2 * line),
+            (bottom, left - 2 * line, bottom + round(1.4 * line), right + 2 * line),
+        ]:
+            strip = _clip(strip, height, width)
+            if min(strip[2] - strip[0], strip[3] - strip[1]) < 4:
+                continue
+            part = Template.learn(shown, strip, least, _GROWN_COVER)
+            if part is None or any(part.presence(image) > 0.5 for image in hidden):
+                continue
+            more = part.extent()
+            grown = (min(grown[0], more[0]), min(grown[1], more[1]), max(grown[2], more[2]), max(grown[3], more[3]))
+        if grown == letters:
+            break
+        if (grown[2] - grown[0]) * (grown[3] - grown[1]) > _LARGEST * height * width:
+            break
+        letters = grown
+    return letters
+
+
+def drawn_box(letters: Box, mean_HW: np.ndarray) -> Box | None:
+    """The box behind the letters, if the mean picture shows all four of its edges, darker inside."""
+    height, width = mean_HW.shape
+    top, left, bottom, right = letters
+    line = bottom - top
+    reach, side = round(_REACH * line), round(_REACH_SIDE * line)
+    area = _clip((top - reach, left - side, bottom + reach, right + side), height, width)
+    dx, dy = gradients(mean_HW[area[0] : area[2], area[1] : area[3]])
+    y0, x0, y1, x1 = top - area[0], left - area[1], bottom - area[0], right - area[1]
+    upper = _edge(-dy[:y0, x0:x1].T, last=True)
+    lower = _edge(dy[y1:, x0:x1].T, last=False)
+    if upper is None or lower is None:
+        return None
+    lower += y1
+    before = _edge(-dx[upper + 2 : lower - 1, :x0], last=True)
+    after = _edge(dx[upper + 2 : lower - 1, x1:], last=False)
+    if before is None or after is None:
+        return None
+    return area[0] + upper, area[1] + before, area[0] + lower + 1, area[1] + x1 + after + 1
+
+
+def _edge(darkening: np.ndarray, last: bool) -> int | None:
+    """The column in which most rows get darker towards the text; the one nearest to it among equals."""
+    if darkening.size == 0 or darkening.shape[0] < 4:
+        return None
+    share = (darkening > _EDGE).mean(axis=0)
+    if share.max() < _LENGTH:
+        return None
+    good = np.flatnonzero(share >= max(_LENGTH, share.max() - 0.1))
+    return int(good[-1] if last else good[0])
+
+
+def _clip(box: Box, height: int, width: int) -> Box:
+    return max(0, box[0]), max(0, box[1]), min(height, box[2]), min(width, box[3])

@@ -1,0 +1,100 @@
+"""A text that stands still for a while: what it looks like, how strongly each frame shows it, when it begins and ends.
+
+Burnt-in text adds the same signed gradients to every frame that shows it. Their mean over a few frames is the template
+(after Dekel et al. 2017, who do it for watermarks); the projection of a frame's gradients onto the template is the
+presence: 1 where the text is fully there, about 0 where it is not, and the opacity in between while it fades.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+
+Box = tuple[int, int, int, int]
+"""Top, left, bottom, right; bottom and right exclusive; pixels of the analysed picture."""
+
+# Weakest mean gradient (grey levels a pixel) and consistency (|mean| over mean of |.|) of a stroke's edge.
+_EDGE, _CONSISTENT = 6.0, 0.75
+# A still background has edges too, but weaker ones than the text: share of the box's strongest that strokes reach.
+_RELATIVE = 0.3
+# Share of a box that its strokes' edges must cover; less is a smear, not text.
+_COVER = 0.06
+# Presence that tells "shown" from "not shown", and the share above the background's level that counts as a trace of it.
+_SHOWN, _TRACE = 0.5, 0.10
+
+
+def gradients(image_HW: np.ndarray) -> np.ndarray:
+    """Signed gradients in grey levels a pixel, float32 `2 H W`."""
+    dx = cv2.Sobel(image_HW, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+    dy = cv2.Sobel(image_HW, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+    return np.stack([dx, dy])
+
+
+@dataclass(frozen=True)
+class Template:
+    """The gradients that a text adds in its box."""
+
+    box: Box
+    edges: np.ndarray
+    """bool `H W` of the box: pixels of strokes' edges."""
+    values: np.ndarray
+    """float32 `2 N`: mean gradients at those pixels."""
+    energy: float
+
+    @classmethod
+    def learn(cls, images: Sequence[np.ndarray], box: Box, least: float = _EDGE, cover: float = _COVER) -> Self | None:
+        """From grey pictures that show the text; None if nothing in the box stands still like text.
+
+        `least` is the weakest mean gradient of an edge, `cover` the share of the box that edges must cover.
+        """
+        top, left, bottom, right = box
+        grads = np.stack([gradients(image[top:bottom, left:right]) for image in images])
+        mean = grads.mean(axis=0)
+        size = np.hypot(*mean)
+        consistency = size / (np.hypot(grads[:, 0], grads[:, 1]).mean(axis=0) + 1e-3)
+        strong = max(least, _RELATIVE * float(np.percentile(size, 95)))
+        edges = (size > strong) & (consistency > _CONSISTENT)
+        if edges.sum() < max(24, cover * edges.size):
+            return None
+        values = mean[:, edges]  # float32 `2 N`
+        return cls(box, edges, values, float((values**2).sum()))
+
+    def extent(self) -> Box:
+        """The smallest box around the edges."""
+        rows, columns = np.flatnonzero(self.edges.any(axis=1)), np.flatnonzero(self.edges.any(axis=0))
+        top, left = self.box[0], self.box[1]
+        return top + int(rows[0]), left + int(columns[0]), top + int(rows[-1]) + 1, left + int(columns[-1]) + 1
+
+    def presence(self, image_HW: np.ndarray) -> float:
+        """How strongly a grey picture shows the text."""
+        top, left, bottom, right = self.box
+        found = gradients(image_HW[top:bottom, left:right])[:, self.edges]
+        return float((found * self.values).sum() / self.energy)
+
+
+def frames_shown(presences: Sequence[float]) -> int:
+    """How many of the frames show a trace of the text, counted outwards from one that shows it fully.
+
+    `presences` run from that frame to beyond the text's end. The level that they settle on is the background's: a still
+    background has gradients of its own in the template.
+    """
+    gone = _first_gone(presences)
+    if gone is None:
+        return len(presences)
+    beyond = presences[gone + (len(presences) - gone) // 2 :]
+    level = float(np.clip(np.median(beyond), -0.1, _SHOWN - 0.1))
+    trace = level + _TRACE * (1 - level)
+    shown = gone
+    while shown < len(presences) and presences[shown] > trace:
+        shown += 1
+    return shown
+
+
+def _first_gone(presences: Sequence[float]) -> int | None:
+    """The first frame from which the text stays away; single frames (flashes, damage) do not end it."""
+    for number in range(len(presences)):
+        if all(value < _SHOWN for value in presences[number : number + 3]):
+            return number
+    return None
