@@ -196,7 +196,8 @@ mean-square error. Seed {{ seed }}.</p>
 <h2>Rules that need no full video</h2>
 {% macro table(rows) %}<table>
 <tr>{% for name in rows[0] %}<th>{{ 'σ' if name == 'sigma' else name }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr>{% for value in row.values() %}<td>{{ '%.0f' % value if value >= 1000 else '%.3g' % value }}</td>{% endfor %}</tr>
+{% for row in rows %}<tr>{% for value in row.values() %}
+<td>{{ '%.0f' % value if value >= 1000 else '%.3g' % value }}</td>{% endfor %}</tr>
 {% endfor %}</table>{% endmacro %}
 {{ table(rules) }}
 <h2>Claim 1: data efficiency</h2>
