@@ -80,14 +80,29 @@ def sample(
     known: Known | None = None,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Float[Tensor, "B C T H W"]:
-    """One sample for each generator, values in [-1, 1]; what is `known` comes back exactly."""
+    """One sample for each generator, values in [-1, 1]; what is `known` comes back exactly.
+
+    `known` and `on_step` are as in `generate`.
+    """
     video = model.config.video
     sigmas = sampling.schedule(model.config.noise, known is not None)
-    known = None if known is None else known.to(model.device)
-    noise = initial_noise((3, num_frames, video.height, video.width), generators).to(model.device)
-    run, denoise = SAMPLERS[sampling.sampler], sampling.condition(sampling.denoiser(model), known)
-    x0 = run(denoise, noise.mul_(float(sigmas[0])), sigmas, on_step, generators=generators).clamp_(-1, 1)
-    return x0 if known is None else known.impose(x0)
+    shape = (3, num_frames, video.height, video.width)
+    run, plain = SAMPLERS[sampling.sampler], sampling.denoiser(model)
+    if known is None:
+        noise = initial_noise(shape, generators).to(model.device)
+        return run(plain, noise.mul_(float(sigmas[0])), sigmas, on_step, generators=generators).clamp_(-1, 1)
+    known = known.to(model.device)
+    denoise, videos = sampling.condition(plain, known), []
+    # One at a time: gradients need the memory, and what rounding does in conjugate gradients must not depend on others.
+    for number, generator in enumerate(generators):
+        noise = initial_noise(shape, [generator]).to(model.device)
+
+        def tell(step: int, before: int = number * (len(sigmas) - 1)) -> None:
+            on_step(before + step)
+
+        x0 = run(denoise, noise.mul_(float(sigmas[0])), sigmas, tell, generators=[generator]).clamp_(-1, 1)
+        videos.append(known.impose(x0))
+    return torch.cat(videos)
 
 
 def generate(
@@ -102,8 +117,9 @@ def generate(
 ) -> Float[Tensor, "B C T H W"]:
     """Sample one video for each seed, values in [-1, 1]; `num_frames` may exceed the training length.
 
-    What is `known` comes back exactly; `sampling` are the other settings of `Sampling`. `on_step` is told the number of
-    sampler steps done. Raises `ValueError` for no frames, or as `Sampling` does.
+    What is `known` (the same for all) comes back exactly; `sampling` are the other settings of `Sampling`. `on_step` is
+    told the number of sampler steps done, of all samples together where something is known. Raises `ValueError` for no
+    frames, or as `Sampling` does.
     """
     if num_frames < 1:
         raise ValueError(f"a video has at least 1 frame, got {num_frames}")

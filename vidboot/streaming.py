@@ -64,7 +64,6 @@ def stream(
     sampling: Sampling,
     state: StreamState | None = None,
     known_of: Callable[[int, int], Known | None] = lambda start, end: None,
-    on_step: Callable[[int], None] = lambda step: None,
 ) -> Iterator[tuple[Float[Tensor, "B C t H W"], StreamState]]:
     """Yield new final frames and the state after them, without end; start from `state`, if given.
 
@@ -76,15 +75,24 @@ def stream(
         number = 0 if state is None else state.chunks
         start = number * (length - overlap)
         known = known_of(start, start + length)
-        if state is not None:
-            tail = Known.of_first_frames(state.tail.to(model.device), length)
-            known = tail if known is None else tail & known.to(model.device)
-        generators = [_generator(seed, number) for seed in seeds]
-        x0 = sample(model, length, generators, sampling, known, on_step)
+        x0 = torch.cat(
+            [
+                sample(model, length, [_generator(seed, number)], sampling, _with_tail(known, state, item, length))
+                for item, seed in enumerate(seeds)
+            ]
+        )
         fresh = x0 if state is None else x0[:, :, overlap:]
         frames = fresh.shape[2] + (0 if state is None else state.frames)
-        state = StreamState(number + 1, frames, x0[:, :, length - overlap :].clone())
+        state = StreamState(number + 1, frames, x0[:, :, length - overlap :].cpu())
         yield fresh, state
+
+
+def _with_tail(known: Known | None, state: StreamState | None, item: int, length: int) -> Known | None:
+    """What is known of an item's next chunk: the last frames, and what the user knows."""
+    if state is None:
+        return known
+    tail = Known.of_first_frames(state.tail[item : item + 1], length)
+    return tail if known is None else tail & known.to(tail.values.device)
 
 
 def _generator(seed: int, chunk: int) -> torch.Generator:

@@ -1,0 +1,131 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vidboot.conditioning import Corrected, Known, MomentMatched, conjugate_gradients
+from vidboot.edm import Noise
+from vidboot.samplers import sample_heun
+from vidboot.theory.gaussian import GaussianVideo
+
+
+@pytest.fixture(scope="module")
+def video():
+    return GaussianVideo.reference(num_frames=8, size=4)
+
+
+@pytest.fixture(scope="module")
+def cases(video):
+    """What may be known of one video, and the same as explicit constraints S x0 = b on the flattened video."""
+    generator = torch.Generator().manual_seed(0)
+    truth = video.sample(1, generator)
+    mask = torch.rand(1, 1, *video.shape[1:], generator=generator) < 0.3
+    first = torch.zeros_like(mask)
+    first[:, :, :3] = True
+    low = F.avg_pool3d(truth, (1, 2, 2))
+    size = math.prod(video.shape)
+    identity = torch.eye(size, dtype=torch.float64)
+    means = F.avg_pool3d(identity.reshape(size, *video.shape), (1, 2, 2)).flatten(1).T
+    pixels, frames = identity[mask.flatten()], identity[first.flatten()]
+    known = {
+        "first frames": (Known.of_first_frames(truth[:, :, :3], 8), frames),
+        "low-res": (Known.of_low_resolution(low, 2), means),
+        "pixels": (Known.of_pixels(truth, mask), pixels),
+        "pixels and low-res": (
+            Known.of_pixels(truth, mask) & Known.of_low_resolution(low, 2),
+            torch.cat([pixels, means]),
+        ),
+        "low-res and frames": (
+            Known.of_low_resolution(low, 2) & Known.of_first_frames(truth[:, :, :3], 8),
+            torch.cat([frames, means]),
+        ),
+    }
+    return {name: (k, s, s @ truth.flatten()) for name, (k, s) in known.items()}
+
+
+NAMES = ["first frames", "low-res", "pixels", "pixels and low-res", "low-res and frames"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_projection_and_lift_are_those_of_the_constraints(video, cases, name):
+    known, s, b = cases[name]
+    inverse = torch.linalg.pinv(s)
+    basis = torch.eye(s.shape[1], dtype=torch.float64).reshape(-1, *video.shape)
+    torch.testing.assert_close(known.project(basis).flatten(1).T, inverse @ s)
+    torch.testing.assert_close(known.lifted.flatten(), inverse @ b)
+    anything = torch.randn(2, *video.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(known.impose(anything).flatten(1) @ s.T, b.expand(2, -1))
+
+
+def given(covariance, s, b):
+    """Mean and covariance of N(0, C) given S x = b."""
+    gain = covariance @ s.T @ torch.linalg.pinv(s @ covariance @ s.T, hermitian=True, rtol=1e-12)
+    return gain @ b, covariance - gain @ s @ covariance
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
+def test_moment_matching_is_the_conditional_mean_of_gaussian_data(video, cases, name, sigma):
+    """E[x0 | x, y] by conditioning the joint law of x0, x = x0 + σ n and y = S x0 directly."""
+    known, s, b = cases[name]
+    size = s.shape[1]
+    noisy = video.sample(2, torch.Generator().manual_seed(2)) * (1 + sigma)
+    mean, covariance = given(video.covariance, s, b)
+    wiener = covariance @ torch.linalg.inv(covariance + sigma**2 * torch.eye(size, dtype=torch.float64))
+    expected = mean + (noisy.flatten(1) - mean) @ wiener.T
+    exact = MomentMatched(video.denoiser_of(video.full_view), known, iterations=150)
+    result = exact(noisy, torch.full((2,), sigma, dtype=torch.float64)).flatten(1)
+    assert float((result - expected).norm() / expected.norm()) < 2e-3
+
+
+@pytest.mark.parametrize("name", ["first frames", "low-res", "pixels"])
+def test_the_mean_of_samples_is_the_true_conditional_mean(video, cases, name):
+    known, s, b = cases[name]
+    denoise = video.denoiser_of(video.full_view)
+    mean, _ = given(video.covariance, s, b)
+    sigmas = Noise(sigma_min=0.02, sigma_max=80.0).steps(10)
+    noise = torch.randn(1000, *video.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    off = {}
+    for conditioned in (MomentMatched(denoise, known, 16), MomentMatched(denoise, known, 3), Corrected(denoise, known)):
+        samples = sample_heun(conditioned, noise * sigmas[0], sigmas).flatten(1)
+        torch.testing.assert_close(samples @ s.T, b.expand(1000, -1), atol=1e-4, rtol=0)
+        off[conditioned] = float((samples.mean(0) - mean).norm() / mean.norm())
+    exact, default, corrected = off.values()
+    assert exact < 0.05
+    assert exact < default < corrected
+
+
+def test_conjugate_gradients_solve_each_item_for_itself():
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(3, 6, 6, dtype=torch.float64, generator=generator)
+    m, b = root @ root.mT + torch.eye(6), torch.randn(3, 6, dtype=torch.float64, generator=generator)
+    b[1] = 0
+    solved = conjugate_gradients(lambda v: (m @ v[..., None])[..., 0], b, 6)
+    torch.testing.assert_close(solved, torch.linalg.solve(m, b), atol=1e-6, rtol=1e-6)
+    alone = conjugate_gradients(lambda v: (m[2:] @ v[..., None])[..., 0], b[2:], 6)
+    torch.testing.assert_close(solved[2:], alone)
+
+
+def test_conjugate_gradients_stop_where_there_is_no_positive_curvature():
+    b = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    scale = torch.tensor([[-1.0], [2.0]])
+    torch.testing.assert_close(conjugate_gradients(lambda v: scale * v, b, 5), torch.tensor([[0.0, 0.0], [0.5, 0.0]]))
+
+
+def test_a_stretch_of_frames_and_nothing_beyond_the_last(cases):
+    known, _, _ = cases["low-res and frames"]
+    part = known.frames(2, 11)
+    assert part.pixels.shape[2] == 9
+    assert part.pixels[0, 0, :, 0, 0].tolist() == [True] + [False] * 8
+    assert part.block_frames.tolist() == [True] * 6 + [False] * 3
+    torch.testing.assert_close(part.lifted[:, :, :6], known.lifted[:, :, 2:])
+    assert not part.lifted[:, :, 6:].any()
+
+
+def test_what_can_not_be_known_together_is_refused(cases):
+    known, _, _ = cases["low-res"]
+    with pytest.raises(ValueError, match="only one low-resolution"):
+        known & known
+    with pytest.raises(ValueError, match="5 frames are known of a video of 4"):
+        Known.of_first_frames(torch.zeros(1, 3, 5, 2, 2), 4)

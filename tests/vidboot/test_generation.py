@@ -1,0 +1,107 @@
+import pytest
+import torch
+from small_model import small_model
+
+from vidboot.conditioning import Known, MomentMatched
+from vidboot.generation import Sampling, generate
+from vidboot.long_video import LongDenoiser
+from vidboot.regions import region_graph, windows
+from vidboot.score import ComposedDenoiser
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 12, 13, 29])
+def test_any_number_of_frames(model, num_frames):
+    video = model.generate(num_frames=num_frames, seed=3, num_steps=2)
+    assert video.shape == (3, num_frames, 8, 8)
+    assert -1 <= float(video.min()) < float(video.max()) <= 1
+
+
+def test_the_same_seed_is_the_same_sample_alone_in_a_batch_and_with_another_memory_limit():
+    model = small_model()
+    alone = generate(model, 29, [7], 5)
+    together = generate(model, 29, [3, 7, 11], 5)
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=0)
+    assert float((together[0] - together[1]).abs().mean()) > 0.1
+    model.max_batch_frames = 12
+    torch.testing.assert_close(generate(model, 29, [7], 5), alone, atol=1e-5, rtol=0)
+
+
+def test_a_longer_video_is_composed_of_windows_minus_overlaps(model):
+    x, sigma = 2 * noise(2, 3, 31, 8, 8), torch.tensor([0.5, 3.0])
+    composed = ComposedDenoiser(region_graph(windows(31, 12, 4)), lambda view: model.full)
+    torch.testing.assert_close(model.denoise(x, sigma), composed(x, sigma), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [1, 12, 40])
+def test_networks_never_see_more_frames_than_allowed(limit):
+    seen = []
+
+    def denoise(x, sigma):
+        seen.append(x.shape[0] * x.shape[2])
+        return x
+
+    LongDenoiser(denoise, 12, 4, limit)(noise(3, 1, 100, 2, 2), torch.ones(3))
+    assert max(seen) <= max(limit, 12)
+
+
+def test_what_is_known_comes_back(model):
+    truth = noise(1, 3, 14, 8, 8, seed=5).clamp(-1, 1) / 2
+    mask = noise(1, 1, 14, 8, 8, seed=6) > 0
+    low = torch.nn.functional.avg_pool3d(truth, (1, 2, 2))
+    for known, iterations in ((Known.of_first_frames(truth[:, :, :3], 14), 1), (Known.of_pixels(truth, mask), 0)):
+        video = generate(model, 14, [0], 2, known=known, iterations=iterations)
+        assert float((known.project(video) - known.lifted).abs().max()) < 1e-4
+    video = generate(model, 14, [0], 2, known=Known.of_low_resolution(low, 2), iterations=1)
+    torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
+
+
+def test_gradients_through_windows_are_those_of_the_plain_composition(model):
+    x, sigma = noise(1, 3, 20, 8, 8), torch.ones(1)
+    composed = ComposedDenoiser(region_graph(windows(20, 12, 4)), lambda view: model.full)
+    known = Known.of_first_frames(torch.zeros(1, 3, 4, 8, 8), 20)
+    long, plain = (MomentMatched(denoise, known, 2)(x, sigma) for denoise in (model.denoise, composed))
+    torch.testing.assert_close(long, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_each_item_of_a_conditioned_batch_is_for_itself(model):
+    known = Known.of_first_frames(noise(1, 3, 4, 8, 8).clamp(-1, 1), 12)
+    alone = generate(model, 12, [7], 2, known=known)
+    torch.testing.assert_close(generate(model, 12, [3, 7], 2, known=known)[1:], alone, atol=1e-5, rtol=0)
+
+
+def test_guidance_goes_from_no_class_past_the_class():
+    model = small_model(classes=["cat", "dog"])
+    x, sigma = noise(1, 3, 12, 8, 8), torch.ones(1)
+    none, dog = model.denoise(x, sigma), model.given(label=1).denoise(x, sigma)
+    assert not torch.allclose(none, dog)
+    for guidance, expected in ((0.0, none), (1.0, dog), (3.0, none + 3 * (dog - none))):
+        guided = Sampling(label=1, guidance=guidance).denoiser(model)
+        torch.testing.assert_close(guided(x, sigma), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_video_shows_itself_and_computes_like_a_tensor(model):
+    video = model.generate(num_frames=3, num_steps=1)
+    assert 'src="data:video/mp4;base64,' in video._repr_html_()
+    assert type(video + 1) is torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"num_frames": 0}, "at least 1 frame"),
+        ({"num_frames": 3, "num_steps": 0}, "at least 1"),
+        ({"num_frames": 3, "sampler": "hoin"}, "only heun, dpm2m, euler"),
+    ],
+)
+def test_mistakes_are_refused(model, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        model.generate(**arguments)

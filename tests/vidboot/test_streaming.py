@@ -1,0 +1,65 @@
+import itertools
+
+import pytest
+import torch
+from small_model import small_model
+
+from vidboot.conditioning import Known
+from vidboot.errors import UserError
+from vidboot.generation import Sampling
+from vidboot.streaming import StreamState, stream
+
+SAMPLING = Sampling(num_steps=2, iterations=1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+def take(chunks, count):
+    return [*itertools.islice(chunks, count)]
+
+
+def joined(chunks):
+    return torch.cat([frames for frames, _ in chunks], dim=2)
+
+
+def test_chunks_continue_each_other_and_each_seed_is_for_itself(model):
+    chunks = take(stream(model, [1, 2], SAMPLING), 3)
+    assert [(frames.shape[2], state.frames) for frames, state in chunks] == [(12, 12), (8, 20), (8, 28)]
+    whole = joined(chunks)
+    for number, (_, state) in enumerate(chunks, 1):
+        torch.testing.assert_close(state.tail, whole[:, :, : 12 + 8 * (number - 1)][:, :, -4:])
+    alone = joined(take(stream(model, [2], SAMPLING), 3))
+    torch.testing.assert_close(whole[1:], alone, atol=1e-5, rtol=0)
+    assert not torch.allclose(whole[:, :, 12:20], whole[:, :, 20:28])
+
+
+def test_a_stopped_stream_goes_on_exactly(model, tmp_path):
+    uninterrupted = take(stream(model, [5], SAMPLING), 3)
+    begun = take(stream(model, [5], SAMPLING), 2)
+    begun[-1][1].save(tmp_path / "state", {"seed": 5})
+    state = StreamState.load(tmp_path / "state", {"seed": 5})
+    rest = take(stream(model, [5], SAMPLING, state), 1)
+    assert torch.equal(joined(uninterrupted), joined(begun + rest))
+
+
+def test_what_is_known_of_later_chunks_comes_back(model):
+    truth = torch.rand(1, 3, 28, 8, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(1, 1, 28, 8, 8, dtype=torch.bool)
+    mask[..., :3] = True
+    known = Known.of_pixels(truth, mask)
+    whole = joined(take(stream(model, [0], SAMPLING, known_of=known.frames), 3))
+    torch.testing.assert_close(whole[..., :3], truth[..., :3], atol=1e-4, rtol=0)
+
+
+def test_another_streams_state_and_a_damaged_one_are_refused(model, tmp_path):
+    path = tmp_path / "state"
+    assert StreamState.load(path, {}) is None
+    StreamState(1, 12, torch.zeros(1, 3, 4, 8, 8)).save(path, {"seed": 5, "steps": 2})
+    with pytest.raises(UserError, match="another seed, steps"):
+        StreamState.load(path, {"seed": 6, "steps": 3})
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match="delete"):
+        StreamState.load(path, {"seed": 5, "steps": 2})
