@@ -2,9 +2,10 @@
 
 python tests/bench/bench_composed.py [--config configs/quickstart.yaml] [--device cpu] [--repeats 7] [key=value …]
 
-Every time is a ratio to one plain pass of the clip network over all frames, measured in the same round; the share is
-what is left of a composed evaluation without the networks: project, lift, gather, weigh. Excess errors are exact, on
-Gaussian videos of 32 frames (see `tools/evaluate.py theory`).
+Every time is a ratio to one plain pass of the clip network over all frames, measured in the same round (processor time
+on a CPU, so that a busy machine matters little; set OMP_NUM_THREADS=1); the share is what is left of a composed
+evaluation without the networks: project, lift, gather, weigh. Excess errors are exact, on Gaussian videos of 32 frames
+(see `tools/evaluate.py theory`).
 """
 
 import argparse
@@ -23,18 +24,22 @@ from vidboot.strict import load_settings
 from vidboot.theory.experiments import overlap_trade
 
 
+def cuda_seconds() -> float:
+    """The time at which the device has done all that it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class Stopwatch:
     """A denoiser that adds up the time spent in it."""
 
-    def __init__(self, denoise: Denoiser, synchronize: Callable[[], None]) -> None:
-        self.denoise, self.synchronize, self.seconds = denoise, synchronize, 0.0
+    def __init__(self, denoise: Denoiser, clock: Callable[[], float]) -> None:
+        self.denoise, self.clock, self.seconds = denoise, clock, 0.0
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        self.synchronize()
-        start = time.perf_counter()
+        start = self.clock()
         x0 = self.denoise(x, sigma)
-        self.synchronize()
-        self.seconds += time.perf_counter() - start
+        self.seconds += self.clock() - start
         return x0
 
 
@@ -61,29 +66,29 @@ def compositions(config: RunConfig, networks: dict[int, Stopwatch]) -> dict[str,
 @torch.no_grad()
 def measure(config: RunConfig, device: str, repeats: int) -> dict[str, tuple[float, float]]:
     """Median over rounds of (time over a plain pass, share outside the networks) for each composition."""
-    synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    clock = cuda_seconds if device.startswith("cuda") else time.process_time
     made = [view_network(config, name).eval().to(device) for name in config.views]
-    networks = {scale: Stopwatch(net, synchronize) for scale, net in zip(config.plan.scales, made, strict=True)}
+    networks = {scale: Stopwatch(net, clock) for scale, net in zip(config.plan.scales, made, strict=True)}
     video = config.video
     x = torch.randn(1, 3, video.num_frames, video.height, video.width, generator=torch.Generator().manual_seed(0))
     x, sigma = x.to(device), torch.ones(1, device=device)
     denoisers, rounds = compositions(config, networks), []
     for _ in range(repeats + 1):  # the first round warms up
-        plain = _timed(lambda: networks[1](x, sigma), networks, synchronize)[0]
-        times = {name: _timed(lambda d=d: d(x, sigma), networks, synchronize) for name, d in denoisers.items()}
+        plain = _timed(lambda: networks[1](x, sigma), networks, clock)[0]
+        times = {name: _timed(lambda d=d: d(x, sigma), networks, clock) for name, d in denoisers.items()}
         rounds.append({name: (total / plain, 1 - inside / total) for name, (total, inside) in times.items()})
     return {name: tuple(statistics.median(r[name][i] for r in rounds[1:]) for i in (0, 1)) for name in denoisers}
 
 
-def _timed(call: Callable[[], object], networks: dict[int, Stopwatch], synchronize: Callable[[], None]):
+def _timed(
+    call: Callable[[], object], networks: dict[int, Stopwatch], clock: Callable[[], float]
+) -> tuple[float, float]:
     """Seconds of a call, and those spent in networks."""
     for network in networks.values():
         network.seconds = 0.0
-    synchronize()
-    start = time.perf_counter()
+    start = clock()
     call()
-    synchronize()
-    return time.perf_counter() - start, sum(network.seconds for network in networks.values())
+    return clock() - start, sum(network.seconds for network in networks.values())
 
 
 def main() -> None:
