@@ -57,9 +57,10 @@ def test_it_writes_numbers_plots_and_a_page(tmp_path):
 
 
 def test_a_claim_that_fails_is_reported_as_failed():
-    assert [f["holds"] for f in findings(results(residual=0.2)) if "claim" in f["text"]] == [True, True, True]
+    # First the comparison at every number of videos, then the gain at 16 for each noise level.
+    assert [f["holds"] for f in findings(results(residual=0.2))[:3]] == [True, True, True]
     # 50 / 1 is less than the 100 × asked for at σ = 0.3, enough for the 20 × at σ = 1.
-    assert [f["holds"] for f in findings(results(residual=1.0)) if "claim" in f["text"]] == [True, False, True]
+    assert [f["holds"] for f in findings(results(residual=1.0))[:3]] == [True, False, True]
     assert not findings(results(residual=11.0))[0]["holds"]
 
 
