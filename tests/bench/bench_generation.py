@@ -1,0 +1,243 @@
+"""What generation gives and costs. Run by hand, one part at a time:
+
+python tests/bench/bench_generation.py lags                           covariance of samples over time, Gaussian videos
+python tests/bench/bench_generation.py conditioning                   conditional means and costs, Gaussian videos
+python tests/bench/bench_generation.py memory [--config F]            peak memory and time per frame against length
+python tests/bench/bench_generation.py seams --run DIR [--rule …]     seams and drift of a run trained on moving digits
+python tests/bench/bench_generation.py solvers [--run DIR]            DPM-Solver++(2M) against Heun
+
+Times are ratios to another measurement of the same run.
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import vidboot
+from vidboot.conditioning import Corrected, Known, MomentMatched
+from vidboot.data.datasets import to_tensor
+from vidboot.data.digits import digit_video
+from vidboot.edm import Noise
+from vidboot.generation import Sampling, sample, seeded
+from vidboot.model import VideoModel
+from vidboot.regions import windows
+from vidboot.samplers import repeated, sample_dpm2m, sample_heun
+from vidboot.score import Denoiser, disjoint_windows
+from vidboot.streaming import stream
+from vidboot.theory.experiments import rules
+from vidboot.theory.gaussian import GaussianVideo
+
+NOISE = Noise(sigma_min=0.01, sigma_max=100.0)
+
+
+def sampled_covariance(sampler: Callable, denoise: Denoiser, shape: tuple, sigmas: torch.Tensor) -> torch.Tensor:
+    """Exact covariance of the samples of a linear denoiser: M Mᵀ, where samples are M n with standard normal n."""
+    size = math.prod(shape)
+    m = sampler(denoise, torch.eye(size, dtype=torch.float64).reshape(size, *shape) * sigmas[0], sigmas).flatten(1).T
+    return m @ m.T
+
+
+def over_time(covariance: torch.Tensor, shape: tuple) -> list[float]:
+    """Mean covariance of a pixel with itself at each distance in time."""
+    blocks = covariance.reshape(shape[1], shape[2] * shape[3], shape[1], -1).diagonal(dim1=1, dim2=3).mean(-1)
+    return [float(blocks.diagonal(lag).mean()) for lag in range(shape[1])]
+
+
+def lags() -> None:
+    video = GaussianVideo.reference()
+    sigmas = NOISE.steps(32)
+    columns = {"data": over_time(video.covariance, video.shape)}
+    denoisers = {"full model": video.denoiser_of(video.full_view)} | rules(video)
+    for name in ("full model", "counting numbers", "windows − overlaps", "averaged windows"):
+        covariance = sampled_covariance(sample_heun, denoisers[name], video.shape, sigmas)
+        columns[name] = over_time(covariance, video.shape)
+    print("lag  " + "".join(f"{name:>20}" for name in columns))
+    for lag in (0, 1, 2, 4, 8, 12, 16, 24, 31):
+        print(f"{lag:3d}  " + "".join(f"{values[lag]:20.3f}" for values in columns.values()))
+
+
+def conditioning(steps: int = 18, count: int = 1000) -> None:
+    """Relative error of the mean of samples, and cost in denoiser passes (a backward pass counted as two)."""
+    video = GaussianVideo.reference(num_frames=16)
+    generator = torch.Generator().manual_seed(0)
+    truth = video.sample(1, generator)
+    low = Known.of_low_resolution(torch.nn.functional.avg_pool3d(truth, (1, 2, 2)), 2)
+    first = Known.of_first_frames(truth[:, :, :4], 16)
+    mask = torch.rand(1, 1, *video.shape[1:], generator=generator) < 0.3
+    cases = {"first 4 frames": first, "low-res": low, "30 % of pixels": Known.of_pixels(truth, mask)}
+    denoise = video.denoiser_of(video.full_view)
+    print(f"{'':30} {'passes':>7} " + "".join(f"{name:>22}" for name in cases))
+    print(f"{'':38} " + "error of mean, variance" * 1)
+    rows = [(f"range–null, {r} ×", 0, r) for r in (1, 4, 10)] + [
+        (f"moments, {k} iterations", k, 1) for k in (1, 2, 3, 10, 30)
+    ]
+    for name, iterations, repeats in rows:
+        schedule = repeated(Noise().steps(steps), repeats)
+        passes = sum(1 if b == 0 else 2 for a, b in itertools.pairwise(schedule.tolist()) if b < a)
+        passes *= 1 + 2 * (iterations + 1) if iterations else 1
+        cells = []
+        for known in cases.values():
+            conditioned = MomentMatched(denoise, known, iterations) if iterations else Corrected(denoise, known)
+            generators = seeded(range(count))
+            x = torch.stack([torch.randn(*video.shape, dtype=torch.float64, generator=g) for g in generators])
+            samples = sample_heun(conditioned, x * schedule[0], schedule, generators=generators).flatten(1)
+            mean, covariance = conditional(video, known)
+            error = (samples.mean(0) - mean).norm() / mean.norm()
+            cells.append(f"{100 * float(error):13.1f} %  {float(samples.var(0).sum() / covariance.trace()):5.2f}")
+        print(f"{name:30} {passes:7d} " + "".join(f"{cell:>22}" for cell in cells), flush=True)
+
+
+def conditional(video: GaussianVideo, known: Known) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and covariance given what is known, in closed form."""
+    size = math.prod(video.shape)
+    p = known.project(torch.eye(size, dtype=torch.float64).reshape(size, *video.shape)).flatten(1).T
+    c = video.covariance
+    gain = c @ p @ torch.linalg.pinv(p @ c @ p, hermitian=True, rtol=1e-10)
+    return gain @ known.lifted.flatten(), c - gain @ p @ c
+
+
+def memory(config: str) -> None:
+    """Each length in a process of its own, so that its peak is its own."""
+    for mode, lengths in (("joint", (128, 256, 2048)), ("stream", (200, 10_000))):
+        peaks = {}
+        for length in lengths:
+            words = [sys.executable, __file__, "one", "--config", config, "--mode", mode, "--frames", str(length)]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            peaks[length], seconds, state = (float(word) for word in done.stdout.split())
+            print(
+                f"{mode:7} {length:6d} frames: peak {peaks[length]:.1f} MB, state {state:.1f} MB, "
+                f"{1000 * seconds / length:.2f} ms a frame",
+                flush=True,
+            )
+
+
+def one(config: str, mode: str, frames: int) -> None:
+    """Peak resident memory in MB, seconds and the state's MB of one generation by an untrained model."""
+    import resource
+
+    from vidboot.config import RunConfig
+    from vidboot.model import residual_network, view_network
+    from vidboot.strict import load_settings
+
+    settings = load_settings(RunConfig, config, [])
+    views = {name: view_network(settings, name).eval().requires_grad_(False) for name in settings.views}
+    model = VideoModel(settings, views, residual_network(settings).eval().requires_grad_(False))
+    start = time.perf_counter()
+    if mode == "joint":
+        sample(model, frames, seeded([0]), Sampling(2))
+    else:
+        done = 0
+        for fresh, _ in stream(model, [0], Sampling(1, "euler", iterations=1)):
+            done += fresh.shape[2]
+            if done >= frames:
+                break
+    seconds = time.perf_counter() - start
+    state = 3 * frames * settings.video.height * settings.video.width * 4 / 2**20
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, seconds, state)
+
+
+def seams(run: str, rule: str, frames: int, steps: int, seeds: int, iterations: int) -> None:
+    """Frame differences at window borders over those elsewhere, and statistics of the last 128 frames."""
+    model = vidboot.load(run)
+    overlap, length = model.config.video.overlap, model.config.video.num_frames
+    sampling = Sampling(steps, "dpm2m", iterations=iterations)
+    borders = {t for view in windows(frames, length, overlap) for t in (view.frames[0], view.frames[-1] + 1)}
+    if rule == "disjoint":
+        borders = {region.view.frames[0] for region in disjoint_windows(frames, length)}
+        full = model.full
+        model.denoise = lambda x, sigma: torch.cat([full(part, sigma) for part in x.split(length, dim=2)], dim=2)
+    videos = []
+    for seed in tqdm(range(seeds), desc=rule):
+        if rule == "stream":
+            parts, done = [], 0
+            for fresh, _ in stream(model, [seed], sampling):
+                parts.append(fresh)
+                done += fresh.shape[2]
+                if done >= frames:
+                    break
+            videos.append(torch.cat(parts, dim=2)[0, :, :frames])
+        else:
+            videos.append(sample(model, frames, seeded([seed]), sampling)[0])
+    if rule == "stream":
+        borders = set(range(length, frames, length - overlap))
+    report(torch.stack(videos), borders - {0, frames}, f"{rule}, {steps} steps")
+
+
+def report(videos: torch.Tensor, borders: set[int], name: str) -> None:
+    real = torch.stack([to_tensor(digit_video((0, 0, n), 128)) for n in range(64)])
+    steps = (videos[:, :, 1:] - videos[:, :, :-1]).abs().mean((1, 3, 4))  # from frame t to t + 1
+    at = torch.tensor([t - 1 for t in sorted(borders)])
+    elsewhere = torch.tensor([t for t in range(steps.shape[1]) if t + 1 not in borders])
+    ratio = steps[:, at].mean() / steps[:, elsewhere].mean()
+    spread = steps[:, at].std() / steps[:, at].numel() ** 0.5 / steps[:, elsewhere].mean()
+    print(f"{name}: seam ratio {ratio:.3f} ± {spread:.3f} (standard error) over {steps[:, at].numel()} borders")
+    print(f"mean step {steps.mean():.4f}, real {(real[:, :, 1:] - real[:, :, :-1]).abs().mean():.4f}")
+    for statistic, of in STATISTICS.items():
+        values = [float(of(video[None])) for video in real]
+        low, high = np.percentile(values, [2.5, 97.5])
+        last = [float(of(video[None, :, -128:])) for video in videos]
+        first = [float(of(video[None, :, :128])) for video in videos]
+        inside = all(low <= value <= high for value in last)
+        shown = " ".join(f"{value:.3f}" for value in last)
+        print(
+            f"{statistic}: last 128 frames {shown}; first 128 {statistics.mean(first):.3f}; real {low:.3f}–{high:.3f} "
+            f"(95 %): {'within' if inside else 'OUTSIDE'}"
+        )
+
+
+STATISTICS = {
+    "brightness": lambda v: v.mean(),
+    "contrast": lambda v: v.std((-1, -2)).mean(),
+    "sharpness": lambda v: (v[..., 1:] - v[..., :-1]).abs().mean(),
+}
+
+
+def solvers(run: str | None) -> None:
+    """Covariance error on Gaussian videos; with a run, error of autocorrelations is left to tools/evaluate.py."""
+    video = GaussianVideo.reference(num_frames=16)
+    denoise, truth = video.denoiser_of(video.full_view), video.covariance
+    noise = Noise()
+    for name, sampler, steps in (
+        ("heun 64", sample_heun, 32),
+        ("dpm2m 16", sample_dpm2m, 16),
+        ("heun 16", sample_heun, 8),
+    ):
+        covariance = sampled_covariance(sampler, denoise, video.shape, noise.steps(steps))
+        error = float((covariance - truth).norm() / truth.norm())
+        print(f"{name:9} evaluations: relative covariance error {error:.4f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("lags", "conditioning", "memory", "one", "seams", "solvers"))
+    parser.add_argument("--config", default="configs/quickstart.yaml")
+    parser.add_argument("--run")
+    parser.add_argument("--mode", choices=("joint", "stream"))
+    parser.add_argument("--rule", choices=("joint", "stream", "disjoint"), default="joint")
+    parser.add_argument("--frames", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=18)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--iterations", type=int, default=3)
+    a = parser.parse_args()
+    parts = {
+        "lags": lags,
+        "conditioning": conditioning,
+        "memory": lambda: memory(a.config),
+        "one": lambda: one(a.config, a.mode, a.frames),
+        "seams": lambda: seams(a.run, a.rule, a.frames, a.steps, a.seeds, a.iterations),
+        "solvers": lambda: solvers(a.run),
+    }
+    parts[a.part]()
+
+
+if __name__ == "__main__":
+    main()
