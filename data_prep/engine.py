@@ -1,5 +1,6 @@
 """Running one task for each video in worker processes; a video that crashes or stalls its worker costs only itself."""
 
+import importlib.util
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +22,27 @@ class TaskError(UserError):
 class Engine(Protocol):
     """Something that runs a task for each job and yields (job, result) as they end."""
 
+    def __enter__(self) -> Self:
+        """Get ready."""
+
+    def __exit__(self, *error: object) -> None:
+        """End the workers."""
+
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
         """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
+
+
+def make_engine(name: str, workers: int | None, timeout_seconds: float) -> "Engine":
+    """The engine called `local` or `ray`; raises `UserError` if there is none of that name or it is not installed."""
+    if name == "local":
+        return LocalEngine(workers, timeout_seconds)
+    if name != "ray":
+        raise UserError(f"there is no engine '{name}', only local and ray")
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("--engine ray needs the extra: pip install 'vidboot[ray]'")
+    from data_prep.ray_engine import RayEngine
+
+    return RayEngine(workers, timeout_seconds)
 
 
 class LocalEngine:
@@ -49,7 +69,7 @@ class LocalEngine:
             # Spawned, not forked: decoders and OpenCV keep threads and locks that do not survive a fork.
             context = multiprocessing.get_context("spawn")
             workers = min(self.workers, len(jobs))
-            self._pool = pebble.ProcessPool(workers, initializer=_one_thread, context=context)
+            self._pool = pebble.ProcessPool(workers, initializer=one_thread, context=context)
         running = {self._pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs}
         for future in as_completed(running):
             yield running[future], self._result(future)
@@ -63,7 +83,7 @@ class LocalEngine:
             return TaskError(f"its worker process died (exit code {error.exitcode})")
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     """Each worker is one of many: threads of its own would only get in the others' way."""
     import cv2
 

@@ -99,6 +99,8 @@ def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> 
 def views(frames: int, crop: tuple[int, int, int, int], quality: Found, settings: Preprocess) -> tuple[list[str], str]:
     """The views that a shot can supply, and why not more."""
     limits = settings.views
+    if frames < limits.clip_frames:
+        return [], f"too short (a clip needs {limits.clip_frames} frames)"
     if quality["brightness"] < limits.min_brightness:
         return [], f"too dark (mean brightness {quality['brightness']:.1f})"
     if quality["motion"] < limits.min_motion:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.run import Outcome
-from vidboot.data.manifest import FILE_NAME, VIEWS
+from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS
 
 # More lines than this of one reason are counted, not listed.
 _LISTED = 20
@@ -18,17 +18,20 @@ def print_report(outcome: Outcome, console: Console) -> None:
     if outcome.set_aside:
         console.print(_set_aside_table(outcome))
     made = f"{len(outcome.manifest)} shots from {outcome.videos} video files, {outcome.new} of them new"
-    console.print(f"{made}\nmanifest: {outcome.manifest.root / FILE_NAME}", soft_wrap=True)
+    files = f"manifest: {outcome.manifest.root / FILE_NAME}\nreport: {outcome.page}"
+    console.print(f"{made}\n{files}", soft_wrap=True)
 
 
 def _views_table(outcome: Outcome) -> Table:
     table = Table(title="What each view can train on", title_justify="left")
-    for name in ("view", "shots", "hours", "frames"):
+    for name in ("view", "shots", "hours", "frames", *VERDICTS):
         table.add_column(name, justify="left" if name == "view" else "right")
     for view in VIEWS:
         shots = outcome.manifest.supplying(view)
         hours = sum(shot.num_frames / shot.fps for shot in shots) / 3600
-        table.add_row(view, str(len(shots)), f"{hours:.3f}", str(sum(shot.num_frames for shot in shots)))
+        verdicts = Counter(shot.verdict for shot in shots)
+        numbers = [sum(shot.num_frames for shot in shots), *(verdicts[name] for name in VERDICTS)]
+        table.add_row(view, str(len(shots)), f"{hours:.3f}", *map(str, numbers))
     return table
 
 

@@ -1,7 +1,8 @@
 """One preprocessing run: scan, hash, work on what is new, write the manifest."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,69 +12,115 @@ from tqdm import tqdm
 
 from data_prep.analysis import pack
 from data_prep.config import Preprocess
-from data_prep.engine import Engine, LocalEngine, TaskError
+from data_prep.engine import Engine, TaskError, make_engine
 from data_prep.hashes import HashCache
+from data_prep.page import write_page
 from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
 from data_prep.scan import SetAside, Source, scan
-from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, store_video
-from vidboot.data.manifest import Manifest, load_manifest, write_manifest
+from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
+from vidboot.data.manifest import VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
+
+# Videos shown on the report page at most; the tables count all.
+_ON_PAGE = 200
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run made: the manifest, what was set aside, and how many videos were new to it."""
+    """What a run made: the manifest, the report page, what was set aside, and how many videos were new to it."""
 
     manifest: Manifest
+    page: Path
     set_aside: list[SetAside]
     videos: int
     new: int
 
 
-def preprocess(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess) -> Outcome:
+def preprocess(
+    inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, engine: str = "local"
+) -> Outcome:
     """Preprocess files and folders into `output`; what is done already is not done again.
 
     Raises `UserError` if an input does not exist, another run is at work on `output`, or nothing usable was found.
     """
     output = Path(output).resolve()
-    sources, set_aside = scan(inputs)
+    with _at_work(output), make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
+        by_content, set_aside = _scan(inputs, output, workers)
+        firsts = {content: group[0] for content, group in by_content.items()}
+        refused, analyses, analysed = _analyse(firsts, output, settings, workers)
+        jobs = _store_jobs(firsts, analyses, output, settings)
+        stored = _store(jobs, output, workers)
+        rows = []
+        for content, source in sorted(firsts.items(), key=_by_path):
+            if content in refused:
+                set_aside.append(SetAside(str(source.path), refused[content]))
+                continue
+            record = Records(output / "records").get(jobs[content].key)
+            made, left = _rows(source, content, record or {"refused": "its record is damaged"}, settings)
+            rows += made
+            set_aside += left
+        write_manifest(output, rows)
+        if not rows:
+            raise UserError(_nothing_usable(set_aside))
+        manifest = load_manifest(output)
+        page = _write_report(
+            output, manifest, [jobs[c].key for c, _ in sorted(firsts.items(), key=_by_path) if c in jobs], set_aside
+        )
+        return Outcome(manifest, page, set_aside, len(by_content), len(analysed | stored))
+
+
+def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, count: int) -> Path:
+    """Write the report page about the first `count` videos to `output`, with nothing stored but their analyses.
+
+    Raises `UserError` as `preprocess` does.
+    """
+    output = Path(output).resolve()
+    with _at_work(output), make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers:
+        by_content, set_aside = _scan(inputs, output, workers)
+        firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path)[:count])
+        refused, analyses, _ = _analyse(firsts, output, settings, workers)
+        set_aside += [SetAside(str(firsts[content].path), reason) for content, reason in refused.items()]
+        jobs = _store_jobs(firsts, analyses, output, settings)
+        blocks = {}
+        for job, result in _with_progress(workers, preview_video, list(jobs.values()), "drawing"):
+            if isinstance(result, VideoError | TaskError):
+                set_aside.append(SetAside(str(job.path), getattr(result, "reason", str(result))))
+            else:
+                blocks[job.path] = result
+        if not blocks:
+            raise UserError(_nothing_usable(set_aside))
+        page = output / "preview.html"
+        write_page(page, [blocks[path] for path in sorted(blocks)], set_aside)
+        return page
+
+
+@contextmanager
+def _at_work(output: Path) -> Iterator[None]:
+    """Keep other runs away from `output`, and clear what a run that was killed left half written."""
     output.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(output / ".lock", timeout=0):
-            _remove_partial_files(output)
-            with LocalEngine(settings.workers, settings.timeout_minutes * 60) as engine:
-                return _run(sources, set_aside, output, settings, engine)
+            for partial in output.rglob(".partial-*"):
+                partial.unlink(missing_ok=True)
+            yield
     except Timeout:
         raise UserError(f"another run is at work on {output}; wait for it or choose another --output") from None
 
 
-def _run(
-    sources: list[Source], set_aside: list[SetAside], output: Path, settings: Preprocess, engine: Engine
-) -> Outcome:
+def _scan(inputs: Sequence[str | Path], output: Path, engine: Engine) -> tuple[dict[str, list[Source]], list[SetAside]]:
+    """The inputs by content, and what can't be read or is there twice."""
+    sources, set_aside = scan(inputs)
     by_content, unreadable = _by_content(sources, HashCache(output / "records" / "hashes.json"), engine)
     set_aside += unreadable
-    set_aside += [
-        SetAside(str(twin.path), f"the same file as {first.path}")
-        for first, *twins in by_content.values()
-        for twin in twins
-    ]
-    firsts = {content: group[0] for content, group in by_content.items()}
-    refused, analyses, worked = _analyse(firsts, output, settings, engine)
-    keys, stored = _store(firsts, analyses, output, settings, engine)
-    rows = []
-    for content, source in sorted(firsts.items(), key=lambda item: str(item[1].path)):
-        if content in refused:
-            set_aside.append(SetAside(str(source.path), refused[content]))
-            continue
-        made, left = _rows(source, content, Records(output / "records").get(keys[content]) or {}, settings)
-        rows += made
-        set_aside += left
-    write_manifest(output, rows)
-    if not rows:
-        raise UserError(_nothing_usable(set_aside))
-    return Outcome(load_manifest(output), set_aside, len(by_content), len(worked | stored))
+    for first, *twins in by_content.values():
+        set_aside += [SetAside(str(twin.path), f"the same file as {first.path}") for twin in twins]
+    return by_content, set_aside
+
+
+def _by_path(item: tuple[str, Source]) -> str:
+    return str(item[1].path)
 
 
 def _analyse(
@@ -90,22 +137,25 @@ def _analyse(
     return refused, {c: key for c, key in keys.items() if c not in refused}, set(jobs)
 
 
-def _store(
-    firsts: dict[str, Source], analyses: dict[str, str], output: Path, settings: Preprocess, engine: Engine
-) -> tuple[dict[str, str], set[str]]:
-    """Keys of the stored videos by content, and what was new."""
+def _store_jobs(
+    firsts: dict[str, Source], analyses: dict[str, str], output: Path, settings: Preprocess
+) -> dict[str, StoreJob]:
+    """What is to be stored of each video, by content."""
     pooled = _pooled(firsts, analyses, output)
-    records = Records(output / "records")
-    keys = {c: _key("store", analysis, str(pooled[c])) for c, analysis in analyses.items()}
-    jobs = {
-        c: StoreJob(firsts[c].path, analyses[c], key, output, settings, pooled[c])
-        for c, key in keys.items()
-        if records.get(key) is None
+    return {
+        c: StoreJob(firsts[c].path, key, _key("store", key, str(pooled[c])), output, settings, pooled[c])
+        for c, key in analyses.items()
     }
-    for job, result in _with_progress(engine, store_video, list(jobs.values()), "storing"):
+
+
+def _store(jobs: dict[str, StoreJob], output: Path, engine: Engine) -> set[str]:
+    """Store what is not stored yet; returns what was new."""
+    records = Records(output / "records")
+    new = {content: job for content, job in jobs.items() if records.get(job.key) is None}
+    for job, result in _with_progress(engine, store_video, list(new.values()), "storing"):
         if isinstance(result, TaskError):
             records.put(job.key, {"refused": str(result)})
-    return keys, set(jobs)
+    return set(new)
 
 
 def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[str, str | None]:
@@ -175,10 +225,16 @@ def _row(source: Source, content: str, shot: dict[str, Any], settings: Preproces
     }
 
 
-def _remove_partial_files(output: Path) -> None:
-    """Left by a run that was killed: nobody will finish them."""
-    for path in output.rglob(".partial-*"):
-        path.unlink(missing_ok=True)
+def _write_report(output: Path, manifest: Manifest, keys: list[str], set_aside: list[SetAside]) -> Path:
+    pages = Records(output / "pages")
+    blocks = [block for key in keys if (block := pages.get(key)) is not None][:_ON_PAGE]
+    totals = []
+    for view in VIEWS:
+        for said in VERDICTS:
+            shots = [shot for shot in manifest.supplying(view) if shot.verdict == said]
+            totals.append((view, said, len(shots), sum(shot.num_frames / shot.fps for shot in shots) / 3600))
+    write_page(output / "report.html", blocks, set_aside, totals)
+    return output / "report.html"
 
 
 def _nothing_usable(set_aside: list[SetAside]) -> str:

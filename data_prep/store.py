@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from data_prep.config import Preprocess
 from data_prep.decode import Probe, pictures, scale
 from vidboot.data.video import VideoWriter
@@ -27,9 +29,11 @@ def store_shots(
     crop: Crop,
     settings: Preprocess,
     name: Callable[[int, int], Path],
+    seen: dict[int, np.ndarray],
 ) -> list[float]:
     """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
 
+    Full-size frames whose numbers are keys of `seen` are put there.
     Returns each shot's frame rate: the file's own, or the mean over the shot if the file's rate varies.
     """
     top, left, rows, columns = crop
@@ -40,6 +44,8 @@ def store_shots(
         for picture in pictures(path, about):
             if not waiting:
                 break
+            if picture.number in seen:
+                seen[picture.number] = picture.image
             start, end = waiting[0]
             if picture.number < start:
                 continue

@@ -21,7 +21,7 @@ from data_prep.text_track import Box, Template, frames_shown
 # Spotting by letters and by the model, times a second; pictures of the letters' window.
 _LETTERS_RATE, _MODEL_RATE, _WINDOW = 8, 3, 5
 # Seconds: that a template is learnt from, that is looked back for a text's begin, forward for its end; shortest text.
-_LEARN, _BACK, _TAIL, _SHORTEST = 0.25, 2.0, 0.6, 0.36
+_LEARN, _BACK, _TAIL, _SHORTEST = 0.25, 2.0, 0.6, 0.5
 # A pixel around a text moves if it deviates this much (grey levels) over the text's life; the surrounding moves if this
 # share of it does.
 _DEVIATES, _SHARE = 6.0, 0.5
@@ -143,7 +143,9 @@ class SubtitleFinder:
         """The frame of this number if it is still there and in the same shot as the frame `shown`, else nothing."""
         if not self._oldest() <= number <= self._last or self._cut_between(number, shown):
             return []
-        return [self._frame(number)]
+        # A scene that itself fades in or out shows nothing about the text.
+        image, other = self._frame(number), self._frame(max(shown, self._oldest()))
+        return [image] if _scene_change(image, other) < _CUT else []
 
     def _cut_between(self, one: int, other: int) -> bool:
         return any(min(one, other) < cut <= max(one, other) for cut in self._cuts)
@@ -165,9 +167,7 @@ class SubtitleFinder:
         shown, hidden = self._frame(inside), self._frame(outside)
         if gone - full <= _HARD:
             return _scene_change(shown, hidden) < _CUT
-        window, around = _around(template.box, shown)
-        change = cv2.absdiff(shown[window], hidden[window])[around]
-        return bool(change.size and np.median(change) < _STILL)
+        return _stays(template.box, shown, hidden)
 
     def _follow(self, track: _Track, image: np.ndarray) -> None:
         track.presences.append(track.template.presence(image))
@@ -185,10 +185,13 @@ class SubtitleFinder:
         scale = float(np.percentile(track.presences, 75))
         if scale < _SHOWN_AT_ALL:
             return
-        back, forward = [value / scale for value in track.back], [value / scale for value in track.presences]
-        shown = frames_shown(forward)
-        start, end = track.centre - frames_shown(back) + 1, min(track.centre + shown, self._last + 1)
-        plateau = [value for value in [*back[1 : track.centre - start + 1], *forward[:shown]] if value > _FULL]
+        history = [value / scale for value in [*track.back[:0:-1], *track.presences]]
+        first, centre = track.centre - len(track.back) + 1, len(track.back) - 1
+        # It may have been spotted before it was fully there.
+        full = next((n for n in range(centre, len(history)) if history[n] > _FULL), centre)
+        start = first + full - frames_shown(history[full::-1]) + 1
+        end = min(first + full + frames_shown(history[full:]), self._last + 1)
+        plateau = [value for value in history[start - first : end - first] if value > _FULL]
         if len(plateau) < max(_SHORTEST * self.fps, _PLATEAU * (end - start)) or np.std(plateau) > _VARIES:
             return
         template = Template.learn(track.samples, track.template.box) or track.template
@@ -196,10 +199,13 @@ class SubtitleFinder:
         if strength < _WEAKEST:
             return
         hidden = track.hidden + self._without(end, max(start, end - 2))
-        letters = grow_letters(track.letters, strength, track.samples, hidden) if hidden else track.letters
+        moves = _surrounding_moves(track.template.box, track.samples)
+        letters = track.letters
+        # What comes and goes with a text belongs to it, if the rest of the scene moves all the time or not at all.
+        if hidden and (moves or any(_stays(track.template.box, track.samples[0], image) for image in hidden)):
+            letters = grow_letters(letters, strength, track.samples, hidden)
         box, covered = text_shape(track.letters, letters, strength, track.samples, hidden)
-        last_local = self._comes_alone(track.template, forward, end, track.centre)
-        sure = track.first_local or last_local or _surrounding_moves(box, track.samples)
+        sure = track.first_local or moves or self._comes_alone(track.template, history[full:], end, first + full)
         # One frame more at either end: the faintest trace must not be trained on.
         self.events.append(TextEvent(max(0, start - 1), min(end + 1, self._last + 1), box, covered, sure))
 
@@ -228,6 +234,13 @@ def _around(box: Box, image: np.ndarray) -> tuple[tuple[slice, slice], np.ndarra
     first_row, first_column = min(pad, top), min(pad, left)
     outside[first_row : first_row + bottom - top, first_column : first_column + right - left] = False
     return window, outside
+
+
+def _stays(box: Box, one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether what is around the box is the same in both pictures, but for other lines of text."""
+    window, outside = _around(box, one)
+    change = cv2.absdiff(one[window], other[window])[outside]
+    return bool(change.size and np.median(change) < _STILL)
 
 
 def _scene_change(one: np.ndarray, other: np.ndarray) -> float:

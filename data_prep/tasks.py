@@ -8,14 +8,19 @@ import numpy as np
 
 from data_prep.analysis import analyse, mean_maps, unpack
 from data_prep.config import Preprocess
-from data_prep.decode import Probe, probe
+from data_prep.decode import Probe, pictures, probe
 from data_prep.hashes import content_hash
-from data_prep.masking import shot_mask, source_spans, verdict, views
+from data_prep.masking import Found, shot_mask, source_spans, verdict, views
+from data_prep.page import VideoPage, video_block
 from data_prep.records import Records
 from data_prep.store import centre_crop, store_shots
 from vidboot.data.files import atomic_path
+from vidboot.data.masks import MaskTrack
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
+
+# Frames of a video in the report: spread over it, and as many that show texts.
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,23 @@ def analyse_video(job: AnalyseJob) -> None:
 
 
 def store_video(job: StoreJob) -> None:
-    """Store the shots and masks of an analysed video and leave its record."""
+    """Store the shots and masks of an analysed video, the part of the report about it, and its record."""
     try:
-        found = Records(job.output / "analysis").get(job.analysis)
-        if found is None:
-            raise VideoError(job.path, "its analysis has gone; run the same command again")
-        record = _store(job, found)
+        found = _analysis_of(job)
+        about, pooled = _probe_of(found), _pooled_of(job, found)
+        shots, set_aside, masks = plan_shots(job, found)
+        for shot, mask in zip(shots, masks, strict=True):
+            if mask.events:
+                mask.save(job.output / shot["mask"])
+        spans = {(shot["start"], shot["end"]): job.output / shot["path"] for shot in shots}
+        seen = dict.fromkeys(_shown_numbers(found, shots))
+        crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
+        rates = store_shots(job.path, about, list(spans), crop, job.settings, lambda *span: spans[span], seen)
+        for shot, fps in zip(shots, rates, strict=True):
+            shot["fps"] = fps
+        if shots:
+            Records(job.output / "pages").put(job.key, video_block(_page(job, found, pooled, shots, seen)))
+        record = {"refused": None, "shots": shots, "set_aside": set_aside, "notes": list(about.notes)}
     except VideoError as error:
         record = {"refused": error.reason}
     except UserError as error:
@@ -83,40 +99,78 @@ def store_video(job: StoreJob) -> None:
     Records(job.output / "records").put(job.key, record)
 
 
-def _store(job: StoreJob, found: dict[str, Any]) -> dict[str, Any]:
-    settings = job.settings
-    about = Probe(**{**found["probe"], "notes": tuple(found["probe"]["notes"])})
-    pooled = None if job.pooled is None else unpack(job.pooled, *found["size"])
-    crop = centre_crop(about, tuple(found["picture"]), settings.height, settings.width)
+def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
+    """The part of the report about an analysed video, with nothing stored."""
+    try:
+        found = _analysis_of(job)
+        shots, _, _ = plan_shots(job, found)
+        seen = dict.fromkeys(_shown_numbers(found, shots))
+        for picture in pictures(job.path, _probe_of(found)):
+            if picture.number in seen:
+                seen[picture.number] = picture.image
+            if picture.number >= max(seen):
+                break
+        return video_block(_page(job, found, _pooled_of(job, found), shots, seen))
+    except VideoError as error:
+        return error
+
+
+def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[list], list[MaskTrack]]:
+    """The shots to be stored, what is set aside and why (first frame, frame after the last, reason), and the masks."""
+    settings, pooled = job.settings, _pooled_of(job, found)
+    crop = centre_crop(_probe_of(found), tuple(found["picture"]), settings.height, settings.width)
     spans = source_spans(found, pooled, job.path, settings)
-    shots, set_aside = [], []
+    shots, set_aside, masks = [], [], []
     for start, end in found["spans"]:
-        if end - start < settings.views.clip_frames:
-            set_aside.append([start, end, f"too short (a clip needs {settings.views.clip_frames} frames)"])
-            continue
         quality = _quality(found, start, end)
         supplied, why = views(end - start, crop, quality, settings)
         if not supplied:
             set_aside.append([start, end, why])
             continue
-        mask = shot_mask(spans, (start, end), crop, found, settings)
+        masks.append(shot_mask(spans, (start, end), crop, found, settings))
+        masked = bool(masks[-1].events)
         name = f"{job.key[:20]}/{start:07d}-{end:07d}"
-        if mask.events:
-            mask.save(job.output / "masks" / f"{name}.npz")
-        said, reason = verdict(found, pooled is not None, (start, end), bool(mask.events))
+        said, reason = verdict(found, pooled is not None, (start, end), masked)
         shots.append(
             {
                 "start": start, "end": end, "crop": list(crop), "picture": found["picture"],
-                "path": f"shots/{name}.mp4", "mask": f"masks/{name}.npz" if mask.events else None,
-                "views": supplied, "verdict": said, "reason": reason, **quality,
+                "path": f"shots/{name}.mp4", "mask": f"masks/{name}.npz" if masked else None, "views": supplied,
+                "verdict": said, "reason": reason, **quality,
             }
         )  # fmt: skip
-    kept = [(shot["start"], shot["end"]) for shot in shots]
-    names = {span: job.output / shot["path"] for span, shot in zip(kept, shots, strict=True)}
-    rates = store_shots(job.path, about, kept, crop, settings, lambda start, end: names[start, end])
-    for shot, fps in zip(shots, rates, strict=True):
-        shot["fps"] = fps
-    return {"refused": None, "shots": shots, "set_aside": set_aside, "notes": list(about.notes)}
+    return shots, set_aside, masks
+
+
+def _analysis_of(job: StoreJob) -> Found:
+    found = Records(job.output / "analysis").get(job.analysis)
+    if found is None:
+        raise VideoError(job.path, "its analysis has gone; run the same command again")
+    return found
+
+
+def _probe_of(found: Found) -> Probe:
+    return Probe(**{**found["probe"], "notes": tuple(found["probe"]["notes"])})
+
+
+def _pooled_of(job: StoreJob, found: Found) -> np.ndarray | None:
+    return None if job.pooled is None else unpack(job.pooled, *found["size"])
+
+
+def _shown_numbers(found: Found, shots: list[dict[str, Any]]) -> list[int]:
+    """Numbers of the frames for the report: spread over the shots, and the middles of some texts."""
+    inside = [n for shot in shots for n in range(shot["start"], shot["end"])] or list(range(found["frames"]))
+    spread = [inside[(2 * k + 1) * len(inside) // (2 * _SHOWN)] for k in range(_SHOWN)]
+    kept = set(inside)
+    texts = [(t["start"] + t["end"]) // 2 for t in found["texts"] if t["sure"]]
+    return sorted({*spread, *[n for n in texts if n in kept][:_SHOWN]})
+
+
+def _page(
+    job: StoreJob, found: Found, pooled: np.ndarray | None, shots: list[dict[str, Any]], seen: dict[int, Any]
+) -> VideoPage:
+    pictures_of = [(number, image) for number, image in seen.items() if image is not None]
+    verdicts = [(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots]
+    return VideoPage(job.path.name, found, pictures_of, pooled, verdicts)
 
 
 def _quality(found: dict[str, Any], start: int, end: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ _REACH, _REACH_SIDE = 3.0, 2.0
 # Edges of letters found later: as strong as this share of the mean of the first ones; share of a strip they must cover.
 _GROWN_EDGE, _GROWN_COVER, _STEPS = 0.4, 0.015, 16
 # A box that grows beyond this share of the picture has grown over the scene.
-_LARGEST = 0.2
+_LARGEST = 0.15
 # An edge of a drawn box: gradient of the mean picture (grey levels a pixel) and share of its length that shows it.
 _EDGE, _LENGTH = 2.0, 0.5
 
@@ -75,14 +75,15 @@ def grow_letters(letters: Box, strength: float, shown: Sequence[np.ndarray], hid
     """
     height, width = shown[0].shape
     line = letters[2] - letters[0]
+    highest, lowest = letters[0] - round(_REACH * line), letters[2] + round(_REACH * line)
     least = _GROWN_EDGE * strength
     for _ in range(_STEPS):
         top, left, bottom, right = grown = letters
         for strip in [
             (top - 2, left - line, bottom + 2, left),
             (top - 2, right, bottom + 2, right + line),
-            (top - round(1.4 * line), left - 2 * line, top, right + 2 * line),
-            (bottom, left - 2 * line, bottom + round(1.4 * line), right + 2 * line),
+            (max(top - round(1.4 * line), highest), left - 2 * line, top, right + 2 * line),
+            (bottom, left - 2 * line, min(bottom + round(1.4 * line), lowest), right + 2 * line),
         ]:
             strip = _clip(strip, height, width)
             if min(strip[2] - strip[0], strip[3] - strip[1]) < 4:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from data_prep.config import Preprocess
 from data_prep.report import print_report
-from data_prep.run import preprocess
+from data_prep.run import preprocess, preview
 from vidboot.errors import command
 from vidboot.strict import load_settings
 
@@ -19,6 +19,8 @@ def main() -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="video files, folders, or .txt lists of paths")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for shots, masks and manifest")
     parser.add_argument("--config", metavar="FILE", help="YAML settings; see configs/preprocess.yaml")
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where the work is done")
+    parser.add_argument("--preview", type=int, metavar="N", help="only draw what is found in N videos; store nothing")
     arguments, rest = parser.parse_known_intermixed_args()
     if unknown := [item for item in rest if item.startswith("-")]:
         parser.error(f"unknown option {unknown[0]}")
@@ -26,8 +28,11 @@ def main() -> None:
     inputs = [item for item in arguments.inputs if item not in overrides]
     if not inputs:
         parser.error("give at least one video file or folder")
-    outcome = preprocess(inputs, arguments.output, load_settings(Preprocess, arguments.config, overrides))
-    print_report(outcome, Console())
+    settings = load_settings(Preprocess, arguments.config, overrides)
+    if arguments.preview is not None:
+        print(f"preview: {preview(inputs, arguments.output, settings, arguments.preview)}")
+        return
+    print_report(preprocess(inputs, arguments.output, settings, arguments.engine), Console())
 
 
 if __name__ == "__main__":

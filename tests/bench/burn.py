@@ -104,7 +104,7 @@ def text_layer(
 def burn(
     frames: np.ndarray, layer: np.ndarray, start: int, end: int, fade: int, covered: np.ndarray, alpha: float = 1.0
 ) -> None:
-    """Draw a layer onto frames in place, fading in and out; marks in `covered` what it changes by more than 8 levels."""
+    """Draw a layer onto frames in place, fading in and out; marks in `covered` what changes by more than 8."""
     for t in range(max(0, start), min(end, len(frames))):
         level = alpha * min(1.0, (t - start + 1) / (fade + 1), (end - t) / (fade + 1))
         opacity = layer[..., 3:] / 255 * level

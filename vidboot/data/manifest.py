@@ -19,6 +19,7 @@ SCHEMA_VERSION = 1
 FILE_NAME = "manifest.parquet"
 
 VIEWS = ("full", "clip", "low_res")
+VERDICTS = ("clean", "masked", "uncertain")
 Verdict = Literal["clean", "masked", "uncertain"]
 
 # Arrow type and unit or meaning of each column, stored in the file beside the data.

@@ -1,0 +1,60 @@
+"""The same tasks on a Ray cluster (extra `ray`): the one that RAY_ADDRESS names, else one on this machine.
+
+Inputs and output must lie on a file system that all nodes share.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self, TypeVar
+
+import ray
+import ray.exceptions
+
+from data_prep.engine import TaskError, one_thread
+
+Job = TypeVar("Job")
+# Seconds between looks at the clock of the running tasks.
+_POLL = 1.0
+
+
+class RayEngine:
+    """Tasks of one core each, as many at a time as there are cores, or `workers`."""
+
+    def __init__(self, workers: int | None, timeout_seconds: float) -> None:
+        self.workers, self.timeout_seconds = workers, timeout_seconds
+
+    def __enter__(self) -> Self:
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, include_dashboard=False)
+        self.workers = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        ray.shutdown()
+
+    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
+        """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
+        remote = ray.remote(num_cpus=1, max_retries=0)(_single)
+        waiting, running = list(reversed(jobs)), {}
+        while waiting or running:
+            while waiting and len(running) < self.workers:
+                job = waiting.pop()
+                running[remote.remote(task, job)] = (job, time.monotonic())
+            done, _ = ray.wait(list(running), timeout=_POLL)
+            for reference in done:
+                yield running.pop(reference)[0], self._result(reference)
+            late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self.timeout_seconds]
+            for reference in late:
+                ray.cancel(reference, force=True)
+                yield running.pop(reference)[0], TaskError(f"took longer than {self.timeout_seconds / 60:g} minutes")
+
+    def _result(self, reference: Any) -> Any:
+        try:
+            return ray.get(reference)
+        except ray.exceptions.WorkerCrashedError:
+            return TaskError("its worker process died")
+
+
+def _single(task: Callable[[Any], Any], job: Any) -> Any:
+    one_thread()
+    return task(job)
