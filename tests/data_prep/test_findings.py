@@ -1,0 +1,67 @@
+import cv2
+import numpy as np
+from footage import moving_scene
+
+from data_prep.borders import BorderFinder
+from data_prep.overlays import OverlayFinder, find_overlays
+from data_prep.quality import detail
+from data_prep.subtitles import SubtitleFinder
+
+
+def grey_scene(seed, num_frames):
+    """A soft texture that drifts fast enough to tell what stands still on it."""
+    noise = np.random.default_rng(seed).integers(0, 256, (60, 300), dtype=np.uint8)
+    wide = cv2.resize(noise, (3600, 360), interpolation=cv2.INTER_CUBIC) // 2 + 40
+    return np.stack([wide[:, 7 * t : 7 * t + 640] for t in range(num_frames)])
+
+
+def test_bars_are_exact_also_with_text_inside_them():
+    finder = BorderFinder(180, 320)
+    for image in moving_scene(0, 20, 180, 320).mean(axis=-1):
+        image[:23] = image[160:] = 0
+        image[165:175, 100:220:3] = 255
+        finder.feed(image.astype(np.uint8))
+    assert finder.picture() == (23, 0, 137, 320)
+
+
+def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
+    free, burnt = SubtitleFinder(25.0, None), SubtitleFinder(25.0, None)
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    changed = layer > 0
+    for number, image in enumerate(grey_scene(1, 110)):
+        free.feed(image)
+        burnt.feed(np.where(changed, layer, image) if 30 <= number < 80 else image)
+    assert not [event for event in free.finish() if event.sure]
+    covered = np.zeros((110, 360, 640), bool)
+    for event in burnt.finish():
+        top, left, bottom, right = event.box
+        covered[event.start : event.end, top:bottom, left:right] |= event.covered & event.sure
+    shown = np.flatnonzero(covered.any(axis=(1, 2)))
+    assert abs(shown[0] - 30) <= 2 and abs(shown[-1] - 79) <= 2
+    assert (changed & ~covered[55]).sum() <= 0.02 * changed.sum()
+    assert (covered[55] & ~changed).mean() < 0.04
+
+
+def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
+    logo = np.zeros((360, 640), bool)
+    logo[20:60, 30:90] = True
+    moving, still, clean = (OverlayFinder(360, 640) for _ in range(3))
+    scene = grey_scene(2, 100)[::5]
+    for image in scene:
+        clean.feed(image)
+        moving.feed(np.where(logo, 0.4 * image + 0.6 * 255, image).astype(np.uint8))
+        still.feed(np.where(logo, 255, scene[0]).astype(np.uint8))
+    covered = find_overlays(moving.sums)
+    assert (logo & ~covered).sum() <= 0.05 * logo.sum() and (covered & ~logo).mean() < 0.02
+    assert not find_overlays(clean.sums).any()
+    assert find_overlays(still.sums) is None
+
+
+def test_detail_tells_by_how_much_a_picture_was_scaled_up():
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 480), dtype=np.uint8), (0, 0), 0.6)
+    assert detail(image) == 1.0
+    for factor in (2, 4):
+        small = cv2.resize(image, (480 // factor, 240 // factor), interpolation=cv2.INTER_AREA)
+        assert detail(cv2.resize(small, (480, 240), interpolation=cv2.INTER_CUBIC)) == 1 / factor
