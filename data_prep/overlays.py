@@ -17,7 +17,7 @@ from data_prep.text_track import Box, gradients
 # Gradients (grey levels a pixel) are cut off here: a few strong frames must not outweigh many.
 _CLIP = 10.0
 # An overlay's edge: mean gradient and consistency (length of the mean over mean length).
-_EDGE, _CONSISTENT, _CHANCE = 1.25, 0.55, 3.2
+_EDGE, _CONSISTENT, _CHANCE = 2.0, 0.88, 4.0
 # Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
 _SAMPLES, _DEVIATES, _SHARE = 8, 12.0, 0.6
 # Mean change between samples (grey levels) of a moving picture, as the median over the samples.
@@ -104,7 +104,7 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
     count = np.maximum(sums.count, 1)
     size = np.hypot(sums.dx, sums.dy)
     # The mean of few random gradients is long by chance: about 1 / sqrt(count) of their mean length.
-    consistent = np.clip(_CHANCE / np.sqrt(count), _CONSISTENT, 0.9)
+    consistent = np.clip(_CHANCE / np.sqrt(count), _CONSISTENT, 0.95)
     edges = (size / count > _EDGE) & (size / np.maximum(sums.length, 1e-3) > consistent)
     return grouped_overlays(edges, sums.deviation())
 

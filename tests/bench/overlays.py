@@ -11,11 +11,10 @@ import numpy as np
 from burn import burn, encode, glide, load
 from PIL import Image, ImageDraw, ImageFont
 
+from data_prep.analysis import analyse
 from data_prep.config import Preprocess
+from data_prep.decode import probe
 from data_prep.masking import covered_spans
-from data_prep.records import Records
-from data_prep.run import preprocess
-from vidboot.data import load_manifest
 
 MOVING = [("trailer_bbb.mp4", 590, 500), ("bikes.mp4", 0, 240), ("Megamind.avi", 0, 260)]
 PICTURES = [
@@ -49,15 +48,6 @@ def logo(size, kind, at):
     return np.asarray(layer)
 
 
-def analyse_folder(folder, output):
-    settings = Preprocess(height=90, width=160, workers=1)
-    preprocess([folder], output, settings)
-    found = {}
-    for record in (output / "analysis").glob("*.json"):
-        found[record.stem] = Records(output / "analysis").get(record.stem)
-    return found, load_manifest(output)
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -71,10 +61,7 @@ def main():
             image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
             clips.append((name, lambda i=image, k=number: glide(i, 200, (360, 640), k), True))
     clips += [(f"{n}@{s}", lambda n=n, s=s, c=c: load(arguments.folder / n, s, c), False) for n, s, c in STILL]
-    from data_prep.analysis import analyse
-    from data_prep.decode import probe
-
-    settings = Preprocess()
+    settings = Preprocess(text={"detector": "opencv"})
     for number, (name, make, moving) in enumerate(clips):
         frames = make()
         height, width = frames.shape[1:3]
