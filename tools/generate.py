@@ -1,70 +1,95 @@
-"""Sample a video of any length from a trained run."""
+"""Sample a video of any length from a trained run, given whatever is known of it."""
 
 import argparse
-import json
-import os
 from pathlib import Path
 
 from vidboot.errors import UserError, command
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--run", required=True, type=Path, metavar="DIR", help="run folder that tools/train.py wrote")
+    add("--frames", type=int, metavar="N", help="number of frames; may exceed the training length")
+    add(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="file to write: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without ending: a folder of PNG frames",
+    )
+    add("--seed", type=int, default=0, help="the same seed gives the same video (default: %(default)s)")
+    add("--samples", type=int, default=1, metavar="K", help="K samples in a grid, of seeds SEED, SEED + 1, …")
+    add("--steps", type=int, default=18, help="sampler steps (default: %(default)s)")
+    add("--sampler", choices=("heun", "dpm2m", "euler"), default="heun", help="default: %(default)s")
+    add("--fps", type=float, help="frames per second (default: that of the training videos)")
+    add("--lossless", action="store_true", help="keep the RGB values exactly in the mp4")
+    add("--stream", action="store_true", help="make the video chunk by chunk, in constant memory; resumes after a kill")
+    add("--max-batch-frames", type=int, metavar="N", help="frames that a network denoises at once")
+    add("--class", dest="class_name", metavar="NAME", help="one of the run's classes")
+    add("--guidance", type=float, default=1.0, help="scale of the class's guidance (default: %(default)s, none)")
+    known = parser.add_argument_group("what is known of the video")
+    add = known.add_argument
+    add("--init", type=Path, metavar="FILE", help="its first frames: a video, or an image")
+    add("--low-res", type=Path, metavar="VIDEO", help="its low-resolution version")
+    add("--repair", type=Path, metavar="SHOT", help="a damaged version, a shot that preprocessing stored with its mask")
+    add(
+        "--iterations",
+        type=int,
+        default=3,
+        metavar="K",
+        help="of moment matching: more is nearer to the exact conditional law, and slower; 0 replaces it by the quick, "
+        "biased range–null-space correction (default: %(default)s)",
+    )
+    add(
+        "--repeats",
+        type=int,
+        default=1,
+        metavar="K",
+        help="take each step K times, with new noise (default: 1)",
+    )
+    return parser
+
+
 @command
 def main() -> None:
     """Parse the arguments, sample, write the video and, beside it, what is needed to make it again."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder that tools/train.py wrote")
-    parser.add_argument(
-        "--frames", required=True, type=int, metavar="N", help="number of frames; may exceed the training length"
+    arguments = _parser().parse_args()
+    for name, least in (("frames", 1), ("steps", 1), ("samples", 1), ("repeats", 1), ("max_batch_frames", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} is at least {least}, got {value}")
+    if arguments.iterations < 0:
+        raise UserError(f"--iterations is at least 0, got {arguments.iterations}")
+    if arguments.fps is not None and not arguments.fps > 0:
+        raise UserError(f"--fps is above 0, got {arguments.fps:g}")
+
+    from vidboot.generation import Sampling
+    from vidboot.rendering import Request, render
+
+    request = Request(
+        run=arguments.run,
+        output=arguments.output,
+        frames=arguments.frames,
+        seeds=tuple(range(arguments.seed, arguments.seed + arguments.samples)),
+        sampling=Sampling(
+            num_steps=arguments.steps,
+            sampler=arguments.sampler,
+            iterations=arguments.iterations,
+            repeats=arguments.repeats,
+            guidance=arguments.guidance,
+        ),
+        fps=arguments.fps,
+        streaming=arguments.stream,
+        lossless=arguments.lossless,
+        max_batch_frames=arguments.max_batch_frames,
+        class_name=arguments.class_name,
+        init=arguments.init,
+        low_res=arguments.low_res,
+        repair=arguments.repair,
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.mp4", help="video to write")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same video (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=18, help="sampler steps (default: %(default)s)")
-    parser.add_argument("--fps", type=float, help="frames per second (default: that of the training videos)")
-    arguments = parser.parse_args()
-    if arguments.frames < 1 or arguments.steps < 1:
-        raise UserError("--frames and --steps are at least 1")
-    if arguments.output.suffix != ".mp4":
-        raise UserError(f"--output {arguments.output} must end in .mp4")
-
-    folder = arguments.output.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't write to {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"can't write to {folder}: choose another --output")
-
-    import torch
-    from tqdm import tqdm
-
-    import vidboot
-    from vidboot.data.datasets import to_frames
-    from vidboot.data.files import write_atomic
-    from vidboot.data.video import write_video
-    from vidboot.generation import generate
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = vidboot.load(arguments.run, device)
-    fps = arguments.fps or model.fps
-    with tqdm(total=arguments.steps, desc="sampling", unit="step") as bar:
-        video = generate(model, arguments.frames, [arguments.seed], arguments.steps, lambda done: bar.update(1))[0]
-    write_video(arguments.output, to_frames(video), fps)
-    record = {
-        "run": str(arguments.run),
-        "weights": vidboot.weights_hash(arguments.run),
-        "frames": arguments.frames,
-        "seed": arguments.seed,
-        "steps": arguments.steps,
-        "sampler": "heun",
-        "fps": fps,
-        "vidboot": vidboot.__version__,
-        "torch": torch.__version__,
-        "device": device,
-        "command": f"python tools/generate.py --run {arguments.run} --frames {arguments.frames} --seed {arguments.seed}"
-        f" --steps {arguments.steps} --fps {fps:g} --output {arguments.output}",
-    }
-    write_atomic(arguments.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
-    print(f"{arguments.output}: {arguments.frames} frames of {video.shape[-2]}×{video.shape[-1]} at {fps:g} fps")
+    record = render(request)
+    print(f"{arguments.output}: {record['frames']} frames at {record['fps']:g} fps")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,93 @@
-"""Making videos with a trained model: any length, reproducible from a seed."""
+"""Making videos with a trained model: any length, given whatever is known, reproducible from a seed.
+
+`generate` denoises all frames together (*joint*); `vidboot.streaming` makes a video of any length piece by piece.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vidboot.conditioning import Corrected, Known, MomentMatched
+from vidboot.edm import Noise
 from vidboot.model import VideoModel
-from vidboot.samplers import sample_heun
+from vidboot.samplers import SAMPLERS, repeated
+from vidboot.score import Denoiser
 
 
-def initial_noise(shape_CTHW: Sequence[int], seeds: Sequence[int]) -> Float[Tensor, "B C T H W"]:
-    """Standard normal noise, each sample from its own seed on the CPU: the same in any batch and on any device."""
-    return torch.stack([torch.randn(tuple(shape_CTHW), generator=torch.Generator().manual_seed(s)) for s in seeds])
+@dataclass(frozen=True)
+class Sampling:
+    """How a sample is drawn: sampler, number of steps, and how what is known is respected.
+
+    Raises `ValueError` for an unknown sampler or counts out of range.
+    """
+
+    num_steps: int = 18
+    sampler: str = "heun"
+    iterations: int = 3
+    """Iterations of moment matching (0: the cheap range–null-space correction); used only where something is known."""
+    repeats: int = 1
+    """How often each step is taken, with the noise put back in between; used only where something is known."""
+    label: int | None = None
+    """Number of a class in the run's `data.classes`."""
+    guidance: float = 1.0
+    """How far to go from the model without a class towards that of the class; beyond 1: past it."""
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"there is no sampler '{self.sampler}', only {', '.join(SAMPLERS)}")
+        if self.num_steps < 1 or self.repeats < 1 or self.iterations < 0:
+            raise ValueError("steps and repeats are at least 1, iterations at least 0")
+
+    def schedule(self, noise: Noise, conditioned: bool) -> Float[Tensor, "steps+1"]:
+        """The noise levels, from training's largest to 0."""
+        return repeated(noise.steps(self.num_steps), self.repeats if conditioned else 1)
+
+    def denoiser(self, model: VideoModel) -> Denoiser:
+        """D_none + w (D_class − D_none) with w = `guidance` (classifier-free guidance, arXiv 2207.12598)."""
+        if self.label is None:
+            return model.denoise
+        of_class = model.given(label=self.label).denoise
+        if self.guidance == 1:
+            return of_class
+        return lambda x, sigma: torch.lerp(model.denoise(x, sigma), of_class(x, sigma), self.guidance)
+
+    def condition(self, denoise: Denoiser, known: Known | None) -> Denoiser:
+        """`denoise`, given what is known."""
+        if known is None:
+            return denoise
+        return MomentMatched(denoise, known, self.iterations) if self.iterations else Corrected(denoise, known)
+
+
+def initial_noise(shape_CTHW: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "B C T H W"]:
+    """Standard normal noise, each sample from its own generator on the CPU: the same in any batch, on any device."""
+    return torch.stack([torch.randn(tuple(shape_CTHW), generator=generator) for generator in generators])
+
+
+def seeded(seeds: Sequence[int]) -> list[torch.Generator]:
+    """A generator on the CPU for each sample."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def sample(
+    model: VideoModel,
+    num_frames: int,
+    generators: Sequence[torch.Generator],
+    sampling: Sampling,
+    known: Known | None = None,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Float[Tensor, "B C T H W"]:
+    """One sample for each generator, values in [-1, 1]; what is `known` comes back exactly."""
+    video = model.config.video
+    sigmas = sampling.schedule(model.config.noise, known is not None)
+    known = None if known is None else known.to(model.device)
+    noise = initial_noise((3, num_frames, video.height, video.width), generators).to(model.device)
+    run, denoise = SAMPLERS[sampling.sampler], sampling.condition(sampling.denoiser(model), known)
+    x0 = run(denoise, noise.mul_(float(sigmas[0])), sigmas, on_step, generators=generators).clamp_(-1, 1)
+    return x0 if known is None else known.impose(x0)
 
 
 def generate(
@@ -21,14 +96,15 @@ def generate(
     seeds: Sequence[int],
     num_steps: int = 18,
     on_step: Callable[[int], None] = lambda step: None,
+    *,
+    known: Known | None = None,
+    **sampling: Any,
 ) -> Float[Tensor, "B C T H W"]:
     """Sample one video for each seed, values in [-1, 1]; `num_frames` may exceed the training length.
 
-    `on_step` is told the number of sampler steps done, of `num_steps`. Raises `ValueError` for no frames or steps.
+    What is `known` comes back exactly; `sampling` are the other settings of `Sampling`. `on_step` is told the number of
+    sampler steps done. Raises `ValueError` for no frames, or as `Sampling` does.
     """
-    if num_frames < 1 or num_steps < 1:
-        raise ValueError(f"a video needs at least 1 frame and 1 step, got {num_frames} and {num_steps}")
-    video = model.config.video
-    sigmas = model.config.noise.steps(num_steps)
-    noise = initial_noise((3, num_frames, video.height, video.width), seeds).to(model.device)
-    return sample_heun(model.denoise, noise * float(sigmas[0]), sigmas, on_step).clamp(-1, 1)
+    if num_frames < 1:
+        raise ValueError(f"a video has at least 1 frame, got {num_frames}")
+    return sample(model, num_frames, seeded(seeds), Sampling(num_steps, **sampling), known, on_step)

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from vidboot.calibration import CalibratedDenoiser, Calibration
 from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path, write_atomic
+from vidboot.display import Video, as_video
 from vidboot.edm import Preconditioned
 from vidboot.errors import UserError
 from vidboot.gate import OPEN, Gate
+from vidboot.long_video import LongDenoiser
 from vidboot.networks.residual import ResidualUNet
 from vidboot.networks.unet import UNet
-from vidboot.regions import region_graph, windows
-from vidboot.score import ComposedDenoiser, Denoiser, ResidualDenoiser, by_scale
+from vidboot.score import ResidualDenoiser, by_scale
 
 DATA_CHANNELS = 3
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
@@ -95,6 +96,8 @@ class VideoModel:
         fps: float = 24.0,
     ) -> None:
         self.config, self.views, self.residual, self.gate, self.fps = config, views, residual, gate, fps
+        self.max_batch_frames = config.max_batch_frames
+        """Frames that a network denoises at once; change it to fit the memory at hand."""
         self.calibration = calibration or Calibration.counting(config.plan)
         self.denoiser_of = by_scale(dict(zip(config.plan.scales, views.values(), strict=True)))
 
@@ -102,11 +105,13 @@ class VideoModel:
         """The same model under a class `label` (its number in `data.classes`) or a frame `stride`."""
         views = {name: Given(network, conditions) for name, network in self.views.items()}
         residual = None if self.residual is None else Given(self.residual, conditions)
-        return VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps)
+        model = VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps)
+        model.max_batch_frames = self.max_batch_frames
+        return model
 
     def base(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """D_base: the (calibrated) composed score of the views, for any number of frames."""
-        return CalibratedDenoiser(self.calibration, self.denoiser_of, self.config.max_batch_frames)(x, sigma)
+        return CalibratedDenoiser(self.calibration, self.denoiser_of, self.max_batch_frames)(x, sigma)
 
     def full(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """D: base plus gated residual (the base alone in a run without one), up to about the training length."""
@@ -116,13 +121,16 @@ class VideoModel:
     def denoise(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """D at any length: beyond T frames, windows of T minus their overlaps, each denoised by `full`."""
         video = self.config.video
-        if x.shape[2] <= video.num_frames:
-            return self.full(x, sigma)
-        regions = region_graph(windows(x.shape[2], video.num_frames, video.overlap))
-        return ComposedDenoiser(regions, self._full_of, self.config.max_batch_frames)(x, sigma)
+        return LongDenoiser(self.full, video.num_frames, video.overlap, self.max_batch_frames)(x, sigma)
 
-    def _full_of(self, view: object) -> Denoiser:
-        return self.full
+    def generate(self, num_frames: int, seed: int = 0, **options: Any) -> Video:
+        """Sample a video of any number of frames: C T H W in [-1, 1], shown as a player in a notebook.
+
+        `options` are those of `vidboot.generation.generate`: `num_steps`, `sampler`, `known` and so on.
+        """
+        from vidboot.generation import generate
+
+        return as_video(generate(self, num_frames, [seed], **options)[0].cpu(), self.fps)
 
     @property
     def device(self) -> torch.device:

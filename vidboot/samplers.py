@@ -1,13 +1,14 @@
 """Samplers: plain functions `(denoise, x, sigmas) -> x0` over any denoiser, solving dx/dσ = (x − D(x; σ)) / σ.
 
-`x` is noise of standard deviation `sigmas[0]` and is overwritten (a long video is held no more often than needed: three
-times, the denoiser's result included). `sigmas` ends with 0. Where the schedule rises, fresh noise is added: that is how
-a step is repeated (`repeated`). Fresh noise of item b is drawn from `generators[b]`, so an item's result does not depend
-on the batch. `on_step` is told the number of steps done.
+`x` is noise of standard deviation `sigmas[0]` and is overwritten: a long video is held no more often than needed, three
+times, the denoiser's result included. `sigmas` ends with 0. Where the schedule rises, fresh noise is added: that is how
+a step is repeated (`repeated`). Fresh noise of item b is drawn from `generators[b]`, so that an item's result does not
+depend on the batch. `on_step` is told the number of steps done.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -137,14 +138,15 @@ def repeated(sigmas: Float[Tensor, "steps+1"], times: int) -> Float[Tensor, "mor
     Repeats let what is known and what is made settle into harmony (RePaint, Lugmayr et al. 2022, arXiv 2201.09865, and
     the time travel of DDNM, arXiv 2212.00490). `times` = 1 is the schedule itself.
     """
-    steps = zip(sigmas[:-2].tolist(), sigmas[1:-1].tolist(), strict=True)
-    return sigmas.new_tensor(
-        [*(s for pair in steps for s in pair[:1] + (pair[1], pair[0]) * (times - 1)), *sigmas[-2:]]
-    )
+    levels = sigmas.tolist()
+    schedule = levels[:1]
+    for sigma, sigma_next in itertools.pairwise(levels[:-1]):
+        schedule += [sigma_next, *[sigma, sigma_next] * (times - 1)]
+    return sigmas.new_tensor([*schedule, *levels[-1:]])
 
 
-def _pairs(sigmas: Float[Tensor, "steps+1"]) -> zip:
-    return zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True)
+def _pairs(sigmas: Float[Tensor, "steps+1"]) -> Iterator[tuple[float, float]]:
+    return itertools.pairwise(sigmas.tolist())
 
 
 def _denoised(denoise: Denoiser, x: Tensor, sigma: float) -> Tensor:

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ def closed(frames_THWC):
 def runs(flags):
     """Lengths of the runs of True that neither begin nor end at the border."""
     edges = np.flatnonzero(np.diff(flags.astype(int)))
-    spans = [(a + 1, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    spans = [(a + 1, b) for a, b in itertools.pairwise(edges)]
     return [end - start + 1 for start, end in spans if flags[start]]
 
 

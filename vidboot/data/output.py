@@ -1,0 +1,178 @@
+"""Writing generated videos as they come: mp4, GIF, a folder of PNG frames, or npy.
+
+Every output takes float videos `C T H W` in [-1, 1], some frames at a time, and appears under its name when it is
+complete. Those that can be continued keep what they have in a folder beside it until then.
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import av
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from vidboot.data.datasets import to_frames
+from vidboot.data.files import atomic_path
+from vidboot.data.video import write_video
+from vidboot.errors import UserError
+
+SUFFIXES = (".mp4", ".gif", ".npy", "")
+AT_ONCE = 64
+"""Frames converted at once."""
+
+
+class Output(Protocol):
+    """A video in the making: `append` at the end, then `finish`."""
+
+    def append(self, video: Float[Tensor, "C T H W"]) -> None:
+        """Add frames."""
+        ...
+
+    def finish(self) -> None:
+        """Make the output complete, under its name."""
+        ...
+
+
+def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: bool = False, done: int = 0) -> Output:
+    """The output for the suffix of `path` (none: a folder of PNG frames), continued after `done` frames.
+
+    `work` is the folder for what is unfinished; `finish` leaves nothing of the output's own there. Raises `UserError`
+    for another suffix.
+    """
+    if path.suffix == ".mp4":
+        return Mp4(path, work, fps, lossless, done)
+    if path.suffix == ".gif":
+        return Gif(path, work, fps, done)
+    if path.suffix == ".npy":
+        return Npy(path, work, num_frames, done)
+    if path.suffix:
+        raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
+    return Pngs(path, work, done)
+
+
+def slices(video: Float[Tensor, "C T H W"]) -> Iterator[UInt8[np.ndarray, "t H W C"]]:
+    """The video as 8-bit frames, a few at a time."""
+    for part in video.split(AT_ONCE, dim=1):
+        yield to_frames(part)
+
+
+class Mp4:
+    """H.264: pieces that play by themselves, one for each `append`, joined at the end without encoding again."""
+
+    def __init__(self, path: Path, work: Path, fps: float, lossless: bool, done: int) -> None:
+        self.path, self.work, self.fps, self.lossless = path, work, fps, lossless
+        self.pieces = [piece for piece in sorted(work.glob("*.mp4")) if int(piece.stem) < done]
+        self.done = done
+
+    def append(self, video: Float[Tensor, "C T H W"]) -> None:
+        """Write a piece, named after the number of its first frame."""
+        for frames in slices(video):
+            piece = self.work / f"{self.done:09d}.mp4"
+            write_video(piece, frames, self.fps, lossless=self.lossless)
+            self.pieces.append(piece)
+            self.done += len(frames)
+
+    def finish(self) -> None:
+        """Join the pieces."""
+        join_videos(self.pieces, self.path)
+        for piece in self.pieces:
+            piece.unlink()
+
+
+def join_videos(pieces: Sequence[Path], path: Path) -> None:
+    """Copy the packets of mp4 files, made alike, one after the other into a new one, atomically."""
+    offset, stream = 0, None
+    with (
+        atomic_path(path) as partial,
+        av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as out,
+    ):
+        for piece in pieces:
+            with av.open(str(piece)) as source:
+                video = source.streams.video[0]
+                stream = stream or out.add_stream_from_template(video)
+                for packet in source.demux(video):
+                    if packet.dts is not None:
+                        packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                        packet.stream = stream
+                        out.mux(packet)
+                offset += round(Fraction(video.frames) / video.average_rate / video.time_base)
+
+
+class Pngs:
+    """A folder with one PNG file a frame, `000000000.png` and so on."""
+
+    def __init__(self, path: Path, work: Path, done: int) -> None:
+        if path.exists() and any(path.iterdir()):
+            raise UserError(f"{path} exists and is not empty; choose another --output, or delete it")
+        self.path, self.folder, self.done = path, work / "frames", done
+
+    def append(self, video: Float[Tensor, "C T H W"]) -> None:
+        """Write frames."""
+        for frames in slices(video):
+            for frame in frames:
+                with atomic_path(self.folder / f"{self.done:09d}.png") as partial:
+                    Image.fromarray(frame).save(partial)
+                self.done += 1
+
+    def finish(self) -> None:
+        """Give the folder its name."""
+        if self.path.exists():
+            self.path.rmdir()
+        self.folder.rename(self.path)
+
+
+class Gif(Pngs):
+    """An animated GIF, made from PNG frames at the end."""
+
+    def __init__(self, path: Path, work: Path, fps: float, done: int) -> None:
+        self.path, self.folder, self.done, self.fps = path, work / "frames", done, fps
+
+    def finish(self) -> None:
+        """Write the GIF, frame by frame. GIF times are hundredths of a second."""
+        names = sorted(self.folder.glob("*.png"))[: self.done]
+        with atomic_path(self.path) as partial, Image.open(names[0]) as first:
+            rest = (Image.open(name) for name in names[1:])
+            first.save(partial, save_all=True, append_images=rest, duration=1000 / self.fps, loop=0)
+        shutil.rmtree(self.folder)
+
+
+class Npy:
+    """float32 of shape C T H W, written in place on disk."""
+
+    def __init__(self, path: Path, work: Path, num_frames: int, done: int) -> None:
+        self.path, self.file, self.num_frames, self.done = path, work / "video.npy", num_frames, done
+
+    def append(self, video: Float[Tensor, "C T H W"]) -> None:
+        """Write frames into their place."""
+        channels, count, height, width = video.shape
+        shape = (channels, self.num_frames, height, width)
+        mode = "r+" if self.file.exists() else "w+"
+        array = np.lib.format.open_memmap(self.file, mode, dtype=np.float32, shape=shape)
+        array[:, self.done : self.done + count] = video.cpu().numpy()
+        array.flush()
+        self.done += count
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self.file.replace(self.path)
+
+
+def grid(videos: Float[Tensor, "B C T H W"], border: int = 2) -> Float[Tensor, "C T h w"]:
+    """Several videos side by side, in rows as nearly square as can be; a single one is left as it is."""
+    if len(videos) == 1:
+        return videos[0]
+    columns = math.ceil(math.sqrt(len(videos)))
+    rows = math.ceil(len(videos) / columns)
+    framed = torch.nn.functional.pad(videos, (0, border, 0, border), value=-1.0)
+    cells = framed.new_full((rows * columns, *framed.shape[1:]), -1.0)
+    cells[: len(videos)] = framed
+    whole = rearrange(cells, "(r c) d t h w -> d t (r h) (c w)", r=rows)
+    return whole[..., :-border, :-border]

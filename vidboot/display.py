@@ -1,0 +1,38 @@
+"""A video that shows itself in a notebook."""
+
+import base64
+import tempfile
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import _C, Tensor
+
+
+class Video(Tensor):
+    """A float video C T H W in [-1, 1] that a notebook shows as a player; what is computed from it is a mere tensor."""
+
+    fps: float
+
+    @classmethod
+    def __torch_function__(
+        cls, function: object, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        with _C.DisableTorchFunctionSubclass():
+            return function(*args, **(kwargs or {}))
+
+    def _repr_html_(self) -> str:
+        from vidboot.data.datasets import to_frames
+        from vidboot.data.video import write_video
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "video.mp4"
+            write_video(path, to_frames(self.as_subclass(Tensor)), self.fps)
+            content = base64.b64encode(path.read_bytes()).decode()
+        return f'<video controls loop autoplay muted src="data:video/mp4;base64,{content}"></video>'
+
+
+def as_video(video: Float[Tensor, "C T H W"], fps: float) -> Video:
+    """The same numbers, shown as a player at `fps` frames per second."""
+    shown = video.as_subclass(Video)
+    shown.fps = fps
+    return shown

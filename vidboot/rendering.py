@@ -1,0 +1,184 @@
+"""From a trained run to a file: what `tools/generate.py` does."""
+
+import json
+import os
+import shlex
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+import vidboot
+from vidboot.data.files import write_atomic
+from vidboot.data.output import SUFFIXES, grid, open_output
+from vidboot.errors import UserError
+from vidboot.generation import Sampling, sample, seeded
+from vidboot.known_files import KnownFiles
+from vidboot.model import VideoModel
+from vidboot.streaming import StreamState, stream
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make, from what, into which file."""
+
+    run: Path
+    output: Path
+    frames: int | None
+    """None: as many as the low-resolution or damaged video has."""
+    seeds: tuple[int, ...]
+    """One sample for each; several are shown side by side."""
+    sampling: Sampling
+    fps: float | None = None
+    """None: that of the training videos."""
+    streaming: bool = False
+    lossless: bool = False
+    max_batch_frames: int | None = None
+    """None: as in training."""
+    class_name: str | None = None
+    init: Path | None = None
+    low_res: Path | None = None
+    repair: Path | None = None
+
+
+def check_output(path: Path) -> None:
+    """Make the folder of `path`; raises `UserError` for an unknown ending or a folder that can't be written to."""
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to {path.parent}: {error.strerror}") from None
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"can't write to {path.parent}: choose another --output")
+
+
+def render(request: Request) -> dict[str, Any]:
+    """Sample, write the output and, beside it, the record of what is needed to make it again; returns the record.
+
+    Raises `UserError` for whatever the user can mend, before sampling starts.
+    """
+    check_output(request.output)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = vidboot.load(request.run, device)
+    model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
+    sampling = replace(request.sampling, label=_label(request, model))
+    video = model.config.video
+    known = KnownFiles(video.height, video.width, request.init, request.low_res, request.repair)
+    frames = request.frames or known.check()
+    if frames is None:
+        raise UserError("give --frames: how many frames to make")
+    known.check()
+    record = _record(request, model, frames, device)
+    make = _stream if request.streaming else _joint
+    make(replace(request, sampling=sampling), model, known, record)
+    write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+    return record
+
+
+def _label(request: Request, model: VideoModel) -> int | None:
+    """Number of the class asked for."""
+    classes = model.config.data.classes
+    if request.class_name is None or request.class_name in classes:
+        return None if request.class_name is None else classes.index(request.class_name)
+    which = f"its classes: {', '.join(classes)}" if classes else "it was trained without classes"
+    raise UserError(f"the run {request.run} has no class '{request.class_name}'; {which}")
+
+
+def _joint(request: Request, model: VideoModel, known: KnownFiles, record: dict[str, Any]) -> None:
+    """All frames together."""
+    frames, folder = record["frames"], request.output.parent
+    given = known.frames(0, frames)
+    steps = len(request.sampling.schedule(model.config.noise, given is not None)) - 1
+    with tqdm(total=steps, desc="sampling", unit="step") as bar:
+        generators = seeded(request.seeds)
+        videos = sample(model, frames, generators, request.sampling, given, lambda done: bar.update(1))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as work:
+        output = open_output(request.output, Path(work), frames, record["fps"], request.lossless)
+        output.append(grid(videos))
+        output.finish()
+
+
+def _stream(request: Request, model: VideoModel, known: KnownFiles, record: dict[str, Any]) -> None:
+    """Chunk after chunk; after each, its frames and the state are on disk, so that a kill costs one chunk."""
+    frames, identity = record["frames"], {key: record[key] for key in _IDENTITY}
+    work = request.output.with_name(request.output.name + ".unfinished")
+    work.mkdir(exist_ok=True)
+    state_file = work / "state.safetensors"
+    state = StreamState.load(state_file, identity)
+    done = 0 if state is None else min(state.frames, frames)
+    output = open_output(request.output, work, frames, record["fps"], request.lossless, done)
+    with tqdm(total=frames, initial=done, desc="streaming", unit="frame") as bar:
+        chunks = stream(model, request.seeds, request.sampling, state, known.frames)
+        while done < frames:
+            fresh, state = next(chunks)
+            fresh = fresh[:, :, : frames - done]
+            output.append(grid(fresh))
+            state.save(state_file, identity)
+            done += fresh.shape[2]
+            bar.update(fresh.shape[2])
+    output.finish()
+    shutil.rmtree(work)
+
+
+_IDENTITY = (
+    *("weights", "frames", "seeds", "steps", "sampler", "iterations", "repeats", "class", "guidance"),
+    *("init", "low_res", "repair", "fps", "lossless", "output"),
+)
+"""What a stream must have in common with the one that it continues."""
+
+
+def _record(request: Request, model: VideoModel, frames: int, device: str) -> dict[str, Any]:
+    sampling = request.sampling
+    fps = request.fps or model.fps
+    record = {
+        "run": str(request.run),
+        "output": str(request.output),
+        "weights": vidboot.weights_hash(request.run),
+        "frames": frames,
+        "seed": request.seeds[0],
+        "seeds": list(request.seeds),
+        "mode": "stream" if request.streaming else "joint",
+        "steps": sampling.num_steps,
+        "sampler": sampling.sampler,
+        "iterations": sampling.iterations,
+        "repeats": sampling.repeats,
+        "class": request.class_name,
+        "guidance": sampling.guidance,
+        "fps": fps,
+        "lossless": request.lossless,
+        "init": _text(request.init),
+        "low_res": _text(request.low_res),
+        "repair": _text(request.repair),
+        "max_batch_frames": model.max_batch_frames,
+        "vidboot": vidboot.__version__,
+        "torch": torch.__version__,
+        "device": device,
+    }
+    return record | {"command": _command(record)}
+
+
+_OPTIONS = {"frames": "--frames", "seed": "--seed", "steps": "--steps", "fps": "--fps", "output": "--output"}
+_OPTIONS |= {"init": "--init", "low_res": "--low-res", "repair": "--repair", "class": "--class", "run": "--run"}
+_OPTIONS |= {"sampler": "--sampler", "iterations": "--iterations", "repeats": "--repeats", "guidance": "--guidance"}
+_OPTIONS |= {"max_batch_frames": "--max-batch-frames"}
+
+
+def _command(record: dict[str, Any]) -> str:
+    """The command that makes the same video again."""
+    words = ["python", "tools/generate.py"]
+    for key, option in _OPTIONS.items():
+        if record[key] is not None:
+            words += [option, f"{record[key]:g}" if isinstance(record[key], float) else str(record[key])]
+    if len(record["seeds"]) > 1:
+        words += ["--samples", str(len(record["seeds"]))]
+    words += ["--stream"] * (record["mode"] == "stream") + ["--lossless"] * record["lossless"]
+    return shlex.join(words)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
