@@ -8,9 +8,19 @@ import importlib
 from importlib.metadata import version
 
 __version__ = version("vidboot")
-__all__ = ["VideoModel", "__version__", "generate", "load", "weights_hash"]
+__all__ = [
+    "VideoModel",
+    "__version__",
+    "from_pretrained",
+    "generate",
+    "load",
+    "push_to_hub",
+    "save_pretrained",
+    "weights_hash",
+]
 
-_WHERE = {"VideoModel": "model", "load": "model", "weights_hash": "model", "generate": "generation"}
+_WHERE = dict.fromkeys(("VideoModel", "load", "weights_hash"), "model")
+_WHERE |= {"generate": "generation"} | dict.fromkeys(("from_pretrained", "push_to_hub", "save_pretrained"), "hub")
 
 
 def __getattr__(name: str) -> object:

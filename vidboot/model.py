@@ -176,6 +176,19 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
     return VideoModel(config, views, network, load_gate(run_dir / "residual"), weights, fps)
 
 
+def save(model: VideoModel, folder: Path) -> None:
+    """Write what `load` reads into a folder."""
+    save_config(folder, model.config)
+    write_atomic(folder / SPLIT_FILE, json.dumps({"fps": model.fps}).encode())
+    for name, network in model.views.items():
+        save_weights(folder / name, network)
+    if model.config.calibration is not None:
+        save_calibration(folder, model.calibration)
+    if model.residual is not None:
+        save_weights(folder / "residual", model.residual)
+        save_gate(folder / "residual", model.gate)
+
+
 def weights_hash(run_dir: str | Path) -> str:
     """A hash of all that decides what a finished run generates: weights, gate, calibration and configuration."""
     digest = hashlib.sha256()

@@ -1,5 +1,7 @@
 """Multi-head attention: xformers' kernel on CUDA where it is installed, torch's otherwise."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -61,7 +63,7 @@ class TemporalAttention(nn.Module):
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zero_init(nn.Linear(channels, channels))
-        rates = torch.logspace(0, -torch.tensor(reach).log10().item(), self.heads)
+        rates = torch.logspace(0, -math.log10(reach), self.heads)
         self.log_rates = nn.Parameter(rates.log().repeat(2, 1))  # backward and forward in time
 
     def forward(self, x: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N C H W"]:

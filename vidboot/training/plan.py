@@ -1,5 +1,6 @@
 """The plan of a run: what would be trained, on how much, and what is there already. Starts nothing."""
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -9,6 +10,9 @@ from vidboot.data.manifest import Shot, load_manifest
 from vidboot.errors import UserError
 from vidboot.model import residual_network, view_network
 from vidboot.training.checkpoints import checkpoint_steps
+from vidboot.training.distributed import world_size
+from vidboot.training.estimate import step_cost
+from vidboot.training.log import memory_gb
 from vidboot.training.residual_stage import full_shots
 from vidboot.training.run import check_run, is_finished, stage_names
 from vidboot.training.view_stage import frame_counts, shots_for
@@ -30,8 +34,29 @@ def print_plan(config: RunConfig) -> None:
     for name in stage_names(config):
         table.add_row(name, *_row(config, name, split), _state(config, name))
     console.print(table)
+    console.print(_costs(config))
+    if not torch.cuda.is_available():
+        console.print(f"on this machine add {memory_gb():.1f} GB for the program itself")
     if split is not None:
         console.print(f"held out: {len(split.validation)} shots to choose by, {len(split.test)} to report on")
+
+
+def _costs(config: RunConfig) -> Table:
+    """Operations, memory and disk of each stage that trains, for the number of processes of this launch."""
+    stage = int(config.deepspeed.zero_optimization.get("stage", 0))
+    table = Table(
+        title=f"Cost with {world_size()} process(es), {config.deepspeed.precision}; this config: ZeRO-{stage}"
+    )
+    for column in ("stage", "TFLOP a step", "activations", "GB a process at ZeRO 0 / 1 / 2 / 3", "GB on disk"):
+        table.add_column(column, justify="right" if column != "stage" else "left")
+    for name in stage_names(config):
+        if name != "calibration":
+            counts = [config.video.num_frames] if name == "residual" else frame_counts(config, name)
+            cost = step_cost(config, name, max(counts))
+            memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
+            disk = cost.checkpoint_bytes() * (config.log.keep_checkpoints + 1) / 1e9
+            table.add_row(name, f"{cost.flops / 1e12:.3g}", f"{cost.activations / 1e9:.2f} GB", memory, f"{disk:.2f}")
+    return table
 
 
 def _row(config: RunConfig, name: str, split: Split | None) -> tuple[str, str, str, str]:

@@ -1,0 +1,48 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from huggingface_hub import HfApi
+
+import vidboot
+from vidboot.errors import UserError
+
+
+def denoised(model):
+    x = torch.randn(1, 3, 12, 8, 16, generator=torch.Generator().manual_seed(0))
+    return model.denoise(x, torch.tensor([0.7]))
+
+
+def test_what_is_saved_denoises_the_same(trained_run, tmp_path):
+    model = vidboot.load(trained_run)
+    vidboot.save_pretrained(model, tmp_path / "model")
+    again = vidboot.from_pretrained(tmp_path / "model")
+    assert torch.equal(denoised(again), denoised(model))
+    assert again.fps == model.fps
+    assert vidboot.weights_hash(tmp_path / "model") == vidboot.weights_hash(trained_run)
+
+
+def test_reading_needs_no_deepspeed(trained_run):
+    code = f"import sys, vidboot; vidboot.load({str(trained_run)!r}); sys.exit('deepspeed' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_pushed_is_a_whole_model(trained_run, monkeypatch):
+    pushed = {}
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        pushed[repo_id] = denoised(vidboot.load(folder_path))
+        return "commit"
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, repo_id, private, exist_ok: None)
+    monkeypatch.setattr(HfApi, "upload_folder", upload_folder)
+    model = vidboot.load(trained_run)
+    assert vidboot.push_to_hub(model, "lab/model") == "commit"
+    assert torch.equal(pushed["lab/model"], denoised(model))
+
+
+def test_neither_folder_nor_repository(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="neither a folder nor a repository"):
+        vidboot.from_pretrained("not a/valid/name")
