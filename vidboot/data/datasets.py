@@ -172,13 +172,15 @@ def leave_signals_to_parent(worker: int) -> None:
 
 
 def held_out_windows(
-    shots: Sequence[Shot], num_frames: int, scale: int, limit: int
+    shots: Sequence[Shot], num_frames: int, scale: int, limit: int, clean: bool = False
 ) -> tuple[Float[Tensor, "N C T h w"], Bool[Tensor, "N 1 T h w"]]:
     """At most `limit` windows of `num_frames` frames that don't overlap, spread evenly over the shots.
 
-    Raises `UserError` if no shot is long enough.
+    With `clean`, only windows without a masked pixel: full videos. Raises `UserError` if no shot has such a window.
     """
     spans = [(s, t) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames)]
+    if clean:
+        spans = [(s, t) for s, t in spans if s.mask_path is None or s.mask(range(t, t + num_frames)).all()]
     if not spans:
         longest = max((s.num_frames for s in shots), default=0)
         raise UserError(

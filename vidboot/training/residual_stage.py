@@ -23,7 +23,9 @@ from vidboot.training.stage import Batch, Stage
 
 
 def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:
-    """The full videos among `shots`: long enough, nothing masked; at most `data.max_full_videos`.
+    """The full videos among `shots`: all frames at full resolution; at most `data.max_full_videos`.
+
+    What is masked in them is hidden from the residual network and its loss, as from the view networks.
 
     Raises `UserError` if there are none.
     """
@@ -39,7 +41,7 @@ def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:
 def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:
     """Fit the base's weights on held-out full videos, and store them in the run folder (design: calibration)."""
     settings = config.calibration
-    videos, _ = held_out_windows(split.validation, config.video.num_frames, 1, settings.num_videos)
+    videos, _ = held_out_windows(split.validation, config.video.num_frames, 1, settings.num_videos, clean=True)
     calibration = fit_calibration(
         config.plan,
         model.denoiser_of,
@@ -81,11 +83,12 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
     """λ(σ) · (‖D_θ − x0‖² + penalty · ‖D_θ − D_base‖²), of each item; the pull is the optimiser's."""
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
-        x = add_noise(batch.x0, batch.sigma, batch.noise)
+        x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
         with torch.no_grad():
             base = _base(model, x, batch)
-        x0_hat = network(x, batch.sigma, base=base, **batch.conditions)
-        error = squared_error(x0_hat, batch.x0) + config.residual.penalty * squared_error(x0_hat, base)
+        x0_hat = network(x, batch.sigma, mask=batch.mask, base=base, **batch.conditions)
+        error = squared_error(x0_hat, batch.x0, batch.mask)
+        error = error + config.residual.penalty * squared_error(x0_hat, base, batch.mask)
         return loss_weight(batch.sigma, config.noise.sigma_data) * error
 
     return loss
@@ -111,7 +114,7 @@ class HeldOut:
     def __init__(self, config: RunConfig, model: VideoModel, shots: Sequence[Shot]) -> None:
         self.config, self.model = config, model
         self.sigmas = config.evaluation.sigmas
-        self.videos, _ = held_out_windows(shots, config.video.num_frames, 1, config.evaluation.num_videos)
+        self.videos, _ = held_out_windows(shots, config.video.num_frames, 1, config.evaluation.num_videos, clean=True)
         self.base: dict[tuple[int, int], Tensor] = {}
 
     def _fit(self, network: Preconditioned) -> tuple[GateFit, dict[float, float]]:
