@@ -1,10 +1,16 @@
 """The generating command, as a command; read back with PyAV."""
 
 import json
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
+
+from vidboot.streaming import StreamState
+
+FOOTAGE = Path(__file__).parent.parent / "data" / "big_buck_bunny_trailer.mp4"
 
 
 def read(path):
@@ -49,6 +55,40 @@ def test_another_seed_is_another_video(trained_run, tmp_path, tool):
     assert not np.array_equal(read(tmp_path / "0.mp4")[0], read(tmp_path / "1.mp4")[0])
 
 
+def test_a_stream_that_was_stopped_goes_on_and_ends_the_same(trained_run, main_of, tmp_path, monkeypatch):
+    """Stopped after a chunk was written, before its state was: the worst moment."""
+    arguments = ["--run", trained_run, "--frames", 40, "--steps", 1, "--iterations", 1, "--stream", "--output"]
+    assert main_of("generate", *arguments, tmp_path / "whole.npy") == 0
+    save = StreamState.save
+
+    def stop_at_the_third(state, path, identity):
+        if state.chunks == 3:
+            raise KeyboardInterrupt
+        save(state, path, identity)
+
+    monkeypatch.setattr(StreamState, "save", stop_at_the_third)
+    assert main_of("generate", *arguments, tmp_path / "stopped.npy") == 130
+    assert not (tmp_path / "stopped.npy").exists()
+    monkeypatch.setattr(StreamState, "save", save)
+    assert main_of("generate", *arguments, tmp_path / "stopped.npy") == 0
+    whole = np.load(tmp_path / "whole.npy")
+    assert whole.shape == (3, 40, 8, 16)
+    assert np.array_equal(np.load(tmp_path / "stopped.npy"), whole)
+
+
+def test_given_first_frames_come_back_and_several_samples_are_a_grid(trained_run, main_of, tmp_path):
+    first = np.full((8, 16, 3), 200, np.uint8)
+    Image.fromarray(first).save(tmp_path / "first.png")
+    output = tmp_path / "frames"
+    options = ["--frames", 5, "--steps", 1, "--samples", 2, "--init", tmp_path / "first.png", "--output", output]
+    assert main_of("generate", "--run", trained_run, *options) == 0
+    frames = [np.asarray(Image.open(path)) for path in sorted(output.iterdir())]
+    assert (len(frames), frames[0].shape) == (5, (8, 34, 3))
+    assert (frames[0][:, :16] == 200).all()
+    assert (frames[0][:, 18:] == 200).all()
+    assert not np.array_equal(frames[3][:, :16], frames[3][:, 18:])
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -56,6 +96,11 @@ def test_another_seed_is_another_video(trained_run, tmp_path, tool):
         (["--run", "RUN", "--frames", "0", "--output", "x.mp4"], "at least 1"),
         (["--run", "RUN", "--frames", "4", "--output", "x.avi"], "must end in .mp4"),
         (["--run", "RUN", "--frames", "4", "--output", "/proc/nowhere/x.mp4"], "can't write to"),
+        (["--run", "RUN", "--output", "x.mp4"], "give --frames"),
+        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--init", "FOOTAGE"], "the run makes 8×16"),
+        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--low-res", "FOOTAGE"], "one whole number from 2 up"),
+        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--repair", "FOOTAGE"], "not a shot of a preprocessed"),
+        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--class", "cat"], "has no class 'cat'"),
     ],
 )
 def test_mistakes_are_one_clear_message(trained_run, tool, arguments, says):
