@@ -98,8 +98,8 @@ def test_given_first_frames_come_back_and_several_samples_are_a_grid(trained_run
         (["--run", "RUN", "--frames", "4", "--output", "/proc/nowhere/x.mp4"], "can't write to"),
         (["--run", "RUN", "--output", "x.mp4"], "give --frames"),
         (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--init", str(FOOTAGE)], "the run makes 8×16"),
-        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--low-res", str(FOOTAGE)], "one whole number from 2 up"),
-        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--repair", str(FOOTAGE)], "not a shot of a preprocessed"),
+        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--low-res", str(FOOTAGE)], "one whole number"),
+        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--repair", str(FOOTAGE)], "not a shot of"),
         (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--class", "cat"], "has no class 'cat'"),
     ],
 )
