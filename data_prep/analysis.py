@@ -72,6 +72,7 @@ class _Walk:
         self.overlay, self.meter = OverlayFinder(*self.size), QualityMeter()
 
     def feed(self, number: int, grey: np.ndarray, small: np.ndarray) -> None:
+        """Take the next frame, as grey picture and as small colour one."""
         self.frames = number + 1
         self.shots.feed(number, small)
         if self.shots.last_cut > self.start:
@@ -98,6 +99,7 @@ class _Walk:
         self._begin(end)
 
     def finish(self) -> dict[str, Any]:
+        """Close the last shot and return what was found, as plain values."""
         self._close(self.frames)
         whole = find_overlays(self.sums)
         if whole is not None and whole.any():
