@@ -165,8 +165,9 @@ class VideoWriter:
         self.rate = Fraction(fps).limit_denominator(100_000)
         self.chroma, self.lossless = chroma, lossless
         quality = {"qp": "0"} if lossless else {"crf": str(crf)}
-        # One thread: output must not depend on the machine's number of cores.
-        self.options = {**quality, "g": str(gop), "threads": "1", "preset": "medium"}
+        # One thread: output must not depend on the machine's number of cores. No macroblock tree: in frames as small as
+        # 64×36 x264's vector code for it reads memory that nothing has set, and the same video gives different files.
+        self.options = {**quality, "g": str(gop), "threads": "1", "preset": "medium", "mbtree": "0"}
         self.num_frames = 0
         self._stream: av.VideoStream | None = None
 

@@ -51,7 +51,9 @@ def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
     write_atomic(
         run_dir / RESULTS_FILE, json.dumps({"sigmas": config.evaluation.sigmas, "rows": rows}, indent=2).encode()
     )
-    Console().print(_table(config.evaluation.sigmas, rows))
+    # A log has no width of its own, and rich would fold the table into 80 columns.
+    sigmas = config.evaluation.sigmas
+    Console(width=max(Console().width, 32 + 18 * len(sigmas))).print(_table(sigmas, rows))
 
 
 def _row(

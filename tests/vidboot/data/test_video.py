@@ -124,3 +124,16 @@ def test_rotation_flag_is_obeyed_as_opencv_obeys_it(tmp_path):
     for ours in (read_frames(path, [2]), np.stack(list(iter_frames(path)))[2:3]):
         assert ours.shape == theirs.shape == (1, 320, 180, 3)
         assert np.abs(ours.astype(int) - theirs).mean() < 2
+
+
+def test_the_same_frames_give_the_same_file(tmp_path):
+    rng = np.random.default_rng(0)
+    small = [cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA) for frame in iter_frames(TRAILER)]
+    frames = (np.array(small[400:700]) + rng.normal(0, 20, (300, 36, 64, 3))).clip(0, 255).astype(np.uint8)
+    files = set()
+    for _ in range(8):
+        clutter = [rng.bytes(int(n)) for n in rng.integers(1_000, 3_000_000, 10)]  # memory that gets used again
+        del clutter
+        write_video(tmp_path / "video.mp4", frames, 24)
+        files.add((tmp_path / "video.mp4").read_bytes())
+    assert len(files) == 1
