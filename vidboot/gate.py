@@ -2,7 +2,7 @@
 
 On full videos held out from the network, γ minimises ‖D_base + γ (D_θ − D_base) − x0‖² at each noise level:
 
-    γ(σ) = Σ ⟨D_θ − D_base, x0 − D_base⟩ / Σ ‖D_θ − D_base‖²,     held within [0, 1]
+    γ(σ) = Σ ⟨D_θ − D_base, x0 − D_base⟩ / Σ ‖D_θ − D_base‖²,     less one standard error, held within [0, 1]
 
 0 = trust the views, 1 = trust the network. Between noise levels it is interpolated over ln σ.
 """
@@ -39,20 +39,36 @@ OPEN = Gate((1.0,), (1.0,))
 
 
 class GateFit:
-    """Sums over held-out videos, from which the gate follows. Feed it with `add`, then ask for `gate`."""
+    """Sums over held-out videos, from which the gate follows. Feed it with `add`, then ask for `gate`.
+
+    `sums` holds for each noise level Σ a, Σ b, Σ a², Σ ab, Σ b² and the number of videos, where a video's
+    a = ⟨D_θ − D_base, x0 − D_base⟩ and b = ‖D_θ − D_base‖²; sums of several processes can be added up.
+    """
 
     def __init__(self, sigmas: Sequence[float]) -> None:
         self.sigmas = tuple(sorted(sigmas))
-        self.inner = dict.fromkeys(self.sigmas, 0.0)
-        self.norm = dict.fromkeys(self.sigmas, 0.0)
+        self.sums: Float[Tensor, "S 6"] = torch.zeros(len(self.sigmas), 6, dtype=torch.float64)
 
     def add(self, sigma: float, base: Tensor, network: Tensor, x0: Tensor) -> None:
         """Account for one batch: predictions of base and network, and the truth, all B C T H W, at noise level σ."""
-        step = (network - base).double()
-        self.inner[sigma] += float((step * (x0 - base).double()).sum())
-        self.norm[sigma] += float((step**2).sum())
+        step = (network - base).double().flatten(1)
+        a, b = (step * (x0 - base).double().flatten(1)).sum(1), (step**2).sum(1)
+        terms = torch.stack([a, b, a * a, a * b, b * b, torch.ones_like(a)])
+        self.sums[self.sigmas.index(sigma)] += terms.sum(1).cpu()
 
     def gate(self) -> Gate:
-        """The fitted gate; 0 where the network doesn't differ from the base."""
-        values = [min(1.0, max(0.0, self.inner[s] / self.norm[s])) if self.norm[s] > 0 else 0.0 for s in self.sigmas]
-        return Gate(self.sigmas, tuple(values))
+        """Σ a / Σ b less its standard error over the videos; 0 where the network doesn't differ from the base.
+
+        A few videos leave γ uncertain, and too open a gate does harm on others: where they don't agree it closes.
+        """
+        a, b, aa, ab, bb, n = self.sums.unbind(1)
+        ratio = torch.where(b > 0, a / b, 0.0)
+        spread = (aa - 2 * ratio * ab + ratio**2 * bb).clamp(min=0)  # Σ (a − γ b)²
+        error = torch.where((b > 0) & (n > 1), (spread * n / (n - 1)).sqrt() / b, 0.0)
+        return Gate(self.sigmas, tuple((ratio - error).clamp(0, 1).tolist()))
+
+    def gains(self, gate: Gate) -> dict[float, float]:
+        """By how much the gated network lowers the squared error of the base, summed over videos: Σ 2γa − γ²b."""
+        a, b = self.sums[:, 0], self.sums[:, 1]
+        values = torch.tensor(gate.values, dtype=torch.float64)
+        return dict(zip(self.sigmas, (2 * values * a - values**2 * b).tolist(), strict=True))

@@ -7,13 +7,36 @@ from vidboot.gate import Gate, GateFit
 from vidboot.score import ResidualDenoiser
 
 
+def fit_to(a, b):
+    """A fit to videos of one pixel, whose inner products are `a` and squared differences `b`."""
+    fit = GateFit([1.0])
+    for inner, norm in zip(a, b, strict=True):
+        step = torch.full((1, 1, 1, 1, 1), norm**0.5, dtype=torch.float64)
+        fit.add(1.0, torch.zeros_like(step), step, inner / step)
+    return fit
+
+
+def test_the_gate_is_the_ratio_less_the_standard_error_that_the_jackknife_gives():
+    rng = np.random.default_rng(0)
+    b = rng.uniform(0.99, 1.01, 400)
+    a = 0.5 * b + rng.normal(0, 0.3, 400)
+    left_out = (a.sum() - a) / (b.sum() - b)
+    error = np.sqrt(399 / 400 * ((left_out - left_out.mean()) ** 2).sum())
+    assert fit_to(a, b).gate().values[0] == pytest.approx(a.sum() / b.sum() - error, rel=1e-4)
+
+
+def test_videos_that_disagree_close_the_gate():
+    assert fit_to([0.9, -0.4, 0.1, 0.2], [1.0] * 4).gate().values == (0.0,)
+    assert fit_to([0.9, 0.8, 0.9, 0.8], [1.0] * 4).gate().values[0] == pytest.approx(0.85 - 0.05 / 3**0.5)
+
+
 def test_the_gate_minimises_the_error():
     generator = torch.Generator().manual_seed(0)
-    x0, base, network = (torch.randn(4, 3, 2, 4, 4, generator=generator, dtype=torch.float64) for _ in range(3))
+    x0, base, network = (torch.randn(1, 3, 2, 4, 4, generator=generator, dtype=torch.float64) for _ in range(3))
     network = 0.6 * x0 + 0.4 * base + 0.3 * network
     fit = GateFit([1.0])
-    for n in range(4):
-        fit.add(1.0, base[n : n + 1], network[n : n + 1], x0[n : n + 1])
+    for _ in range(4):  # videos that agree: nothing to take off
+        fit.add(1.0, base, network, x0)
     found = minimize_scalar(lambda g: float(((base + g * (network - base) - x0) ** 2).sum()), bounds=(0, 1))
     assert fit.gate().values[0] == pytest.approx(found.x, abs=1e-5)
 

@@ -131,11 +131,9 @@ class HeldOut:
                     base = self.base[n, s].to(device())
                     fit.add(sigma, base, network(x, level, base=base), x0)
                     base_error[sigma] += squared_error(base, x0).item() / len(self.videos)
-        sums = [(fit.inner[s], fit.norm[s], base_error[s]) for s in self.sigmas]
-        totals = sum_over_ranks(torch.tensor(sums, dtype=torch.float64, device=device())).tolist()
-        for sigma, (inner, norm, error) in zip(self.sigmas, totals, strict=True):
-            fit.inner[sigma], fit.norm[sigma], base_error[sigma] = inner, norm, error
-        return fit, base_error
+        fit.sums = sum_over_ranks(fit.sums.to(device())).cpu()
+        errors = sum_over_ranks(torch.tensor([*base_error.values()], dtype=torch.float64, device=device()))
+        return fit, dict(zip(base_error, errors.tolist(), strict=True))
 
     def evaluate(self, network: Preconditioned) -> dict[str, float]:
         """Error of base + gated residual at each σ, and their EDM-weighted mean, `error`, which chooses the stop.
@@ -143,11 +141,8 @@ class HeldOut:
         With γ the gate, ‖D − x0‖² = ‖D_base − x0‖² − 2γ⟨D_θ − D_base, x0 − D_base⟩ + γ²‖D_θ − D_base‖².
         """
         fit, base_error = self._fit(network)
-        gate, size = fit.gate(), self.videos.numel()
-        gains = {
-            s: (2 * g * fit.inner[s] - g**2 * fit.norm[s]) / size for s, g in zip(gate.sigmas, gate.values, strict=True)
-        }
-        errors = {sigma: base_error[sigma] - gains[sigma] for sigma in self.sigmas}
+        gains = fit.gains(fit.gate())
+        errors = {sigma: base_error[sigma] - gains[sigma] / self.videos.numel() for sigma in self.sigmas}
         weights = loss_weight(torch.tensor(self.sigmas), self.config.noise.sigma_data).tolist()
         weighted = sum(w * errors[s] for s, w in zip(self.sigmas, weights, strict=True)) / len(weights)
         return {"error": weighted} | {f"error@{sigma:g}": error for sigma, error in errors.items()}
