@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Self
@@ -106,6 +107,15 @@ def _decord() -> ModuleType | None:
 
 def _decord_reads(path: str | Path) -> bool:
     """decord counts frames by packets and ignores rotation flags: it gets plain H.264 in mp4 only, as our shots are."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise VideoError(path, f"can't be opened ({error.strerror})") from None
+    return _probe(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=65536)  # a look into the file costs a third of reading a clip from it
+def _probe(path: str, _modified_ns: int, _size: int) -> bool:
     with open_video(path) as (container, stream):
         if stream.codec_context.name != "h264" or "mp4" not in container.format.name or stream.start_time:
             return False

@@ -31,12 +31,17 @@ def attention(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
+def num_heads(channels: int, head_channels: int) -> int:
+    """How many heads of about `head_channels` channels (or more) divide `channels` evenly."""
+    return next(heads for heads in range(max(1, channels // head_channels), 0, -1) if channels % heads == 0)
+
+
 class SpatialAttention(nn.Module):
     """Self-attention among the pixels of each frame; starts as the identity."""
 
     def __init__(self, channels: int, head_channels: int = 16) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
+        self.heads = num_heads(channels, head_channels)
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zero_init(nn.Linear(channels, channels))
@@ -59,7 +64,7 @@ class TemporalAttention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int = 16, reach: float = 16.0) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
+        self.heads = num_heads(channels, head_channels)
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zero_init(nn.Linear(channels, channels))

@@ -108,3 +108,9 @@ def test_relative_positions_do_not_depend_on_where_a_clip_starts():
     bias = TemporalAttention(16).bias(9)
     torch.testing.assert_close(bias[:, 2:7, 2:7], bias[:, :5, :5])
     assert (bias.diagonal(dim1=1, dim2=2) == 0).all()
+
+
+@pytest.mark.parametrize("channels", [1, 6, 20, 37, 50])
+def test_any_number_of_channels_builds_a_network_that_runs(channels):
+    network = UNet(channels=channels, multipliers=(1, 2))
+    assert network(torch.randn(1, 3, 2, 4, 4), torch.zeros(1)).shape == (1, 3, 2, 4, 4)

@@ -1,0 +1,72 @@
+"""Data loading alone against decord. Run by hand, on an idle machine, on any preprocessed folder:
+
+python tests/bench/bench_loading.py --data runs/quickstart/data [--clips 2000] [--frames 8] [--rounds 3]
+
+The loader gives training samples (decoded, normalised, with mask) from two workers; decord reads the same clips, at random
+positions, in one thread, and gives bare frames. Both in turns, frames per second of wall time; workers are started before.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import decord
+from torch.utils.data import DataLoader
+
+from vidboot.config import DataConfig
+from vidboot.data.datasets import ViewDataset, leave_signals_to_parent
+from vidboot.data.manifest import load_manifest
+
+
+class Numbered(ViewDataset):
+    """The training samples, and which frames they are."""
+
+    def clip(self, index: int) -> tuple[str, list[int]]:
+        drawn: list[tuple[str, list[int]]] = []
+        draw = self._draw
+        self._draw = lambda *a: drawn.append(draw(*a)) or drawn[-1]
+        self[index]
+        del self._draw
+        shot, frames = drawn[0]
+        return str(shot.root / shot.path), list(frames)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    options = DataConfig(manifest=arguments.data)
+    shots = [s for s in load_manifest(arguments.data).supplying("clip") if s.num_frames >= arguments.frames]
+    dataset = Numbered(shots, {arguments.frames: 1.0}, 1, 0, 4, options)
+    clips = [dataset.clip(n) for n in range(arguments.clips)]
+    rates: dict[str, list[float]] = {"decord, one thread": [], "loader, two workers": []}
+    for _ in range(arguments.rounds):
+        start = time.perf_counter()
+        for path, frames in clips:
+            decord.VideoReader(path, num_threads=1).get_batch(frames).asnumpy()
+        rates["decord, one thread"].append(len(clips) * arguments.frames / (time.perf_counter() - start))
+        warm = 40
+        batches = [range(n, n + 4) for n in range(0, len(clips) + 4 * warm, 4)]
+        loader = DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=2,
+            multiprocessing_context="spawn",
+            worker_init_fn=leave_signals_to_parent,
+        )
+        for number, _ in enumerate(loader):
+            if number == warm - 1:
+                start = time.perf_counter()
+        rates["loader, two workers"].append(len(clips) * arguments.frames / (time.perf_counter() - start))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    for name, rate in medians.items():
+        print(f"{name:20} {rate:8.0f} frames/s")
+    print(f"ratio {medians['loader, two workers'] / medians['decord, one thread']:.2f} (goal: at least 1.5)")
+
+
+if __name__ == "__main__":
+    main()
