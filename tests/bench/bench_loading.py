@@ -2,8 +2,8 @@
 
 python tests/bench/bench_loading.py --data runs/quickstart/data [--clips 2000] [--frames 8] [--rounds 3]
 
-The loader gives training samples (decoded, normalised, with mask) from two workers; decord reads the same clips, at random
-positions, in one thread, and gives bare frames. Both in turns, frames per second of wall time; workers are started before.
+The loader gives training samples (decoded, normalised, with mask) from two workers; decord reads the same clips, at
+random positions, in one thread, and gives bare frames. Both in turns, frames per second of wall time, workers warm.
 """
 
 import argparse
