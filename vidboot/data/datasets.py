@@ -77,12 +77,12 @@ def load_clip(
     """
     video = to_tensor(shot.frames(frames))
     mask = pool_mask(torch.from_numpy(shot.mask(frames))[None], scale)
-    return F.avg_pool2d(video, scale), mask
+    return video if scale == 1 else F.avg_pool2d(video, scale), mask
 
 
 def pool_mask(mask_1THW: Bool[Tensor, "1 T H W"], scale: int) -> Bool[Tensor, "1 T h w"]:
     """A mask at a low-res factor: a low-res pixel is observed only if all its pixels are."""
-    return F.avg_pool2d(mask_1THW.float(), scale) == 1
+    return mask_1THW if scale == 1 else F.avg_pool2d(mask_1THW.float(), scale) == 1
 
 
 class ViewDataset(Dataset):
