@@ -81,12 +81,12 @@ class Level(nn.Module):
         self.recompute = False
         """Keep only the blocks' inputs for the backward pass, and compute the rest again (activation checkpointing)."""
 
-    def forward(self, x: Tensor, emb_NE: Tensor, num_frames: int, skips: list[Tensor] | None = None) -> list[Tensor]:
-        """Apply the blocks in turn; each first takes a tensor off `skips`, if given. Returns every block's output."""
+    def forward(self, x: Tensor, emb_NE: Tensor, num_frames: int, skips: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Apply the blocks in turn; each first reads one of `skips`, if there are any. Returns every block's output."""
         outputs = []
-        for block, mixers in zip(self.blocks, self.mixers, strict=True):
-            if skips is not None:
-                x = torch.cat([x, skips.pop()], dim=1)
+        for index, (block, mixers) in enumerate(zip(self.blocks, self.mixers, strict=True)):
+            if skips:
+                x = torch.cat([x, skips[index]], dim=1)
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(self._block_then_mix, block, mixers, x, emb_NE, num_frames, use_reentrant=False)
             else:
@@ -162,14 +162,15 @@ class UNet(nn.Module):
         num_frames = x.shape[2]
         emb_NE = F.silu(self.condition(c_noise, label, stride)).repeat_interleave(num_frames, dim=0)
         h = self.read_inputs(x, mask, base)
-        skips: list[Tensor] = []
+        skips: list[list[Tensor]] = []
         for index, level in enumerate(self.encoder):
             h = h if index == 0 else F.avg_pool2d(h, 2)
-            skips += level(h, emb_NE, num_frames)
-            h = skips[-1]
+            skips.append(level(h, emb_NE, num_frames))
+            h = skips[-1][-1]
         h = self.bottleneck(h, num_frames)
         for index, level in reversed(list(enumerate(self.decoder))):
-            h = level(h, emb_NE, num_frames, skips)[-1]
+            # A level may not take its tensors off a list: under ZeRO-3 modules are given copies of their arguments.
+            h = level(h, emb_NE, num_frames, skips[index][::-1])[-1]
             h = h if index == 0 else F.interpolate(h, scale_factor=2.0, mode="nearest")
         out = self.conv_out(F.silu(modulated(self.norm_out(h), self.modulate_out(emb_NE))))
         return rearrange(out, "(b t) c h w -> b c t h w", t=num_frames)
