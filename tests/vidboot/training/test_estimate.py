@@ -1,3 +1,7 @@
+import json
+import re
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -34,5 +38,29 @@ def test_recomputing_activations_keeps_less(tiny_config):
 def test_memory_under_zero_is_that_of_the_paper(tiny_config, stage, bytes_per_parameter):
     # Rajbhandari et al. 2020, figure 1, for float32 with a separate copy of the weights, plus our average (4 bytes).
     cost = step_cost(load_settings(RunConfig, tiny_config), "clip", 4)
-    states = cost.memory(stage, processes=4) - cost.activations
+    states = cost.memory(stage, processes=4) - replace(cost, parameters=0).memory(stage, processes=4)
     assert states == pytest.approx(bytes_per_parameter * cost.parameters, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures the resident memory of a CPU run")
+@pytest.mark.parametrize(("channels", "batch"), [(64, 96), (128, 64)])
+def test_the_plan_foretells_the_memory_of_a_run_on_a_cpu(tiny_config, tmp_path, tool, channels, batch):
+    run = [
+        "--config",
+        tiny_config,
+        "--stage",
+        "clip",
+        f"run_dir={tmp_path / 'run'}",
+        f"clip.network.channels={channels}",
+    ]
+    run += [f"clip.train.batch_size={batch}", "clip.train.steps=4", "log.log_every=1", "log.sample_every=100"]
+    plan = tool("train", *run, "--dry-run").stdout
+    stage = float(re.search(r"│ clip .* GB │ +([0-9.]+) /", plan).group(1))
+    program = float(re.search(r"add ([0-9.]+) GB", plan).group(1))
+    done = tool("train", *run)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "clip" / "metrics.jsonl").read_text().splitlines()]
+    measured = max(row["memory_gb"] for row in rows if "memory_gb" in row)
+    assert measured > 2 * program  # so that it is the stage's part that counts
+    assert stage + program == pytest.approx(measured, rel=0.2)
