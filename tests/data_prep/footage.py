@@ -1,10 +1,14 @@
 """Small videos for the tests, written with PyAV directly, so that nothing under test makes its own input."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
+
+from vidboot.data.video import read_frames
 
 TRAILER = Path(__file__).parents[1] / "data" / "big_buck_bunny_trailer.mp4"
 
@@ -34,3 +38,35 @@ def write(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def titled_films(folder: Path, count: int, num_frames: int = 48) -> list[Path]:
+    """Stretches of the trailer with a subtitle burnt into each, so that there is something to mask."""
+    every = read_frames(TRAILER)
+    paths = []
+    for number in range(count):
+        start = 250 + number * (len(every) - 250 - num_frames) // count
+        frames = every[start : start + num_frames].copy()
+        for image in frames[8:40]:
+            for thickness, colour in ((5, (0, 0, 0)), (1, (255, 255, 255))):
+                cv2.putText(image, f"This is film {number}", (60, 165), 0, 0.8, colour, thickness, cv2.LINE_AA)
+        paths.append(write(folder / f"film{number}.mp4", frames))
+    return paths
+
+
+def loop(source: Path, target: Path, seconds: float) -> Path:
+    """Repeat a video's packets until it is `seconds` long, nothing encoded again."""
+    with av.open(str(source)) as container:
+        stream = container.streams.video[0]
+        length = int(stream.duration)
+        turns = math.ceil(seconds / float(length * stream.time_base))
+        with av.open(str(target), "w") as out:
+            copy = out.add_stream_from_template(stream)
+            for turn in range(turns):
+                container.seek(0)
+                for packet in container.demux(stream):
+                    if packet.dts is not None:
+                        packet.pts, packet.dts = packet.pts + turn * length, packet.dts + turn * length
+                        packet.stream = copy
+                        out.mux(packet)
+    return target

@@ -1,0 +1,90 @@
+"""A run that is killed at any time loses at most the videos in hand, and nothing of the result."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from footage import titled_films
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+
+
+def start(films: Path, output: Path) -> subprocess.Popen:
+    command = [sys.executable, ROOT / "tools/preprocess.py", films, "--output", output, "height=36", "width=64"]
+    options = ["views.full_frames=32", "workers=2", "text.detector=opencv"]
+    return subprocess.Popen(
+        [*map(str, command), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """What a run is for: manifest, masks, shots and report."""
+    kept = [p for p in output.rglob("*") if p.suffix in (".parquet", ".npz", ".mp4", ".html")]
+    return {str(p.relative_to(output)): p.read_bytes() for p in kept if not p.name.startswith(".")}
+
+
+def finished_work(output: Path) -> dict[Path, int]:
+    """Time at which each record was written."""
+    records = [*output.glob("records/*.json"), *output.glob("analysis/*.json")]
+    return {p: p.stat().st_mtime_ns for p in records if not p.name.startswith(".") and p.name != "hashes.json"}
+
+
+def kill_a_run(films: Path, output: Path, after: float, whole_group: bool) -> bool:
+    """Start a run and kill it some time after it has begun to work; False if it was done before."""
+    running = start(films, output)
+    while not (output / ".lock").exists() and running.poll() is None:
+        time.sleep(0.02)
+    time.sleep(after)
+    hit = running.poll() is None
+    if hit:
+        # The parent alone (as by the kernel out of memory) leaves workers behind; the group is what a terminal kills.
+        (os.killpg if whole_group else os.kill)(running.pid, signal.SIGKILL)
+    running.wait()
+    return hit
+
+
+@pytest.mark.slow
+def test_ten_kills_and_a_clean_run_give_what_an_uninterrupted_run_gives(tmp_path):
+    films, output = tmp_path / "films", tmp_path / "out"
+    titled_films(films, 12)
+    assert start(films, tmp_path / "whole").wait() == 0
+    wanted = contents(tmp_path / "whole")
+    assert sum(name.startswith("masks/") for name in wanted) >= 6
+    chance = random.Random(0)
+    kills = left_unfinished = 0
+    while kills < KILLS:
+        (output / ".lock").unlink(missing_ok=True)  # also tells when the next run begins
+        if kill_a_run(films, output, chance.uniform(0.0, 6.0), whole_group=kills % 2 == 0):
+            kills += 1
+            left_unfinished += bool(finished_work(output))
+        else:
+            shutil.rmtree(output)
+    assert left_unfinished >= 3  # the kills did hit runs that had something to lose
+    done_before = finished_work(output)
+    assert start(films, output).wait() == 0
+    assert contents(output) == wanted
+    after = finished_work(output)
+    assert all(after[path] == stamp for path, stamp in done_before.items())
+    assert not list(output.rglob(".partial-*"))
+
+
+@pytest.mark.slow
+def test_a_second_run_reads_no_video(tmp_path):
+    films, output = tmp_path / "films", tmp_path / "out"
+    paths = titled_films(films, 2)
+    assert start(films, output).wait() == 0
+    wanted = contents(output)
+    for path in paths:
+        # Whoever looks into the file now finds nothing; its size and times are as before.
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert start(films, output).wait() == 0
+    assert contents(output) == wanted
