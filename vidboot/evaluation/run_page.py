@@ -31,7 +31,8 @@ def print_tables(results: Mapping[str, Any]) -> None:
         errors.add_column(f"σ = {sigma:g}", justify="right")
     for name, row in results["denoising"].items():
         errors.add_row(name, *(f"{e['mean']:.4f} ({e['low']:.4f}–{e['high']:.4f})" for e in row))
-    console = Console(width=max(Console().width, 28 + 26 * len(results["sigmas"])))
+    # A log has no width of its own, and rich would fold the tables into 80 columns.
+    console = Console(width=max(Console().width, 150, 28 + 26 * len(results["sigmas"])))
     console.print(errors)
     console.print(_statistics_table(results["statistics"]))
     for text in results["protocol"].values():

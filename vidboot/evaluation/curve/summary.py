@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +33,8 @@ CURVE_FILE, PLOT_FILE = "learning_curve.json", "learning_curve.png"
 ORDER = (DIRECT, JOINT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, AVERAGED, JOINED, COUNTED, BASE, WHOLE)
 STYLES = {DIRECT: "C3o-", JOINT: "C1o-", FINE_TUNED: "C2o--", FINE_TUNED_GATED: "C2o-", BASE: "C0o--", WHOLE: "C0o-"}
 FLAT = {UNTUNED: "C2:", AVERAGED: "0.6", JOINED: "0.3", COUNTED: "C0:"}
+PLACES = {"output": True, "quick": True, "run": {"run_dir": True, "data": {"manifest"}}}
+"""Settings that say where things lie, not what they are."""
 
 Errors = dict[str, dict[int, list[float]]]
 
@@ -51,7 +54,7 @@ def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> No
         "counts": config.counts,
         "seeds": config.seeds,
         "sigmas": config.run.evaluation.sigmas,
-        "settings": config.model_dump(mode="json", exclude={"output", "quick"}),
+        "settings": config.model_dump(mode="json", exclude=PLACES),
         "rows": rows,
     }
     write_atomic(config.output / CURVE_FILE, json.dumps(summary, indent=1, ensure_ascii=False).encode())
@@ -120,7 +123,7 @@ def plot(errors: Errors, counts: Sequence[int]) -> Figure:
             )
         panel.set(xscale="log", yscale="log", xlabel="full videos", ylabel="held-out error, EDM-weighted")
         panel.set_xticks(counts, [str(n) for n in counts])
+        panel.xaxis.set_minor_locator(NullLocator())
         panel.yaxis.set_minor_formatter("{x:.2g}")
-        panel.minorticks_off()
         panel.legend(frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
     return figure

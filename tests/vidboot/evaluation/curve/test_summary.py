@@ -12,7 +12,7 @@ def power_law(scale, slope):
 
 
 def test_the_ratio_of_two_power_laws_has_its_closed_form():
-    """Where rivals err c n^-s and the whole b n^-r, m rivals' videos for n: c m^-s = b n^-r, so m = (c n^r / b)^(1/s)."""
+    """Rivals err c m^-s, the whole b n^-r: they are equal at m = (c n^r / b)^(1/s)."""
     c, s, b, r = 1.0, 0.3, 0.8, 0.25
     errors = {DIRECT: power_law(2 * c, s), FINE_TUNED: power_law(c, s), WHOLE: power_law(b, r)}
     ratios = data_efficiency_ratio(errors, COUNTS)
