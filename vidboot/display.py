@@ -21,14 +21,18 @@ class Video(Tensor):
             return function(*args, **(kwargs or {}))
 
     def _repr_html_(self) -> str:
-        from vidboot.data.datasets import to_frames
-        from vidboot.data.video import write_video
+        return f'<video controls loop autoplay muted src="{mp4_address(self.as_subclass(Tensor), self.fps)}"></video>'
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "video.mp4"
-            write_video(path, to_frames(self.as_subclass(Tensor)), self.fps)
-            content = base64.b64encode(path.read_bytes()).decode()
-        return f'<video controls loop autoplay muted src="data:video/mp4;base64,{content}"></video>'
+
+def mp4_address(video: Float[Tensor, "C T H W"], fps: float) -> str:
+    """A video in [-1, 1] as an address that holds the whole mp4, for pages that stand alone."""
+    from vidboot.data.datasets import to_frames
+    from vidboot.data.video import write_video
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        write_video(path, to_frames(video), fps)
+        return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def as_video(video: Float[Tensor, "C T H W"], fps: float) -> Video:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -68,14 +68,33 @@ def to_frames(video_CTHW: Float[Tensor, "C T H W"]) -> np.ndarray:
     return ((video_CTHW.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
 
 
+class Decoded:
+    """Frames of shots, kept in memory from their first use on as long as they fit in `limit` bytes."""
+
+    def __init__(self, limit: float) -> None:
+        self.room, self.kept = limit, {}
+
+    def frames(self, shot: Shot, indices: Sequence[int]) -> UInt8[np.ndarray, "T H W C"]:
+        """As `Shot.frames`."""
+        if shot.id not in self.kept:
+            if shot.num_frames * shot.height * shot.width * 3 > self.room:
+                return shot.frames(indices)
+            self.kept[shot.id] = shot.frames()
+            self.room -= self.kept[shot.id].nbytes
+        return self.kept[shot.id][list(indices)]
+
+
+NOTHING_KEPT = Decoded(0)
+
+
 def load_clip(
-    shot: Shot, frames: Sequence[int], scale: int
+    shot: Shot, frames: Sequence[int], scale: int, decoded: Decoded = NOTHING_KEPT
 ) -> tuple[Float[Tensor, "C T h w"], Bool[Tensor, "1 T h w"]]:
     """Frames of a shot at a low-res factor, in their natural range, and their mask (true = observed).
 
     Raises `VideoError` if the file can't be read.
     """
-    video = to_tensor(shot.frames(frames))
+    video = to_tensor(decoded.frames(shot, frames))
     mask = pool_mask(torch.from_numpy(shot.mask(frames))[None], scale)
     return video if scale == 1 else F.avg_pool2d(video, scale), mask
 
@@ -108,6 +127,7 @@ class ViewDataset(Dataset):
         self.masked = [shot for shot in shots if shot.mask_path is not None]
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
+        self.decoded = Decoded(options.memory_gb * 1e9)
         self.unreadable: set[str] = set()
 
     def __getitem__(self, index: int) -> dict[str, object]:
@@ -118,7 +138,7 @@ class ViewDataset(Dataset):
             stride = int(rng.choice(self.options.frame_strides))
             shot, frames = self._draw(self.shots, num_frames, stride, rng)
             try:
-                video, mask = load_clip(shot, frames, self.scale)
+                video, mask = load_clip(shot, frames, self.scale, self.decoded)
             except UserError as error:  # the video or its mask can't be read
                 logger.warning("set aside, another shot is drawn instead: %s", error)
                 self.unreadable.add(shot.id)

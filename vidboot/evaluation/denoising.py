@@ -1,12 +1,12 @@
 """Held-out denoising error: how far a denoiser is from the truth, at each noise level, with fixed noise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vidboot.edm import add_noise, squared_error
+from vidboot.edm import add_noise, loss_weight, squared_error
 from vidboot.score import Denoiser
 
 
@@ -41,3 +41,9 @@ def denoising_errors(
             x0_hat = denoise(x, level) if mask is None else denoise(x, level, mask=mask)
             errors[s, n] = squared_error(x0_hat, x0, mask).double().cpu()
     return errors
+
+
+def edm_weighted(errors: Mapping[float, float], sigma_data: float) -> float:
+    """Mean over the noise levels σ of λ(σ) · error(σ), with the training loss's λ: one number to compare by."""
+    weights = loss_weight(torch.tensor(list(errors), dtype=torch.float64), sigma_data).tolist()
+    return sum(w * error for w, error in zip(weights, errors.values(), strict=True)) / len(errors)

@@ -90,8 +90,9 @@ def data_efficiency(
         row |= {f"mean_{kind}": float(np.mean(row[kind])) for kind in ("direct", "residual")}
     for row in rows:
         of_sigma = [other for other in rows if other["sigma"] == row["sigma"]]
-        needed, bound = _videos_needed(of_sigma, row["mean_residual"])
-        row |= {"ratio": needed / row["count"], "ratio_is_lower_bound": bound}
+        counts, direct = zip(*((other["count"], other["mean_direct"]) for other in of_sigma), strict=True)
+        needed, bound = videos_needed(counts, direct, row["mean_residual"])
+        row |= {"ratio": needed / row["count"], "ratio_is_lower_bound": bound == ">"}
     return rows
 
 
@@ -103,17 +104,20 @@ def _learnt(
     return tuple(excess_percent(learner.fit(centre, sigma)[0], video, sigma) for centre in (skip, base))
 
 
-def _videos_needed(rows: Rows, excess: float) -> tuple[float, bool]:
-    """Full videos at which direct training reaches `excess` (log–log interpolation), and whether it needs even more."""
-    counts, reached = np.array([[row["count"], row["mean_direct"]] for row in rows]).T
-    below = np.flatnonzero(reached <= excess)
-    if len(below) == 0:
-        return float(counts[-1]), True
+def videos_needed(counts: Sequence[int], errors: Sequence[float], target: float) -> tuple[float, str]:
+    """How many videos it takes to reach `target`, by log–log interpolation of rising `counts` and their `errors`.
+
+    With it comes `=`, `>` if even the largest count isn't enough, or `<` if the smallest is more than enough.
+    """
+    below = [n for n, error in enumerate(errors) if error <= target]
+    if not below:
+        return float(counts[-1]), ">"
     upper = below[0]
     if upper == 0:
-        return float(counts[0]), False
+        return float(counts[0]), "=" if errors[0] == target else "<"
     span = slice(upper - 1, upper + 1)
-    return float(np.exp(np.interp(-np.log(excess), -np.log(reached[span]), np.log(counts[span])))), False
+    needed = np.exp(np.interp(-np.log(target), -np.log(errors[span]), np.log(counts[span])))
+    return float(needed), "="
 
 
 def residual_hardness(

@@ -64,7 +64,7 @@ def step_cost(config: RunConfig, name: str, num_frames: int) -> Cost:
         micro = optimization.micro_batch_size or optimization.batch_size // world_size()
         x = torch.empty(micro, 3, num_frames, config.video.height // scale, config.video.width // scale)
         inputs = {"mask": torch.ones_like(x[:, :1], dtype=torch.bool)} if name != "residual" else {"base": x}
-        kept, flops = _forward_backward(network, x, inputs)
+        kept, flops = forward_backward(network, x, inputs)
     precision = 2 if config.deepspeed.precision == "bf16" else 4
     pulled = name == "residual" and config.residual.pull > 0
     return Cost(
@@ -77,7 +77,7 @@ def step_cost(config: RunConfig, name: str, num_frames: int) -> Cost:
     )
 
 
-def _forward_backward(network: Preconditioned, x: Tensor, inputs: dict[str, Tensor]) -> tuple[int, float]:
+def forward_backward(network: Preconditioned, x: Tensor, inputs: dict[str, Tensor]) -> tuple[int, float]:
     """Bytes kept for the backward pass, and operations of both passes."""
     own = {p.untyped_storage()._cdata for p in network.parameters()}
     kept: dict[int, Tensor] = {}

@@ -14,10 +14,11 @@ from vidboot.data.manifest import Shot
 from vidboot.data.video import write_video
 from vidboot.edm import Preconditioned, add_noise, loss_weight, squared_error
 from vidboot.errors import UserError
-from vidboot.evaluation.denoising import fixed_noise
+from vidboot.evaluation.denoising import edm_weighted, fixed_noise
 from vidboot.gate import OPEN, Gate, GateFit
 from vidboot.model import VideoModel, residual_network, save_calibration
 from vidboot.samplers import sample_heun
+from vidboot.score import Denoiser
 from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.training.stage import Batch, Stage
 
@@ -111,11 +112,11 @@ class HeldOut:
     The base's predictions are made once, at the first use, and kept in memory.
     """
 
-    def __init__(self, config: RunConfig, model: VideoModel, shots: Sequence[Shot]) -> None:
-        self.config, self.model = config, model
+    def __init__(self, config: RunConfig, base: Denoiser, shots: Sequence[Shot]) -> None:
+        self.config, self.base = config, base
         self.sigmas = config.evaluation.sigmas
         self.videos, _ = held_out_windows(shots, config.video.num_frames, 1, config.evaluation.num_videos, clean=True)
-        self.base: dict[tuple[int, int], Tensor] = {}
+        self.predictions: dict[tuple[int, int], Tensor] = {}
 
     def _fit(self, network: Preconditioned) -> tuple[GateFit, dict[float, float]]:
         """Sums for the gate, and the base's error at each σ, over this process's share, then over all."""
@@ -126,9 +127,9 @@ class HeldOut:
                 for s, sigma in enumerate(self.sigmas):
                     level = x0.new_full((1,), sigma)
                     x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(device())
-                    if (n, s) not in self.base:
-                        self.base[n, s] = self.model.base(x, level).cpu()
-                    base = self.base[n, s].to(device())
+                    if (n, s) not in self.predictions:
+                        self.predictions[n, s] = self.base(x, level).cpu()
+                    base = self.predictions[n, s].to(device())
                     fit.add(sigma, base, network(x, level, base=base), x0)
                     base_error[sigma] += squared_error(base, x0).item() / len(self.videos)
         fit.sums = sum_over_ranks(fit.sums.to(device())).cpu()
@@ -138,14 +139,19 @@ class HeldOut:
     def evaluate(self, network: Preconditioned) -> dict[str, float]:
         """Error of base + gated residual at each σ, and their EDM-weighted mean, `error`, which chooses the stop.
 
-        With γ the gate, ‖D − x0‖² = ‖D_base − x0‖² − 2γ⟨D_θ − D_base, x0 − D_base⟩ + γ²‖D_θ − D_base‖².
+        `ungated` is that mean for the network alone. With γ the gate,
+        ‖D − x0‖² = ‖D_base − x0‖² − 2γ⟨D_θ − D_base, x0 − D_base⟩ + γ²‖D_θ − D_base‖².
         """
         fit, base_error = self._fit(network)
-        gains = fit.gains(fit.gate())
-        errors = {sigma: base_error[sigma] - gains[sigma] / self.videos.numel() for sigma in self.sigmas}
-        weights = loss_weight(torch.tensor(self.sigmas), self.config.noise.sigma_data).tolist()
-        weighted = sum(w * errors[s] for s, w in zip(self.sigmas, weights, strict=True)) / len(weights)
-        return {"error": weighted} | {f"error@{sigma:g}": error for sigma, error in errors.items()}
+        gated, ungated = (
+            {sigma: base_error[sigma] - gain / self.videos.numel() for sigma, gain in fit.gains(gate).items()}
+            for gate in (fit.gate(), Gate(fit.sigmas, (1.0,) * len(fit.sigmas)))
+        )
+        means = {
+            "error": edm_weighted(gated, self.config.noise.sigma_data),
+            "ungated": edm_weighted(ungated, self.config.noise.sigma_data),
+        }
+        return means | {f"error@{sigma:g}": error for sigma, error in gated.items()}
 
     def gate(self, network: Preconditioned) -> Gate:
         """The gate of a trained network."""

@@ -99,7 +99,7 @@ def _run_stage(config: RunConfig, name: str, split: Split) -> None:
         network = train_stage(view_stage(config, name, split), folder, config)
     else:
         model = load_parts(config, config.run_dir, residual=False).to(device())
-        held_out = HeldOut(config, model, split.validation)
+        held_out = HeldOut(config, model.base, split.validation)
         network = train_stage(residual_stage(config, model, split, held_out), folder, config)
         gate = held_out.gate(network)
         logger.info(

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from vidboot.config import OptimizationConfig
-from vidboot.data.datasets import ViewDataset, leave_signals_to_parent
+from vidboot.data.datasets import leave_signals_to_parent
 from vidboot.edm import Noise, Preconditioned
 from vidboot.training.distributed import device, rank
 from vidboot.training.engine import batch_per_process
@@ -42,7 +42,7 @@ class Stage:
     name: str
     network: Preconditioned
     optimization: OptimizationConfig
-    dataset: ViewDataset
+    dataset: Dataset
     noise: Noise
     loss: Callable[[Callable[..., Tensor], Batch], Float[Tensor, "B"]]
     """Loss of each item, given the network (called as `network(x, sigma, …)`) and a batch."""

@@ -85,13 +85,13 @@ def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
         optimization=view.train,
         dataset=ViewDataset(shots, counts, scale, seed, view.train.batch_size, config.data),
         noise=noise,
-        loss=_view_loss(config.noise.sigma_data),
+        loss=view_loss(config.noise.sigma_data),
         evaluate=held_out_error(config, scale, max(counts), split.validation),
         sample=sample_video(config, scale, max(counts), noise, split.train[0].fps),
     )
 
 
-def _view_loss(sigma_data: float) -> Callable[[Denoiser, Batch], Float[Tensor, "B"]]:
+def view_loss(sigma_data: float) -> Callable[[Denoiser, Batch], Float[Tensor, "B"]]:
     """λ(σ) · Σ m (D − x0)² / Σ m, of each item."""
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:

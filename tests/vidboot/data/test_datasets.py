@@ -196,3 +196,12 @@ def test_a_damaged_mask_sets_its_shot_aside(manifest, tmp_path):
     shots = [manifest[0], replace(manifest[1], mask_path=str(tmp_path / "mask.npz"))]
     dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
     assert {dataset[i]["shot"] for i in range(20)} == {manifest[0].path}
+
+
+def test_shots_kept_in_memory_are_decoded_once_and_give_the_same_samples(manifest, monkeypatch):
+    kept = ViewDataset(manifest, {4: 1.0}, 1, 0, 4, OPTIONS.model_copy(update={"memory_gb": 1.0}))
+    plain = ViewDataset(manifest, {4: 1.0}, 1, 0, 4, OPTIONS)
+    expected = [plain[i]["video"] for i in range(8)]
+    assert all(torch.equal(kept[i]["video"], expected[i]) for i in range(8))
+    monkeypatch.setattr(type(manifest[0]), "frames", lambda *_: pytest.fail("decoded again"))
+    assert all(torch.equal(kept[i]["video"], expected[i]) for i in range(8))

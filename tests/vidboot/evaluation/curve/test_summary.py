@@ -1,0 +1,41 @@
+import pytest
+
+from vidboot.evaluation.curve.rows import BASE, DIRECT, FINE_TUNED, UNTUNED, WHOLE
+from vidboot.evaluation.curve.summary import data_efficiency_ratio, errors_by_row
+from vidboot.theory.experiments import videos_needed
+
+COUNTS = [4, 16, 64, 256]
+
+
+def power_law(scale, slope):
+    return {n: [scale * n**-slope] for n in COUNTS}
+
+
+def test_the_ratio_of_two_power_laws_has_its_closed_form():
+    """Rivals err c m^-s, the whole b n^-r: they are equal at m = (c n^r / b)^(1/s)."""
+    c, s, b, r = 1.0, 0.3, 0.8, 0.25
+    errors = {DIRECT: power_law(2 * c, s), FINE_TUNED: power_law(c, s), WHOLE: power_law(b, r)}
+    ratios = data_efficiency_ratio(errors, COUNTS)
+    for n in (4, 16, 64):
+        assert ratios[n] == (pytest.approx((c * n**r / b) ** (1 / s) / n), "=")
+
+
+def test_what_no_rival_reaches_is_a_lower_bound_and_what_all_do_an_upper_one():
+    errors = {DIRECT: power_law(1, 0.2), WHOLE: {n: [0.1] for n in COUNTS}}
+    assert data_efficiency_ratio(errors, COUNTS)[16] == (16.0, ">")
+    errors[WHOLE] = {n: [2.0] for n in COUNTS}
+    assert data_efficiency_ratio(errors, COUNTS)[16] == (0.25, "<")
+
+
+def test_an_untuned_rival_needs_no_video_and_the_base_is_no_rival():
+    errors = {DIRECT: power_law(1, 0.1), UNTUNED: {0: [0.5]}, BASE: power_law(0.01, 1), WHOLE: power_law(0.9, 0.1)}
+    assert data_efficiency_ratio(errors, COUNTS)[64] == (4 / 64, "<")
+
+
+def test_seeds_are_averaged():
+    rows = [{"row": DIRECT, "count": 4, "error": 0.2}, {"row": DIRECT, "count": 4, "error": 0.4}]
+    assert errors_by_row(rows)[DIRECT][4] == [0.2, 0.4]
+
+
+def test_a_curve_that_rises_in_between_counts_where_it_first_is_low_enough():
+    assert videos_needed([1, 10, 100, 1000], [1.0, 0.1, 0.5, 0.01], 0.1) == (pytest.approx(10), "=")

@@ -1,0 +1,86 @@
+"""Equal training compute: how many steps each method may take, in floating-point operations, forward and backward."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidboot.calibration import all_estimates, make_estimates
+from vidboot.config import RunConfig
+from vidboot.model import DATA_CHANNELS, residual_network, view_network
+from vidboot.score import by_scale
+from vidboot.training.estimate import forward_backward
+from vidboot.training.view_stage import frame_counts, scale_of
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Operations that the run's stages take, and what a step of each rival takes."""
+
+    views: float
+    """Training all views."""
+    residual: float
+    """Training the residual network; the frozen base's predictions included, as if it used every estimate."""
+    full_step: float
+    """A step of the clip network on full videos, as many as a step of the residual has."""
+    mixed_step: float
+    """A step on clips or up-sampled low-res videos, on average; see `long_share`."""
+
+    @property
+    def direct_steps(self) -> int:
+        """Training from nothing on full videos: what views and residual take together."""
+        return max(1, round((self.views + self.residual) / self.full_step))
+
+    @property
+    def fine_tuning_steps(self) -> int:
+        """Fine-tuning on full videos: what the residual takes."""
+        return max(1, round(self.residual / self.full_step))
+
+    @property
+    def mixed_steps(self) -> int:
+        """Training on all partial data: what the views take."""
+        return max(1, round(self.views / self.mixed_step))
+
+
+def long_share(config: RunConfig) -> float:
+    """Share of the mixed steps that are on long videos: as many frames of them as of clips."""
+    clip, full = config.clip.num_frames, config.video.num_frames
+    return clip / (clip + full)
+
+
+def count_operations(config: RunConfig) -> Compute:
+    """Work it all out on `meta` tensors, where nothing is computed."""
+    batch, num_frames, share = config.residual.train.batch_size, config.video.num_frames, long_share(config)
+    clip_step, long_step = (
+        _step(config, "clip", config.clip.train.batch_size, n) for n in (config.clip.num_frames, num_frames)
+    )
+    return Compute(
+        views=sum(_view(config, name) for name in config.views),
+        residual=config.residual.train.steps * (_step(config, "residual", batch, num_frames) + _base(config, batch)),
+        full_step=_step(config, "clip", batch, num_frames),
+        mixed_step=(1 - share) * clip_step + share * long_step,
+    )
+
+
+def _view(config: RunConfig, name: str) -> float:
+    optimization, counts = config.views[name].train, frame_counts(config, name)
+    mean = sum(w * _step(config, name, optimization.batch_size, n) for n, w in counts.items()) / sum(counts.values())
+    return optimization.steps * mean
+
+
+def _step(config: RunConfig, name: str, batch: int, num_frames: int) -> float:
+    scale = 1 if name == "residual" else scale_of(config, name)
+    with torch.device("meta"):
+        network = residual_network(config) if name == "residual" else view_network(config, name)
+        x = torch.empty(batch, DATA_CHANNELS, num_frames, config.video.height // scale, config.video.width // scale)
+        return forward_backward(network, x, {"base": x} if name == "residual" else {})[1]
+
+
+@torch.no_grad()
+def _base(config: RunConfig, batch: int) -> float:
+    with torch.device("meta"):
+        networks = {scale_of(config, name): view_network(config, name) for name in config.views}
+        x = torch.empty(batch, DATA_CHANNELS, config.video.num_frames, config.video.height, config.video.width)
+        with FlopCounterMode(display=False) as counter:
+            make_estimates(config.plan, all_estimates(config.plan), by_scale(networks), x, torch.ones(batch))
+    return float(counter.get_total_flops())

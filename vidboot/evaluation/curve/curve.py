@@ -1,0 +1,82 @@
+"""A learning curve: held-out error against the number of full videos, for every method; what `tools/evaluate.py` runs.
+
+All results are files in the output folder, so a stopped run goes on where it was, and several processes share the work.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vidboot.config import RunConfig
+from vidboot.evaluation.curve.config import CurveConfig
+from vidboot.evaluation.curve.data import CurveData, ids, load_data
+from vidboot.evaluation.curve.rows import Methods
+from vidboot.evaluation.curve.summary import write_curve
+from vidboot.evaluation.curve.tasks import Task, run_tasks
+from vidboot.model import weights_hash
+from vidboot.strict import load_settings
+from vidboot.training.distributed import init_distributed
+from vidboot.training.log import set_up_logging
+from vidboot.training.run import train
+
+
+def load_curve_settings(path: Path, overrides: list[str], quick: bool) -> CurveConfig:
+    """Read the settings; `quick` applies those under that name before the overrides."""
+    config = load_settings(CurveConfig, path, overrides)
+    return load_settings(CurveConfig, path, [*config.quick, *overrides]) if quick else config
+
+
+def learning_curve(config: CurveConfig) -> None:
+    """Do what is not done yet, then write table, plot and JSON into the output folder."""
+    init_distributed()
+    set_up_logging()
+    data = load_data(config)
+    cells, folder = make_tasks(config, data), config.output / "cells"
+    run_tasks(cells, folder)
+    results = [task.settings | task.result(folder) for task in cells if "count" in task.settings]
+    write_curve(config, results)
+
+
+def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
+    """Views and joint network, then a task for each method, number of full videos and seed; the costliest first."""
+    run = config.run.model_copy(update={"run_dir": config.output / "views", "residual": None, "calibration": None})
+    methods = Methods(config, data, run.run_dir, config.output / "joint")
+    shared = _settings(config.run)
+    views = Task("views", shared | data.identity("partial"), partial(_train_views, run))
+    joint = Task("joint", shared | data.identity("partial"), partial(_train_joint, methods))
+    held_out = data.identity("validation", "test") | {"test_videos": config.test_videos}
+    tasks = [views, joint, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
+    for method, needs in (
+        (methods.direct, ()),
+        (methods.joint_fine_tuned, (joint,)),
+        (methods.fine_tuned, (views,)),
+        (methods.bootstrapped, (views,)),
+    ):
+        for count, seeds in zip(config.counts, config.seeds, strict=True):
+            for seed in range(seeds):
+                own = {"count": count, "seed": seed, "full": ids(data.draw(count, seed))}
+                own |= {"rates": config.rates, "stopping_points": config.stopping_points}
+                name = f"{method.__name__}-n{count}-s{seed}"
+                tasks.append(Task(name, shared | held_out | own, _rows(partial(method, count, seed)), needs))
+    return tasks
+
+
+def _settings(run: RunConfig) -> dict[str, Any]:
+    """What results depend on: not where things lie, nor how often something is said."""
+    return {"run": run.model_dump(mode="json", exclude={"run_dir", "log", "data"})} | {
+        "data": run.data.model_dump(mode="json", exclude={"manifest", "num_workers", "memory_gb"})
+    }
+
+
+def _train_views(run: RunConfig, work: Path) -> dict[str, Any]:
+    train(run)
+    return {"weights": weights_hash(run.run_dir)}
+
+
+def _train_joint(methods: Methods, work: Path) -> dict[str, Any]:
+    methods.train_joint(work)
+    return {"weights": weights_hash(methods.joint)}
+
+
+def _rows(method: Any) -> Any:
+    return lambda work: {"rows": method(work)}

@@ -1,0 +1,91 @@
+"""The data of a learning curve: partial videos, a stock of full ones, and videos to choose by and to report on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from vidboot.data.datasets import split_shots
+from vidboot.data.digits import write_digits
+from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
+from vidboot.errors import UserError
+from vidboot.evaluation.curve.config import CurveConfig
+from vidboot.training.residual_stage import full_shots
+
+Shots = tuple[Shot, ...]
+HELD_OUT_FULL = 8
+"""Full videos beside the digits' partial data: the views are watched on them, and train on none (data.holdout)."""
+
+
+@dataclass(frozen=True)
+class CurveData:
+    """Shots by what they are for; the three kinds of full videos are disjoint."""
+
+    partial: Shots
+    full: Shots
+    validation: Shots
+    test: Shots
+
+    def draw(self, count: int, seed: int) -> Shots:
+        """`count` full videos; for the same seed a larger count holds the smaller one's."""
+        order = np.random.default_rng([seed, 7]).permutation(len(self.full))
+        return tuple(self.full[i] for i in order[:count])
+
+    def identity(self, *kinds: str) -> dict[str, list[str]]:
+        """What the shots of these kinds are, by content."""
+        return {kind: ids(getattr(self, kind)) for kind in kinds}
+
+
+def ids(shots: Sequence[Shot]) -> list[str]:
+    """The shots by content."""
+    return [shot.id for shot in shots]
+
+
+def load_data(config: CurveConfig) -> CurveData:
+    """Make the digits, if they are asked for and not there; raises `UserError` if there are too few full videos."""
+    run, most = config.run, max(config.counts)
+    if config.digits is None:
+        split = split_shots(load_manifest(run.data.manifest), run.data.holdout)
+        # The views see the full videos too, as the clips and low-res videos that they also are.
+        partial, full = split.train, full_shots(run, split.train)
+        validation, test = split.validation, split.test
+    else:
+        manifests = {name: load_manifest(folder) for name, folder in _make_digits(config).items()}
+        partial = split_shots(manifests["partial"], run.data.holdout).train
+        full = manifests["full"].supplying("full")
+        held_out = manifests["held_out"].supplying("full")
+        validation, test = held_out[: run.evaluation.num_videos], held_out[run.evaluation.num_videos :]
+    if len(full) < most:
+        raise UserError(
+            f"counts go up to {most} full videos, but only {len(full)} are there to train on: lower counts and seeds"
+        )
+    return CurveData(partial, tuple(full), tuple(validation), tuple(test))
+
+
+def _make_digits(config: CurveConfig) -> dict[str, Path]:
+    """Partial data and full videos of the digits for training, held-out ones of others; each folder made once."""
+    digits, run = config.digits, config.run
+    stock = run.data.manifest.parent
+    folders = {"partial": run.data.manifest, "full": stock / "full", "held_out": stock / "held_out"}
+    shape: dict[str, Any] = {
+        "num_frames": run.video.num_frames,
+        "clip_frames": run.clip.num_frames,
+        "scale": run.low_res[0].scale,
+        "size": run.video.height,
+    }
+    seeds = {name: 3 * digits.seed + number for number, name in enumerate(folders)}
+    held_out = run.evaluation.num_videos + config.test_videos
+    contents: dict[str, dict[str, Any]] = {
+        "partial": {"full": HELD_OUT_FULL, "clips": digits.clips, "low_res": digits.low_res},
+        "full": {"full": max(config.counts), "clips": 0, "low_res": 0},
+        "held_out": {"full": held_out, "clips": 0, "low_res": 0, "split": "test"},
+    }
+    stock.mkdir(parents=True, exist_ok=True)
+    with FileLock(stock / ".lock"):
+        for name, folder in folders.items():
+            if not (folder / FILE_NAME).exists():
+                write_digits(folder, seed=seeds[name], **contents[name], **shape)
+    return folders

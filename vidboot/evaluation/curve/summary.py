@@ -1,0 +1,129 @@
+"""What a learning curve says: rows, data-efficiency ratio, table and plot."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from rich.console import Console
+from rich.table import Table
+
+from vidboot.data.files import atomic_path, write_atomic
+from vidboot.evaluation.curve.config import CurveConfig
+from vidboot.evaluation.curve.rows import (
+    AVERAGED,
+    BASE,
+    COUNTED,
+    DIRECT,
+    FINE_TUNED,
+    FINE_TUNED_GATED,
+    JOINED,
+    JOINT,
+    RIVALS,
+    UNTUNED,
+    WHOLE,
+)
+from vidboot.theory.experiments import videos_needed
+
+CURVE_FILE, PLOT_FILE = "learning_curve.json", "learning_curve.png"
+ORDER = (DIRECT, JOINT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, AVERAGED, JOINED, COUNTED, BASE, WHOLE)
+STYLES = {DIRECT: "C3o-", JOINT: "C1o-", FINE_TUNED: "C2o--", FINE_TUNED_GATED: "C2o-", BASE: "C0o--", WHOLE: "C0o-"}
+FLAT = {UNTUNED: "C2:", AVERAGED: "0.6", JOINED: "0.3", COUNTED: "C0:"}
+PLACES = {"output": True, "quick": True, "run": {"run_dir": True, "data": {"manifest"}}}
+"""Settings that say where things lie, not what they are."""
+
+Errors = dict[str, dict[int, list[float]]]
+
+
+def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> None:
+    """Write JSON and plot into the output folder and print the table. `results`: count, seed and rows of each cell."""
+    rows = [
+        {"row": name, "count": found["count"], "seed": found["seed"], **row}
+        for found in results
+        for name, row in found["rows"].items()
+    ]
+    errors = errors_by_row(rows)
+    ratios = data_efficiency_ratio(errors, config.counts)
+    summary = {
+        "data_efficiency_ratio": {str(n): ratio for n, (ratio, _) in ratios.items()},
+        "data_efficiency_ratio_bound": {str(n): bound for n, (_, bound) in ratios.items()},
+        "counts": config.counts,
+        "seeds": config.seeds,
+        "sigmas": config.run.evaluation.sigmas,
+        "settings": config.model_dump(mode="json", exclude=PLACES),
+        "rows": rows,
+    }
+    write_atomic(config.output / CURVE_FILE, json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    with atomic_path(config.output / PLOT_FILE) as partial:
+        plot(errors, config.counts).savefig(partial, dpi=120)
+    # A log has no width of its own, and rich would fold the table into 80 columns.
+    Console(width=max(Console().width, 110)).print(table(errors, config.counts, ratios))
+
+
+def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:
+    """Errors of the seeds, by method and number of full videos."""
+    errors: Errors = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        errors[row["row"]][row["count"]].append(row["error"])
+    return errors
+
+
+def data_efficiency_ratio(errors: Errors, counts: Sequence[int]) -> dict[int, tuple[float, str]]:
+    """For each n: full videos that the best rival needs for the error of base + residual at n, over n; `=`, `>` or `<`.
+
+    The best rival's error at a count is the least among the methods' means over seeds.
+    """
+    flat = {name: of_count for name, of_count in errors.items() if set(of_count) == {0}}
+    best = [
+        min(np.mean(flat[name][0] if name in flat else errors[name][n]) for name in RIVALS if name in errors)
+        for n in counts
+    ]
+    ratios = {}
+    for n in counts:
+        needed, bound = videos_needed(counts, best, float(np.mean(errors[WHOLE][n])))
+        ratios[n] = (needed / n, bound)
+    return ratios
+
+
+def table(errors: Errors, counts: Sequence[int], ratios: Mapping[int, tuple[float, str]]) -> Table:
+    """One line for each method; its mean over seeds, and the standard deviation where there are several."""
+    shown = Table(title="Held-out denoising error (EDM-weighted) against the number of full videos")
+    shown.add_column("")
+    for n in counts:
+        shown.add_column(f"{n}", justify="right")
+    for name in (name for name in ORDER if name in errors):
+        cells = [_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts]
+        shown.add_row(name, *cells, end_section=name in (JOINT, FINE_TUNED_GATED, JOINED))
+    shown.add_section()
+    shown.add_row("data-efficiency ratio", *(f"{'' if b == '=' else b + ' '}{r:.2g}" for r, b in ratios.values()))
+    return shown
+
+
+def _cell(values: Sequence[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
+
+
+def plot(errors: Errors, counts: Sequence[int]) -> Figure:
+    """Error against the number of full videos, with the range over seeds; what needs none as a flat line."""
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        panel = figure.subplots()
+        for name, style in FLAT.items():
+            panel.axhline(errors[name][0][0], color=style.rstrip(":"), label=name, linestyle=":", linewidth=1.2)
+        for name, style in STYLES.items():
+            values = [errors[name][n] for n in counts]
+            panel.plot(counts, [np.mean(v) for v in values], style, label=name, markersize=4)
+            panel.fill_between(
+                counts, [min(v) for v in values], [max(v) for v in values], color=style[:2], alpha=0.15, linewidth=0
+            )
+        panel.set(xscale="log", yscale="log", xlabel="full videos", ylabel="held-out error, EDM-weighted")
+        panel.set_xticks(counts, [str(n) for n in counts])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_minor_formatter("{x:.2g}")
+        panel.legend(frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
+    return figure

@@ -1,0 +1,78 @@
+"""Tasks whose results are files named by content: done once, by any of several processes, however often stopped."""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vidboot.data.files import write_atomic
+
+logger = logging.getLogger(__name__)
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to find out: `run(work)` with an empty folder `work` returns plain values for JSON.
+
+    `settings` are all that the result depends on, besides the `weights` in the results of the tasks that it `needs`.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    run: Callable[[Path], dict[str, Any]]
+    needs: "tuple[Task, ...]" = ()
+
+    def path(self, folder: Path) -> Path | None:
+        """Where the result is or will be; None as long as what it needs is not there."""
+        identity: dict[str, Any] = {"settings": self.settings}
+        for task in self.needs:
+            found = task.result(folder)
+            if found is None:
+                return None
+            identity[task.name] = found["weights"]
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return folder / f"{self.name}-{key[:12]}.json"
+
+    def result(self, folder: Path) -> dict[str, Any] | None:
+        """The stored result, if there is one."""
+        path = self.path(folder)
+        return None if path is None or not path.exists() else json.loads(path.read_text())
+
+
+def run_tasks(tasks: Sequence[Task], folder: Path) -> None:
+    """Do what is not done, in this order where possible; what another process has in hand is waited for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while missing := [task for task in tasks if task.result(folder) is None]:
+        if not any(_claim_and_run(task, folder, len(tasks) - len(missing) + 1, len(tasks)) for task in missing):
+            time.sleep(POLL_SECONDS)
+
+
+def _claim_and_run(task: Task, folder: Path, number: int, total: int) -> bool:
+    """Do the task, unless something is missing or another process is at it. The lock falls when its process dies."""
+    path = task.path(folder)
+    if path is None:
+        return False
+    (folder / "locks").mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / "locks" / f"{path.stem}.lock", blocking=False):
+            if path.exists():
+                return True
+            logger.info("%d/%d  %s", number, total, task.name)
+            work, start = folder / "work" / path.stem, time.monotonic()
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            result = task.run(work) | {"task": task.name, "seconds": round(time.monotonic() - start, 1)}
+            write_atomic(path, json.dumps(result, indent=1).encode())
+            shutil.rmtree(work)
+            logger.info("%d/%d  %s: done in %.0f s", number, total, task.name, result["seconds"])
+            return True
+    except Timeout:
+        return False

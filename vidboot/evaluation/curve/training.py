@@ -1,0 +1,130 @@
+"""Training one network of a learning curve, with its stopping point and learning rate chosen on held-out videos."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vidboot.config import OptimizationConfig, RunConfig
+from vidboot.data.datasets import ViewDataset
+from vidboot.data.manifest import Shot
+from vidboot.edm import Preconditioned
+from vidboot.evaluation.curve.compute import long_share
+from vidboot.training.loop import train_stage
+from vidboot.training.residual_stage import HeldOut
+from vidboot.training.stage import Stage
+from vidboot.training.view_stage import view_loss
+
+UNGATED, GATED = "ungated", "error"
+"""What a stopping point is chosen by: the held-out error of the network alone, or gated towards its start."""
+
+
+class Best:
+    """The averaged weights at the lowest held-out error, over stopping points and learning rates, by each criterion."""
+
+    def __init__(self, held_out: HeldOut) -> None:
+        self.held_out = held_out
+        self.error: dict[str, float] = dict.fromkeys((UNGATED, GATED), math.inf)
+        self.rate: dict[str, float | None] = {}
+        self.weights: dict[str, dict[str, Tensor]] = {}
+
+    def offer(self, network: Preconditioned, rate: float | None) -> dict[str, float]:
+        """Measure a network (None: a rate of no training) and keep its weights where they are the best so far."""
+        metrics = self.held_out.evaluate(network)
+        for criterion, least in self.error.items():
+            if metrics[criterion] < least:
+                self.error[criterion], self.rate[criterion] = metrics[criterion], rate
+                self.weights[criterion] = copy.deepcopy(network.state_dict())
+        return metrics
+
+    def restored(self, network: Preconditioned, criterion: str) -> Preconditioned:
+        """`network` with the best weights."""
+        network.load_state_dict(self.weights[criterion])
+        return network.eval().requires_grad_(False)
+
+
+def train_best(stage: Stage, held_out: HeldOut, config: RunConfig, rates: Sequence[float], points: int) -> Best:
+    """Train `stage` once for each learning rate; its network as it is counts as a stopping point too."""
+    best, start = Best(held_out), copy.deepcopy(stage.network)
+    best.offer(start.eval(), None)
+    for rate in rates:
+        optimization = stage.optimization.model_copy(update={"learning_rate": rate})
+        attempt = replace(
+            stage,
+            network=copy.deepcopy(start).train(),
+            optimization=optimization,
+            evaluate=lambda network, rate=rate: best.offer(network, rate),
+            sample=lambda network, path: None,
+            choose_by=None,
+        )
+        train_quietly(attempt, config.run_dir / f"rate-{rate:g}", config, points)
+    return best
+
+
+def train_quietly(stage: Stage, folder: Path, config: RunConfig, points: int) -> Preconditioned:
+    """Train without checkpoints (a task is done at once or again), measured `points` times."""
+    steps = stage.optimization.steps
+    every = {"evaluate_every": math.ceil(steps / points), "checkpoint_every": steps, "log_every": steps}
+    log = config.log.model_copy(update=every | {"sample_every": steps})
+    return train_stage(stage, folder, config.model_copy(update={"log": log}))
+
+
+def full_video_stage(
+    config: RunConfig, network: Preconditioned, shots: Sequence[Shot], optimization: OptimizationConfig
+) -> Stage:
+    """Plain training of a network on full videos."""
+    counts = {config.video.num_frames: 1.0}
+    dataset = ViewDataset(shots, counts, 1, config.seed * 1000, optimization.batch_size, config.data)
+    return _stage("full videos", config, network, dataset, optimization)
+
+
+def mixed_stage(
+    config: RunConfig, network: Preconditioned, shots: Sequence[Shot], optimization: OptimizationConfig
+) -> Stage:
+    """Training of a full-resolution network on all partial data: clips, and low-res videos at full size.
+
+    The network has one class, which says that a video has no detail; it is told so for the low-res videos.
+    """
+    dataset = MixedDataset(config, shots, optimization.batch_size)
+    return _stage("all partial data", config, network, dataset, optimization)
+
+
+def _stage(
+    name: str, config: RunConfig, network: Preconditioned, dataset: Dataset, optimization: OptimizationConfig
+) -> Stage:
+    return Stage(
+        name=name,
+        network=network,
+        optimization=optimization,
+        dataset=dataset,
+        noise=config.noise,
+        loss=view_loss(config.noise.sigma_data),
+        evaluate=lambda network: {},
+        sample=lambda network, path: None,
+    )
+
+
+class MixedDataset(Dataset):
+    """Clips and up-sampled low-res videos, of one kind in each step, in stateless order like a `ViewDataset`."""
+
+    def __init__(self, config: RunConfig, shots: Sequence[Shot], batch_size: int) -> None:
+        clip, full = config.clip.num_frames, config.video.num_frames
+        self.seed, self.batch_size = config.seed, batch_size
+        clips = [s for s in shots if "clip" in s.views and s.num_frames >= clip]
+        blurred = [s for s in shots if s.views == {"low_res"} and s.num_frames >= full]
+        self.kinds = [
+            ViewDataset(kind, {length: 1.0}, 1, config.seed * 1000 + number, batch_size, config.data)
+            for number, (kind, length) in enumerate(((clips, clip), (blurred, full)))
+        ]
+        self.long_share = long_share(config) if blurred else 0.0
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        rng = np.random.default_rng([self.seed, 2, index // self.batch_size])
+        if rng.random() < self.long_share:
+            return self.kinds[1][index] | {"label": 0}
+        return self.kinds[0][index]

@@ -1,0 +1,123 @@
+"""Features of videos for the Fréchet distance: a TorchScript network, or a small one trained on the run's own data.
+
+Fréchet distances compare only under the same protocol, so a `FeatureNetwork` says what it is in words.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from vidboot.config import RunConfig
+from vidboot.data.datasets import ViewDataset
+from vidboot.data.files import atomic_path
+from vidboot.data.manifest import Shot
+from vidboot.errors import UserError
+
+FEATURES_FILE = "features.safetensors"
+DIMENSIONS, CHANNELS = 32, 16
+STEPS, BATCH_SIZE, LEARNING_RATE = 600, 16, 2e-3
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """Features of windows of `num_frames` frames, B C T H W in [-1, 1] → B D, and the protocol in words."""
+
+    network: Callable[[Tensor], Tensor]
+    num_frames: int
+    protocol: str
+
+    @torch.no_grad()
+    def __call__(self, videos: Float[Tensor, "N C T H W"]) -> Float[np.ndarray, "n D"]:
+        """Features of the windows that lie side by side in the videos."""
+        windows = [w for w in videos.split(self.num_frames, dim=2) if w.shape[2] == self.num_frames]
+        return torch.cat([self.network(v[None]) for w in windows for v in w]).double().cpu().numpy()
+
+
+class Autoencoder(nn.Module):
+    """Windows of video through a bottleneck of `DIMENSIONS` numbers, their features."""
+
+    def __init__(self, num_frames: int, height: int, width: int) -> None:
+        super().__init__()
+        size = (num_frames, height, width)
+        widths = [3, CHANNELS, 2 * CHANNELS, 4 * CHANNELS]
+        self.encoder = nn.ModuleList(nn.Conv3d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
+        # Sizes before each strided convolution: the way back up goes through the same ones.
+        self.sizes = [tuple(-(-n // 2**level) for n in size) for level in range(len(widths))]
+        flat = widths[-1] * int(np.prod(self.sizes[-1]))
+        self.narrow, self.widen = nn.Linear(flat, DIMENSIONS), nn.Linear(DIMENSIONS, flat)
+        self.decoder = nn.ModuleList(
+            nn.Conv3d(b, a, 3, padding=1) for a, b in reversed(list(itertools.pairwise(widths)))
+        )
+
+    def features(self, x: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B D"]:
+        """The bottleneck's numbers."""
+        for layer in self.encoder:
+            x = nn.functional.silu(layer(x))
+        return self.narrow(x.flatten(1))
+
+    def forward(self, x: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 3 T H W"]:
+        """The video as its features tell it."""
+        h = self.widen(self.features(x)).unflatten(1, (-1, *self.sizes[-1]))
+        for layer, size in zip(self.decoder, reversed(self.sizes[:-1]), strict=True):
+            h = layer(nn.functional.interpolate(nn.functional.silu(h), size=size))
+        return h
+
+
+def scripted(path: Path, num_frames: int) -> FeatureNetwork:
+    """A TorchScript file, called on whole videos; it does its own resizing. Raises `UserError` if it can't be read."""
+    try:
+        network = torch.jit.load(str(path), map_location="cpu").eval()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UserError(f"--features {path} is no TorchScript file: {error}") from None
+    protocol = f"TorchScript network {path.name} on {num_frames} frames at the stored size, in [-1, 1]"
+    return FeatureNetwork(network, num_frames, protocol)
+
+
+def own_features(run_dir: Path, config: RunConfig, shots: Sequence[Shot]) -> FeatureNetwork:
+    """The run's own feature network; trained on the shots, and stored with the run, at its first use.
+
+    Raises `UserError` if there is nothing to train it on.
+    """
+    path, length = run_dir / FEATURES_FILE, config.clip.num_frames
+    torch.manual_seed(config.seed)
+    network = Autoencoder(length, config.video.height, config.video.width)
+    if path.exists():
+        network.load_state_dict(load_file(path))
+    else:
+        _train(network, config, shots)
+        with atomic_path(path) as partial:
+            save_file(network.state_dict(), partial)
+    protocol = (
+        f"{DIMENSIONS} features of windows of {length} frames side by side, from the bottleneck of an autoencoder "
+        f"trained for {STEPS} steps on the run's training clips ({FEATURES_FILE} in the run folder); "
+        f"{config.video.width}×{config.video.height} pixels in [-1, 1], neither resized nor compressed"
+    )
+    return FeatureNetwork(network.eval().features, length, protocol)
+
+
+def _train(network: Autoencoder, config: RunConfig, shots: Sequence[Shot]) -> None:
+    length = config.clip.num_frames
+    clean = [s for s in shots if "clip" in s.views and s.num_frames >= length and s.mask_path is None]
+    if not clean:
+        raise UserError(
+            "--data has no training clip without a mask for the feature network: give the manifest that the run was "
+            "trained on, or --features FILE"
+        )
+    options = config.data.model_copy(update={"extra_masks": 0.0, "memory_gb": 1.0})
+    data = ViewDataset(clean, {length: 1.0}, 1, config.seed, BATCH_SIZE, options)
+    batches = [range(step * BATCH_SIZE, (step + 1) * BATCH_SIZE) for step in range(STEPS)]
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    for batch in tqdm(DataLoader(data, batch_sampler=batches), desc="feature network", unit="step"):
+        error = ((network(batch["video"]) - batch["video"]) ** 2).mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()

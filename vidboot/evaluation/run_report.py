@@ -1,0 +1,164 @@
+"""What a trained run is worth: held-out error with confidence intervals, and statistics of what it generates."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from vidboot.config import RunConfig
+from vidboot.data.datasets import held_out_windows, mean_image
+from vidboot.data.files import write_atomic
+from vidboot.data.manifest import Manifest, Shot, load_manifest
+from vidboot.errors import UserError
+from vidboot.evaluation.denoising import denoising_errors
+from vidboot.evaluation.features import FeatureNetwork, own_features, scripted
+from vidboot.evaluation.run_page import print_tables, write_page
+from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
+from vidboot.generation import generate
+from vidboot.model import SPLIT_FILE, VideoModel, load
+from vidboot.regions import windows
+from vidboot.score import Denoiser
+from vidboot.training.view_stage import check_size
+
+RESULTS_FILE = "evaluation.json"
+BASE, WHOLE, REAL = "base", "base + residual", "held-out videos"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure, on what, and where to put it."""
+
+    run: Path
+    manifest: Path
+    output: Path
+    baselines: tuple[Path, ...] = ()
+    """Other runs, measured beside it."""
+    features: Path | None = None
+    """TorchScript feature network (None: the run's own)."""
+    samples: int = 16
+    frames: int | None = None
+    """Frames of a generated video (None: the training length)."""
+    steps: int = 18
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class HeldOutData:
+    """What the run is held against."""
+
+    train: tuple[Shot, ...]
+    """Training shots that the manifest has."""
+    test: tuple[Shot, ...]
+    videos: Float[Tensor, "N C T H W"]
+    mean: Float[Tensor, "C 1 H W"]
+    """Mean frame of the test shots."""
+
+
+def evaluate_run(request: Request) -> Path:
+    """Measure, print the tables, write JSON and page into the output folder; returns the page's path.
+
+    Raises `UserError` for what the user can mend.
+    """
+    models = _models(request)
+    config = models[BASE].config
+    data = held_out_data(request.run, load_manifest(request.manifest), config)
+    features = scripted(request.features, config.video.num_frames) if request.features else None
+    features = features or own_features(request.run, config, data.train)
+    frames = request.frames or config.video.num_frames
+    errors = {name: measure_errors(model.full, data.videos, config) for name, model in models.items()}
+    made = {name: _generate(name, model, frames, request) for name, model in models.items()}
+    results = {
+        "run": request.run.name,
+        "sigmas": config.evaluation.sigmas,
+        "test_videos": len(data.videos),
+        "denoising": errors,
+        "protocol": {
+            "features": features.protocol,
+            "generated": f"{request.samples} videos of {frames} frames, Heun, {request.steps} steps, seeds from "
+            f"{request.seed}; against {len(data.videos)} held-out videos of {config.video.num_frames} frames",
+        },
+        "statistics": measure_statistics({REAL: data.videos} | made, data, config, features),
+    }
+    write_atomic(request.output / RESULTS_FILE, json.dumps(results, indent=1, ensure_ascii=False).encode())
+    print_tables(results)
+    training = _training_videos(data, config)
+    return write_page(request.output, results, {"training videos": training} | made, models[BASE].fps)
+
+
+def _models(request: Request) -> dict[str, VideoModel]:
+    """The base, the whole and the baselines; the base as a model whose `full` is the base itself."""
+    model = load(request.run)
+    base = VideoModel(model.config, model.views, calibration=model.calibration, fps=model.fps)
+    models = {BASE: base} | ({WHOLE: model} if model.residual is not None else {})
+    for folder in request.baselines:
+        models[str(folder)] = load(folder)
+        if models[str(folder)].config.video != model.config.video:
+            raise UserError(f"the baseline {folder} makes videos of another size or length than {request.run}")
+    return models
+
+
+def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig) -> HeldOutData:
+    """The manifest's test shots: those of the run's split, and any that the run has never seen."""
+    check_size(config, manifest)
+    split = json.loads((run_dir / SPLIT_FILE).read_text())
+    train = tuple(shot for shot in manifest if shot.id in set(split.get("train", ())))
+    seen = {shot.id for shot in train} | set(split.get("validation", ()))
+    test = tuple(shot for shot in manifest if shot.id not in seen and "full" in shot.views)
+    videos, _ = held_out_windows(test, config.video.num_frames, 1, config.evaluation.num_videos, clean=True)
+    return HeldOutData(train, test, videos, mean_image(test))
+
+
+def measure_errors(denoise: Denoiser, videos: Float[Tensor, "N C T H W"], config: RunConfig) -> list[dict[str, float]]:
+    """Mean square error per pixel at each noise level, with its 95 % interval over the videos."""
+    errors = denoising_errors(denoise, videos, config.evaluation.sigmas)
+    return [confidence_interval(of_level.numpy())._asdict() for of_level in errors]
+
+
+def measure_statistics(
+    sets: Mapping[str, Float[Tensor, "N C T H W"]], data: HeldOutData, config: RunConfig, features: FeatureNetwork
+) -> dict[str, dict[str, Any]]:
+    """Statistics of each set of videos; distance and autocorrelation error against the held-out ones."""
+    length = config.clip.num_frames
+    lags = sorted({1, length // 2, length - 1, length * 3 // 2, length * 3})
+    reference, real_features = autocorrelation(data.videos, data.mean, lags), features(data.videos)
+    found = {}
+    for name, videos in sets.items():
+        correlation = autocorrelation(videos, data.mean, lags)
+        both = [lag for lag in lags if lag in correlation and lag in reference]
+        found[name] = {
+            "frechet_distance": None if name == REAL else frechet_distance(features(videos), real_features),
+            "autocorrelation": {str(lag): correlation[lag] for lag in both},
+            "autocorrelation_error": {str(lag): abs(correlation[lag] - reference[lag]) for lag in both},
+            "seam_ratio": seam_ratio(videos, borders(config, videos.shape[2])),
+            "drift": drift(videos),
+        }
+    return found
+
+
+def borders(config: RunConfig, num_frames: int) -> list[int]:
+    """Frames before which a window begins or has ended: the clip's, or those of T frames in longer videos."""
+    length, overlap = config.clip.num_frames, config.clip.overlap
+    if num_frames > config.video.num_frames:
+        length, overlap = config.video.num_frames, config.video.overlap
+    edges = {t for view in windows(num_frames, length, overlap) for t in (view.frames[0], view.frames[-1] + 1)}
+    return sorted(edges - {0, num_frames})
+
+
+def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Float[Tensor, "N C T H W"]:
+    """One by one: flat in memory, and each video depends on its seed alone."""
+    seeds = range(request.seed, request.seed + request.samples)
+    made = [generate(model, frames, [seed], request.steps) for seed in tqdm(seeds, desc=f"sampling {name}")]
+    return torch.cat(made)
+
+
+def _training_videos(data: HeldOutData, config: RunConfig) -> Sequence[Tensor] | Tensor:
+    """Some full videos to play beside the samples: of the training shots where the manifest has any."""
+    length = config.video.num_frames
+    shots = [shot for shot in data.train if "full" in shot.views and shot.num_frames >= length] or data.test
+    return held_out_windows(shots, length, 1, 8)[0]
