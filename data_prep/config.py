@@ -77,7 +77,7 @@ class MaskSettings(Strict):
 class StoreSettings(Strict):
     """How shots are written."""
 
-    crf: int = Field(12, ge=0, le=51)
+    crf: int = Field(10, ge=0, le=51)
     """x264's constant rate factor: lower is better and larger."""
     gop: int = Field(8, ge=1)
     """Frames from one key frame to the next; short ones make random access fast."""

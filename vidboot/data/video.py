@@ -166,7 +166,7 @@ class VideoWriter:
         path: str | Path,
         fps: float | Fraction,
         *,
-        crf: int = 18,
+        crf: int = 16,
         gop: int = 24,
         chroma: str = "420",
         lossless: bool = False,
