@@ -92,7 +92,7 @@ def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> 
         return "uncertain", "writing that may belong to the scene"
     moving = any(s["moving"] for s in found["segments"] if s["start"] < end and s["end"] > start)
     if not (moving or found["moving"] or pooled):
-        return "uncertain", "too little motion to tell an overlay from the scene"
+        return "uncertain", "too little motion or time to tell an overlay from the scene"
     return "clean", "nothing burnt in was found"
 
 

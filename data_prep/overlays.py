@@ -18,8 +18,12 @@ from data_prep.text_track import Box, gradients
 _CLIP = 10.0
 # An overlay's edge: mean gradient and consistency (length of the mean over mean length).
 _EDGE, _CONSISTENT, _CHANCE = 2.0, 0.88, 4.0
+# Weaker edges that count beside an overlay's.
+_WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.6
+# Least over greatest strength of an overlay's edges by direction, and most overlays at a time.
+_CORNERS, _MOST = 0.12, 4
 # Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
-_SAMPLES, _DEVIATES, _SHARE = 8, 12.0, 0.6
+_SAMPLES, _DEVIATES, _SHARE = 16, 12.0, 0.6
 # Mean change between samples (grey levels) of a moving picture, as the median over the samples.
 _CHANGE = 12.0
 # An overlay's surrounding: pixels of a ring that deviate, and the share of them that must.
@@ -102,28 +106,50 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
     if not sums.moving():
         return None
     count = np.maximum(sums.count, 1)
-    size = np.hypot(sums.dx, sums.dy)
+    mean = np.stack([sums.dx, sums.dy]) / count
+    consistency = np.hypot(sums.dx, sums.dy) / np.maximum(sums.length, 1e-3)
     # The mean of few random gradients is long by chance: about 1 / sqrt(count) of their mean length.
-    consistent = np.clip(_CHANCE / np.sqrt(count), _CONSISTENT, 0.95)
-    edges = (size / count > _EDGE) & (size / np.maximum(sums.length, 1e-3) > consistent)
-    return grouped_overlays(edges, sums.deviation())
+    needed = np.clip(_CHANCE / np.sqrt(count), _CONSISTENT, 0.95)
+    strength = np.hypot(*mean)
+    edges = (strength > _EDGE) & (consistency > needed)
+    weak = (strength > _WEAK_EDGE) & (consistency > _WEAK_CONSISTENT)
+    return grouped_overlays(mean, edges, weak, sums.deviation())
 
 
-def grouped_overlays(edges: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Covered pixels from edges that stay (`H W`), of those whose surrounding changes (deviation, grey levels)."""
-    edges = edges.astype(np.uint8)
-    closed = cv2.morphologyEx(edges, cv2.MORPH_CLOSE, np.ones((_CLOSE, _CLOSE), np.uint8))
+def grouped_overlays(mean: np.ndarray, edges: np.ndarray, weak: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Covered pixels from edges that stay (`H W`), of those whose surrounding changes (deviation, grey levels).
+
+    `mean` are the mean gradients, `2 H W`; `weak` edges count only next to an overlay that is found.
+    """
     covered = np.zeros(edges.shape, bool)
-    for group in _groups(closed):
-        if edges[group].sum() >= _SMALLEST and _stands_out(group, deviation):
-            covered |= _filled(group)
-    return covered if covered.mean() <= _LARGEST else np.zeros_like(covered)
+    found = 0
+    for group in _groups(_closed(edges)):
+        own = edges & group
+        if own.sum() < _SMALLEST or not _has_corners(mean[:, own]) or not _stands_out(group, deviation):
+            continue
+        found += 1
+        near = cv2.dilate(group.astype(np.uint8), np.ones((_MERGE, _MERGE), np.uint8)) > 0
+        covered |= _filled(_closed(edges | weak) & near)
+    return covered if covered.mean() <= _LARGEST and found <= _MOST else np.zeros_like(covered)
+
+
+def _closed(edges: np.ndarray) -> np.ndarray:
+    return cv2.morphologyEx(edges.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_CLOSE, _CLOSE), np.uint8)) > 0
 
 
 def _groups(closed: np.ndarray) -> Sequence[np.ndarray]:
-    near = cv2.dilate(closed, np.ones((_MERGE, _MERGE), np.uint8))
+    near = cv2.dilate(closed.astype(np.uint8), np.ones((_MERGE, _MERGE), np.uint8))
     count, labels = cv2.connectedComponents(near)
-    return [(labels == number) & (closed > 0) for number in range(1, count)]
+    return [(labels == number) & closed for number in range(1, count)]
+
+
+def _has_corners(mean: np.ndarray) -> bool:
+    """Whether edges (mean gradients `2 N`) run in more than one direction.
+
+    Under a camera that pans, the scene's edges along its way stay where they are; but these all run one way.
+    """
+    low, high = np.linalg.eigvalsh(mean @ mean.T)
+    return bool(low > _CORNERS * high)
 
 
 def _stands_out(group: np.ndarray, deviation: np.ndarray) -> bool:

@@ -24,6 +24,7 @@ def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
     maps = [np.load(file) for file in files[:_MOST]]
     dx, dy = (np.stack([m[name].astype(np.float32) / 8 for m in maps]) for name in ("dx", "dy"))
     deviation = np.stack([m["grey"].astype(np.float32) for m in maps]).std(axis=0)
-    size = np.hypot(np.median(dx, axis=0), np.median(dy, axis=0))
+    shared = np.stack([np.median(dx, axis=0), np.median(dy, axis=0)])
+    size = np.hypot(*shared)
     edges = (size > _EDGE) & (size > _CONSISTENT * np.hypot(dx, dy).mean(axis=0))
-    return grouped_overlays(edges, deviation)
+    return grouped_overlays(shared, edges, np.zeros_like(edges), deviation)

@@ -32,6 +32,8 @@ _HARD, _CUT, _STILL = 3, 25.0, 8.0
 _VARIES = 0.25
 # Presence that a track must reach, and mean gradient (grey levels a pixel) of the weakest text.
 _SHOWN_AT_ALL, _WEAKEST = 0.6, 14.0
+# A text with edges weaker than this (grey levels a pixel) must have been spotted this many times.
+_PLAIN, _SPOTS = 40.0, 3
 # Pictures kept of a text at most.
 _SAMPLES = 12
 # Share of a text's frames that must show it fully: something that drifts through is never there for long.
@@ -66,6 +68,8 @@ class _Track:
     hidden: list[np.ndarray]
     """The picture before it, if it shows the same scene."""
     stride: int = 1
+    spots: int = 1
+    """How many times it was spotted while it was followed."""
 
 
 class SubtitleFinder:
@@ -117,7 +121,10 @@ class SubtitleFinder:
 
     def _start(self, box: Box, centre: int) -> None:
         centre = max(centre, self._oldest())
-        if any(_holds(track, box, centre) for track in self._active):
+        held = [track for track in self._active if _holds(track, box, centre)]
+        for track in held:
+            track.spots += 1
+        if held:
             return
         height, width = self._frames[-1].shape
         pad = round(0.25 * (box[2] - box[0])) + 2
@@ -206,6 +213,8 @@ class SubtitleFinder:
             letters = grow_letters(letters, strength, track.samples, hidden)
         box, covered = text_shape(track.letters, letters, strength, track.samples, hidden)
         sure = track.first_local or moves or self._comes_alone(track.template, history[full:], end, first + full)
+        # Eyes and leaves are taken for letters now and then, but not again and again.
+        sure = sure and (strength > _PLAIN or track.spots >= _SPOTS)
         # One frame more at either end: the faintest trace must not be trained on.
         self.events.append(TextEvent(max(0, start - 1), min(end + 1, self._last + 1), box, covered, sure))
 

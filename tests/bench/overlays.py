@@ -30,6 +30,10 @@ PICTURES = [
 STILL = [("vtest.avi", 0, 150), ("bigbuckbunny.mp4", 0, 130), ("vtest.avi", 400, 150)]
 
 
+def find(folder, name):
+    return next(iter(sorted(folder.rglob(name))), None)
+
+
 def logo(size, kind, at):
     """A logo as RGBA: 'text' in a frame, 'disc' with letters, 'word' alone."""
     height, width = size
@@ -54,13 +58,13 @@ def main():
     parser.add_argument("--work", type=Path, default=Path("/tmp/overlay_bench"))
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    clips = [(f"{n}@{s}", lambda n=n, s=s, c=c: load(arguments.folder / n, s, c), True) for n, s, c in MOVING]
+    clips = [(f"{n}@{s}", lambda n=n, s=s, c=c: load(find(arguments.folder, n), s, c), True) for n, s, c in MOVING]
     for number, name in enumerate(PICTURES):
-        path = arguments.folder / name
-        if path.exists():
+        path = find(arguments.folder, name)
+        if path is not None:
             image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
             clips.append((name, lambda i=image, k=number: glide(i, 200, (360, 640), k), True))
-    clips += [(f"{n}@{s}", lambda n=n, s=s, c=c: load(arguments.folder / n, s, c), False) for n, s, c in STILL]
+    clips += [(f"{n}@{s}", lambda n=n, s=s, c=c: load(find(arguments.folder, n), s, c), False) for n, s, c in STILL]
     settings = Preprocess(text={"detector": "opencv"})
     for number, (name, make, moving) in enumerate(clips):
         frames = make()

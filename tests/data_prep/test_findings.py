@@ -59,6 +59,21 @@ def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
     assert find_overlays(still.sums) is None
 
 
+def test_edges_along_the_cameras_way_are_no_overlay():
+    scene = grey_scene(3, 100)[::5].copy()
+    # A shop front's ledge: it stays where it is while the camera drives past.
+    scene[:, 150:160, 200:420] = 230
+    finder = OverlayFinder(360, 640)
+    for image in scene:
+        finder.feed(image)
+    assert finder.sums.moving() and not find_overlays(finder.sums).any()
+    sign = OverlayFinder(360, 640)
+    for image in scene:
+        image[140:180:8, 200:420] = image[140:180, 200:420:8] = 230
+        sign.feed(image)
+    assert find_overlays(sign.sums)[150:160, 200:420].all()
+
+
 def test_detail_tells_by_how_much_a_picture_was_scaled_up():
     image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 480), dtype=np.uint8), (0, 0), 0.6)
     assert detail(image) == 1.0

@@ -29,7 +29,8 @@ def test_a_long_film_in_full_hd_takes_less_than_a_gigabyte(tmp_path, detector, s
     if detector == "model" and model_path() is None:
         pytest.skip("the text detector's package is not installed")
     frames = np.stack([cv2.resize(image, (1920, 1080)) for image in read_frames(TRAILER)[250:550:2]])
-    film = loop(write(tmp_path / "short.mp4", frames, rate=RATE), tmp_path / "film.mp4", seconds)
+    short = write(tmp_path / "short.mp4", frames, rate=RATE, crf="30", preset="veryfast")
+    film = loop(short, tmp_path / "film.mp4", seconds)
     del frames
     tool = ROOT / "tools/preprocess.py"
     options = ["--output", tmp_path / "out", "workers=1", f"text.detector={detector}"]

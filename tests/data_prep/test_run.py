@@ -34,9 +34,10 @@ def done(tmp_path_factory):
 def test_shots_have_their_span_size_views_and_label(done):
     root, outcome = done
     found = [(s.start, s.end, s.num_frames, sorted(s.views), s.verdict, s.label) for s in outcome.manifest]
+    # Two seconds are too few samples to call a shot clean.
     assert found == [
-        (0, 40, 40, ["clip", "full", "low_res"], "clean", "sea"),
-        (40, 52, 12, ["clip"], "clean", "sea"),
+        (0, 40, 40, ["clip", "full", "low_res"], "uncertain", "sea"),
+        (40, 52, 12, ["clip"], "uncertain", "sea"),
     ]
     assert all((s.height, s.width, s.fps) == (36, 64, 24.0) for s in outcome.manifest)
     assert all(s.frames().shape == (s.num_frames, 36, 64, 3) for s in outcome.manifest)
@@ -90,7 +91,7 @@ def test_a_centre_crop_keeps_the_aspect_and_is_recorded(tmp_path):
     (shot,) = preprocess([path], tmp_path / "out", settings).manifest
     assert shot.crop == (0, 56, 48, 48)
     wanted = [cv2.resize(f[:, 56:104], (32, 32), interpolation=cv2.INTER_AREA) for f in read_frames(path)]
-    assert np.abs(shot.frames().astype(int) - np.stack(wanted)).mean() < 3
+    assert np.abs(shot.frames().astype(int) - np.stack(wanted)).mean() < 5
 
 
 def test_nothing_usable_is_an_error_that_says_what_to_do(tmp_path):
