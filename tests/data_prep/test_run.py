@@ -91,7 +91,7 @@ def test_a_centre_crop_keeps_the_aspect_and_is_recorded(tmp_path):
     (shot,) = preprocess([path], tmp_path / "out", settings).manifest
     assert shot.crop == (0, 56, 48, 48)
     wanted = [cv2.resize(f[:, 56:104], (32, 32), interpolation=cv2.INTER_AREA) for f in read_frames(path)]
-    assert np.abs(shot.frames().astype(int) - np.stack(wanted)).mean() < 5
+    assert np.abs(shot.frames().astype(int) - np.stack(wanted)).mean() < 3
 
 
 def test_nothing_usable_is_an_error_that_says_what_to_do(tmp_path):
