@@ -1,10 +1,13 @@
-"""A video that shows itself in a notebook."""
+"""Showing what there is: videos in notebooks and pages, tables in terminals and logs."""
 
 import base64
 import tempfile
 from pathlib import Path
 
 from jaxtyping import Float
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 from torch import _C, Tensor
 
 
@@ -40,3 +43,10 @@ def as_video(video: Float[Tensor, "C T H W"], fps: float) -> Video:
     shown = video.as_subclass(Video)
     shown.fps = fps
     return shown
+
+
+def print_table(table: Table) -> None:
+    """Print a table at its full width: a log has none of its own, and rich would fold everything into 80 columns."""
+    console = Console()
+    full = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    Console(width=max(console.width, full)).print(table)

@@ -15,6 +15,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(*args: object, **kwargs: object) -> None:
+        """`main`, and then the end of the process."""
         try:
             code = main(*args, **kwargs)
         except UserError as error:

@@ -10,25 +10,27 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import decord
 from torch.utils.data import DataLoader
 
 from vidboot.config import DataConfig
 from vidboot.data.datasets import ViewDataset, leave_signals_to_parent
-from vidboot.data.manifest import load_manifest
+from vidboot.data.manifest import Shot, load_manifest
 
 
-class Numbered(ViewDataset):
-    """The training samples, and which frames they are."""
+class Recorded(ViewDataset):
+    """Training samples that note which frames they are."""
+
+    def _draw(self, *arguments: Any) -> tuple[Shot, range]:
+        self.drawn = super()._draw(*arguments)
+        return self.drawn
 
     def clip(self, index: int) -> tuple[str, list[int]]:
-        drawn: list[tuple[str, list[int]]] = []
-        draw = self._draw
-        self._draw = lambda *a: drawn.append(draw(*a)) or drawn[-1]
+        """File and frames of a sample."""
         self[index]
-        del self._draw
-        shot, frames = drawn[0]
+        shot, frames = self.drawn
         return str(shot.root / shot.path), list(frames)
 
 
@@ -39,9 +41,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    options = DataConfig(manifest=arguments.data)
+    options = DataConfig(manifest=arguments.data, extra_masks=0.0)
     shots = [s for s in load_manifest(arguments.data).supplying("clip") if s.num_frames >= arguments.frames]
-    dataset = Numbered(shots, {arguments.frames: 1.0}, 1, 0, 4, options)
+    dataset = Recorded(shots, {arguments.frames: 1.0}, 1, 0, 4, options)
     clips = [dataset.clip(n) for n in range(arguments.clips)]
     rates: dict[str, list[float]] = {"decord, one thread": [], "loader, two workers": []}
     for _ in range(arguments.rounds):

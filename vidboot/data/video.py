@@ -114,7 +114,7 @@ def _decord_reads(path: str | Path) -> bool:
     return _probe(str(path), status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=65536)  # a look into the file costs a third of reading a clip from it
+@lru_cache(maxsize=65536)  # a look into the file is dear next to reading a clip from it
 def _probe(path: str, _modified_ns: int, _size: int) -> bool:
     with open_video(path) as (container, stream):
         if stream.codec_context.name != "h264" or "mp4" not in container.format.name or stream.start_time:

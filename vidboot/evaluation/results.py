@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from vidboot.config import RunConfig
 from vidboot.data.datasets import Split, held_out_windows, mean_image
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import Shot
+from vidboot.display import print_table
 from vidboot.evaluation.denoising import denoising_errors
 from vidboot.model import VideoModel, residual_network, view_network
 from vidboot.score import Denoiser
@@ -51,9 +51,7 @@ def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
     write_atomic(
         run_dir / RESULTS_FILE, json.dumps({"sigmas": config.evaluation.sigmas, "rows": rows}, indent=2).encode()
     )
-    # A log has no width of its own, and rich would fold the table into 80 columns.
-    sigmas = config.evaluation.sigmas
-    Console(width=max(Console().width, 32 + 18 * len(sigmas))).print(_table(sigmas, rows))
+    print_table(_table(config.evaluation.sigmas, rows))
 
 
 def _row(

@@ -11,12 +11,11 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from vidboot.data.files import write_atomic
-from vidboot.display import mp4_address
+from vidboot.display import mp4_address, print_table
 
 PAGE_FILE, PLOTS = "index.html", {"errors": "denoising.png", "autocorrelation": "autocorrelation.png"}
 PLAYED = 8
@@ -31,12 +30,10 @@ def print_tables(results: Mapping[str, Any]) -> None:
         errors.add_column(f"σ = {sigma:g}", justify="right")
     for name, row in results["denoising"].items():
         errors.add_row(name, *(f"{e['mean']:.4f} ({e['low']:.4f}–{e['high']:.4f})" for e in row))
-    # A log has no width of its own, and rich would fold the tables into 80 columns.
-    console = Console(width=max(Console().width, 150, 28 + 26 * len(results["sigmas"])))
-    console.print(errors)
-    console.print(_statistics_table(results["statistics"]))
+    print_table(errors)
+    print_table(_statistics_table(results["statistics"]))
     for text in results["protocol"].values():
-        console.print(text, markup=False)
+        print(text)
 
 
 def _statistics_table(statistics: Mapping[str, Any]) -> Table:

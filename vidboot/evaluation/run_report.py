@@ -24,6 +24,7 @@ from vidboot.generation import generate
 from vidboot.model import SPLIT_FILE, VideoModel, load
 from vidboot.regions import windows
 from vidboot.score import Denoiser
+from vidboot.training.distributed import device
 from vidboot.training.view_stage import check_size
 
 RESULTS_FILE = "evaluation.json"
@@ -93,11 +94,11 @@ def evaluate_run(request: Request) -> Path:
 
 def _models(request: Request) -> dict[str, VideoModel]:
     """The base, the whole and the baselines; the base as a model whose `full` is the base itself."""
-    model = load(request.run)
+    model = load(request.run, device())
     base = VideoModel(model.config, model.views, calibration=model.calibration, fps=model.fps)
     models = {BASE: base} | ({WHOLE: model} if model.residual is not None else {})
     for folder in request.baselines:
-        models[str(folder)] = load(folder)
+        models[str(folder)] = load(folder, device())
         if models[str(folder)].config.video != model.config.video:
             raise UserError(f"the baseline {folder} makes videos of another size or length than {request.run}")
     return models
@@ -109,14 +110,17 @@ def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig) -> HeldO
     split = json.loads((run_dir / SPLIT_FILE).read_text())
     train = tuple(shot for shot in manifest if shot.id in set(split.get("train", ())))
     seen = {shot.id for shot in train} | set(split.get("validation", ()))
-    test = tuple(shot for shot in manifest if shot.id not in seen and "full" in shot.views)
+    # The run's own test shots first and in its order, so that errors are those of the table at the end of training.
+    own = {shot_id: number for number, shot_id in enumerate(split.get("test", ()))}
+    new = (shot for shot in manifest if shot.id not in seen and "full" in shot.views)
+    test = tuple(sorted(new, key=lambda shot: own.get(shot.id, len(own))))
     videos, _ = held_out_windows(test, config.video.num_frames, 1, config.evaluation.num_videos, clean=True)
     return HeldOutData(train, test, videos, mean_image(test))
 
 
 def measure_errors(denoise: Denoiser, videos: Float[Tensor, "N C T H W"], config: RunConfig) -> list[dict[str, float]]:
     """Mean square error per pixel at each noise level, with its 95 % interval over the videos."""
-    errors = denoising_errors(denoise, videos, config.evaluation.sigmas)
+    errors = denoising_errors(denoise, videos, config.evaluation.sigmas, device=device())
     return [confidence_interval(of_level.numpy())._asdict() for of_level in errors]
 
 
@@ -154,7 +158,7 @@ def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Fl
     """One by one: flat in memory, and each video depends on its seed alone."""
     seeds = range(request.seed, request.seed + request.samples)
     made = [generate(model, frames, [seed], request.steps) for seed in tqdm(seeds, desc=f"sampling {name}")]
-    return torch.cat(made)
+    return torch.cat(made).cpu()
 
 
 def _training_videos(data: HeldOutData, config: RunConfig) -> Sequence[Tensor] | Tensor:

@@ -144,7 +144,7 @@ class UNet(nn.Module):
             for c_up, c, a in zip(below, widths, attention, strict=True)
         )
         # Below σ_data the output is the noise, amplified: the last norm is modulated too, and the last convolution does
-        # not start at zero (300 steps from there leave twice the error at σ = 0.25).
+        # not start at zero, where low noise levels stay unlearnt for hundreds of steps.
         self.norm_out, self.modulate_out = group_norm(widths[0]), zero_init(nn.Linear(embedding, 2 * widths[0]))
         self.conv_out = nn.Conv2d(widths[0], data_channels, 3, padding=1)
 

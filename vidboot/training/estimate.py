@@ -13,7 +13,7 @@ from vidboot.training.distributed import world_size
 
 CPU_WORKSPACE = 0.5
 """What a CPU needs on top of the activations, as a share of them: its convolutions' own copies in blocked layouts, and
-gaps between allocations. Measured at 0.4 to 0.6 on networks of 0.3 to 2 M parameters."""
+gaps between allocations. Measured: the slow tests of this file hold the plan against two runs."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def forward_backward(network: Preconditioned, x: Tensor, inputs: dict[str, Tenso
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
+        """Note a tensor that is kept for the backward pass, unless it is a weight."""
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
             kept[storage._cdata] = tensor

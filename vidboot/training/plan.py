@@ -7,6 +7,7 @@ from rich.table import Table
 from vidboot.config import RunConfig
 from vidboot.data.datasets import Split, split_shots
 from vidboot.data.manifest import Shot, load_manifest
+from vidboot.display import print_table
 from vidboot.errors import UserError
 from vidboot.model import residual_network, view_network
 from vidboot.training.checkpoints import checkpoint_steps
@@ -33,8 +34,8 @@ def print_plan(config: RunConfig) -> None:
         table.add_column(column, overflow="fold")
     for name in stage_names(config):
         table.add_row(name, *_row(config, name, split), _state(config, name))
-    console.print(table)
-    console.print(_costs(config))
+    print_table(table)
+    print_table(_costs(config))
     if not torch.cuda.is_available():
         console.print(f"on this machine add {memory_gb():.1f} GB for the program itself")
     if split is not None:

@@ -84,6 +84,7 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
     """λ(σ) · (‖D_θ − x0‖² + penalty · ‖D_θ − D_base‖²), of each item; the pull is the optimiser's."""
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
+        """The loss of each item; no gradient goes through the base."""
         x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
         with torch.no_grad():
             base = _base(model, x, batch)
@@ -160,6 +161,7 @@ class HeldOut:
 
 def _sample_full(config: RunConfig, model: VideoModel, fps: float) -> Callable[[Preconditioned, Path], None]:
     def sample(network: Preconditioned, path: Path) -> None:
+        """Write a sample of the network alone, its gate open, to a path; always from the same noise."""
         sigmas = config.noise.steps(config.log.sample_steps)
         whole = VideoModel(config, model.views, network, OPEN, model.calibration)
         shape = (1, 3, config.video.num_frames, config.video.height, config.video.width)

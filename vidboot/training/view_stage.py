@@ -95,6 +95,7 @@ def view_loss(sigma_data: float) -> Callable[[Denoiser, Batch], Float[Tensor, "B
     """λ(σ) · Σ m (D − x0)² / Σ m, of each item."""
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
+        """The loss of each item."""
         x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
         x0_hat = network(x, batch.sigma, mask=batch.mask, **batch.conditions)
         return loss_weight(batch.sigma, sigma_data) * squared_error(x0_hat, batch.x0, batch.mask)
@@ -124,6 +125,7 @@ def sample_video(
     """Write a sample of the averaged network to a path; always from the same noise, so that progress shows."""
 
     def sample(network: Preconditioned, path: Path) -> None:
+        """Write the sample."""
         sigmas = noise.steps(config.log.sample_steps)
         shape = (1, 3, num_frames, config.video.height // scale, config.video.width // scale)
         start = torch.randn(shape, generator=torch.Generator().manual_seed(config.seed)).to(device())

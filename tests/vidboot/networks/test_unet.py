@@ -114,3 +114,12 @@ def test_relative_positions_do_not_depend_on_where_a_clip_starts():
 def test_any_number_of_channels_builds_a_network_that_runs(channels):
     network = UNet(channels=channels, multipliers=(1, 2))
     assert network(torch.randn(1, 3, 2, 4, 4), torch.zeros(1)).shape == (1, 3, 2, 4, 4)
+
+
+def test_modules_that_are_given_copies_of_lists_compute_the_same():
+    """As ZeRO-3's hooks do: what a module takes off a list is then still on the caller's."""
+    network, x = randomised(UNet(channels=8, multipliers=(1, 2), blocks=2)), torch.randn(1, 3, 2, 4, 4)
+    expected = network(x, torch.zeros(1))
+    for module in network.modules():
+        module.register_forward_pre_hook(lambda _, inputs: tuple([*i] if isinstance(i, list) else i for i in inputs))
+    assert torch.equal(network(x, torch.zeros(1)), expected)

@@ -46,7 +46,7 @@ def test_a_step_that_is_not_finite_changes_no_weight(train_step, value):
     before = copy.deepcopy(train_step.engine.module.state_dict())
     train_step(2, [batch(value)], 0.01, stop=False)
     assert train_step.skipped == 1
-    assert all(torch.equal(before[name], now) for name, now in train_step.engine.module.state_dict().items())
+    assert all(torch.equal(before[name], same) for name, same in train_step.engine.module.state_dict().items())
     good, _ = train_step(3, [batch()], 0.01, stop=False)
     assert math.isfinite(good)
     assert train_step.skipped == 1

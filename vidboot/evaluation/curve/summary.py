@@ -9,10 +9,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from rich.console import Console
 from rich.table import Table
 
 from vidboot.data.files import atomic_path, write_atomic
+from vidboot.display import print_table
 from vidboot.evaluation.curve.config import CurveConfig
 from vidboot.evaluation.curve.rows import (
     AVERAGED,
@@ -60,8 +60,7 @@ def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> No
     write_atomic(config.output / CURVE_FILE, json.dumps(summary, indent=1, ensure_ascii=False).encode())
     with atomic_path(config.output / PLOT_FILE) as partial:
         plot(errors, config.counts).savefig(partial, dpi=120)
-    # A log has no width of its own, and rich would fold the table into 80 columns.
-    Console(width=max(Console().width, 110)).print(table(errors, config.counts, ratios))
+    print_table(table(errors, config.counts, ratios))
 
 
 def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:
