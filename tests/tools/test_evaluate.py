@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,70 @@ def test_theory_is_the_same_for_the_same_seed_and_its_claims_hold(tmp_path):
     first, second = ((tmp_path / name / "theory.json").read_bytes() for name in ("first", "second"))
     assert first == second
     assert all(finding["holds"] is not False for finding in json.loads(first)["findings"])
+
+
+def test_the_report_of_a_run_agrees_with_the_table_of_its_training(trained_run, manifest_dir, tmp_path):
+    arguments = ["--run", trained_run, "--data", manifest_dir, "--output", tmp_path, "--samples", 2, "--steps", 2]
+    result = evaluate("run", *arguments)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    table = json.loads((trained_run / "results.json").read_text())
+    for name in ("base", "base + residual"):
+        means = [level["mean"] for level in report["denoising"][name]]
+        assert means == pytest.approx(table["rows"][name]["trained"], rel=1e-4)
+        assert all(level["low"] <= level["mean"] <= level["high"] for level in report["denoising"][name])
+    # Lags within and beyond clips of 4 frames; videos of 12 frames have no lag of 12.
+    assert list(report["statistics"]["base"]["autocorrelation_error"]) == ["1", "2", "3", "6"]
+    assert report["protocol"]["features"] in result.stdout
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("data:video/mp4") >= 4 and page.count("data:image/png") == 2
+
+
+CURVE = """
+output: {output}
+counts: [1, 2]
+seeds: [1, 1]
+rates: [1.0e-3]
+stopping_points: 2
+test_videos: 2
+run:
+  run_dir: {output}/views
+  data: {{ manifest: {manifest}, holdout: 0.35, num_workers: 0 }}
+"""
+
+
+@pytest.fixture
+def curve_config(tiny_config, manifest_dir, tmp_path):
+    """A curve on the trailer, that takes seconds."""
+    rest = [line for line in tiny_config.read_text().splitlines() if not line.startswith(("run_dir", "data"))]
+    path = tmp_path / "curve.yaml"
+    text = CURVE.format(output=tmp_path / "curve", manifest=manifest_dir)
+    path.write_text(text + "\n".join(f"  {line}" for line in rest))
+    return path
+
+
+def test_a_killed_curve_goes_on_and_two_processes_share_it(curve_config, tmp_path):
+    command = [sys.executable, str(ROOT / "tools/evaluate.py"), "learning-curve", "--config", str(curve_config)]
+    cells = tmp_path / "curve" / "cells"
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while first.poll() is None and not list(cells.glob("fixed-*.json")):
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    done = {path.name: path.read_bytes() for path in cells.glob("*.json")}
+    assert 0 < len(done) < 11
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=400)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    assert all((cells / name).read_bytes() == content for name, content in done.items())
+    assert len(list(cells.glob("*.json"))) == 11  # views, joint, fixed, and four methods at two counts
+    curve = json.loads((tmp_path / "curve" / "learning_curve.json").read_text())
+    assert len({row["row"] for row in curve["rows"]}) == 10 and set(curve["data_efficiency_ratio"]) == {"1", "2"}
+    assert all(row["error"] > 0 for row in curve["rows"])
+    assert "data-efficiency ratio" in said[0]
+
+
+def test_a_curve_needs_as_many_full_videos_as_it_counts_up_to(curve_config):
+    result = evaluate("learning-curve", "--config", curve_config, "counts=[1,500]")
+    assert result.returncode == 2
+    assert "500 full videos" in result.stderr and "Traceback" not in result.stderr
