@@ -5,6 +5,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 
 from vidboot.config import DataConfig
 from vidboot.data.manifest import Manifest, Shot
+from vidboot.data.set_aside import SetAside
 from vidboot.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -108,9 +110,9 @@ class ViewDataset(Dataset):
     """An endless, stateless stream of training samples of one view: sample `index` is always the same.
 
     Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
-    read is named once in the log and another is drawn. A sample holds `video` (C T h w, in [-1, 1]), `mask` (1 T h w,
-    true = observed), the `seed` of its noise, the `shot` it is from, and where asked for class `label` and frame
-    `stride`.
+    read is set aside (listed in the folder `listing`) and another is drawn. A sample holds `video` (C T h w, in
+    [-1, 1]), `mask` (1 T h w, true = observed), the `seed` of its noise, the `shot` it is from, and where asked for
+    class `label` and frame `stride`.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class ViewDataset(Dataset):
         seed: int,
         batch_size: int,
         options: DataConfig,
+        listing: Path | None = None,
     ) -> None:
         self.shots, self.scale, self.seed, self.batch_size = list(shots), scale, seed, batch_size
         self.options = options
@@ -128,7 +131,7 @@ class ViewDataset(Dataset):
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
         self.decoded = Decoded(options.memory_gb * 1e9)
-        self.unreadable: set[str] = set()
+        self.set_aside = SetAside(listing)
 
     def __getitem__(self, index: int) -> dict[str, object]:
         step_rng = np.random.default_rng([self.seed, 0, index // self.batch_size])
@@ -137,11 +140,14 @@ class ViewDataset(Dataset):
         while True:
             stride = int(rng.choice(self.options.frame_strides))
             shot, frames = self._draw(self.shots, num_frames, stride, rng)
+            if shot.id in self.set_aside.ids:
+                # Passed over like on the day it was found: so a sample does not depend on what was drawn before.
+                self._check_any_left((num_frames - 1) * stride + 1)
+                continue
             try:
                 video, mask = load_clip(shot, frames, self.scale, self.decoded)
             except UserError as error:  # the video or its mask can't be read
-                logger.warning("set aside, another shot is drawn instead: %s", error)
-                self.unreadable.add(shot.id)
+                self.set_aside.add(shot, error)
                 continue
             mask = self._with_extra_mask(mask, rng)
             if self.options.horizontal_flip and rng.random() < 0.5:
@@ -152,29 +158,32 @@ class ViewDataset(Dataset):
     def _draw(
         self, shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator
     ) -> tuple[Shot, range]:
-        """A uniformly random window of `num_frames` frames among all that the readable shots have."""
+        """A uniformly random window of `num_frames` frames among all that the shots have."""
         span = (num_frames - 1) * stride + 1
-        starts = [0 if s.id in self.unreadable else max(0, s.num_frames - span + 1) for s in shots]
+        starts = [max(0, s.num_frames - span + 1) for s in shots]
         ends = np.cumsum(starts)
-        if ends[-1] == 0:
-            raise UserError(f"no readable shot of {span} frames is left to train on")
         where = int(rng.integers(ends[-1]))
         chosen = int(np.searchsorted(ends, where, side="right"))
         start = where - int(ends[chosen] - starts[chosen])
         return shots[chosen], range(start, start + span, stride)
 
+    def _check_any_left(self, span: int) -> None:
+        if all(s.id in self.set_aside.ids or s.num_frames < span for s in self.shots):
+            raise UserError(f"no readable shot of {span} frames is left to train on")
+
     def _with_extra_mask(self, mask: Bool[Tensor, "1 T h w"], rng: np.random.Generator) -> Bool[Tensor, "1 T h w"]:
         """Hide some of a clean sample under a real mask, for a share of them (after arXiv 2305.19256)."""
         num_frames = mask.shape[1]
-        lenders = [s for s in self.masked if s.num_frames >= num_frames and s.id not in self.unreadable]
+        lenders = [s for s in self.masked if s.num_frames >= num_frames]
         if not lenders or not mask.all() or rng.random() >= self.options.extra_masks:
             return mask
         lender, frames = self._draw(lenders, num_frames, 1, rng)
+        if lender.id in self.set_aside.ids:
+            return mask
         try:
             return pool_mask(torch.from_numpy(lender.mask(frames))[None], self.scale)
         except UserError as error:
-            logger.warning("set aside: %s", error)
-            self.unreadable.add(lender.id)
+            self.set_aside.add(lender, error)
             return mask
 
     def _conditions(self, shot: Shot, stride: int, rng: np.random.Generator) -> dict[str, int]:
@@ -196,25 +205,48 @@ def held_out_windows(
 ) -> tuple[Float[Tensor, "N C T h w"], Bool[Tensor, "N 1 T h w"]]:
     """At most `limit` windows of `num_frames` frames that don't overlap, spread evenly over the shots.
 
-    With `clean`, only windows without a masked pixel: full videos. Raises `UserError` if no shot has such a window.
+    With `clean`, only windows without a masked pixel: full videos. What can't be read is named in the log and left out.
+    Raises `UserError` if no shot has such a window.
     """
     spans = [(s, t) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames)]
     if clean:
-        spans = [(s, t) for s, t in spans if s.mask_path is None or s.mask(range(t, t + num_frames)).all()]
-    if not spans:
+        spans = [(s, t) for s, t in spans if _is_clean(s, range(t, t + num_frames))]
+    chosen = [spans[i] for i in np.linspace(0, len(spans) - 1, min(limit, len(spans))).round().astype(int)]
+    loaded = [clip for s, t in chosen if (clip := _load_or_warn(s, range(t, t + num_frames), scale)) is not None]
+    if not loaded:
         longest = max((s.num_frames for s in shots), default=0)
         raise UserError(
-            f"no held-out shot has {num_frames} frames (longest: {longest}); raise data.holdout or add videos"
+            f"no held-out shot has {num_frames} frames (longest: {longest}) and can be read; raise data.holdout or add "
+            "videos"
         )
-    chosen = [spans[i] for i in np.linspace(0, len(spans) - 1, min(limit, len(spans))).round().astype(int)]
-    videos, masks = zip(*(load_clip(s, range(t, t + num_frames), scale) for s, t in chosen), strict=True)
+    videos, masks = zip(*loaded, strict=True)
     return torch.stack(videos), torch.stack(masks)
 
 
+def _is_clean(shot: Shot, frames: range) -> bool:
+    try:
+        return shot.mask_path is None or bool(shot.mask(frames).all())
+    except UserError as error:
+        logger.warning("left out: %s", error)
+        return False
+
+
+def _load_or_warn(shot: Shot, frames: Sequence[int], scale: int) -> tuple[Tensor, Tensor] | None:
+    try:
+        return load_clip(shot, frames, scale)
+    except UserError as error:
+        logger.warning("left out: %s", error)
+        return None
+
+
 def mean_image(shots: Sequence[Shot], frames_per_shot: int = 8) -> Float[Tensor, "C 1 H W"]:
-    """Mean over evenly spaced frames of the shots: the trivial prediction that every denoiser must beat."""
-    means = [
-        load_clip(shot, np.linspace(0, shot.num_frames - 1, frames_per_shot).round().astype(int).tolist(), 1)[0].mean(1)
-        for shot in shots
-    ]
+    """Mean over evenly spaced frames of the shots: the trivial prediction that every denoiser must beat.
+
+    What can't be read is named in the log and left out; raises `UserError` if nothing is left.
+    """
+    frames = [np.linspace(0, shot.num_frames - 1, frames_per_shot).round().astype(int).tolist() for shot in shots]
+    loaded = [_load_or_warn(shot, chosen, 1) for shot, chosen in zip(shots, frames, strict=True)]
+    means = [clip[0].mean(1) for clip in loaded if clip is not None]
+    if not means:
+        raise UserError("none of the videos can be read: run tools/preprocess.py again")
     return torch.stack(means).mean(0)[:, None]

@@ -83,7 +83,7 @@ def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
         name=name,
         network=network,
         optimization=view.train,
-        dataset=ViewDataset(shots, counts, scale, seed, view.train.batch_size, config.data),
+        dataset=ViewDataset(shots, counts, scale, seed, view.train.batch_size, config.data, config.run_dir),
         noise=noise,
         loss=view_loss(config.noise.sigma_data),
         evaluate=held_out_error(config, scale, max(counts), split.validation),

@@ -1,3 +1,4 @@
+import json
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -94,6 +95,37 @@ def test_an_unreadable_shot_is_named_once_and_replaced(manifest, caplog):
     assert len([record for record in caplog.records if "absent.mp4" in record.getMessage()]) == 1
     with pytest.raises(UserError, match="no readable shot of 4 frames"):
         ViewDataset([gone], {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)[0]
+
+
+def test_samples_do_not_depend_on_when_a_shot_was_found_unreadable(manifest):
+    gone = replace(manifest[0], path="absent.mp4")
+    shots = [gone, manifest[1], manifest[2]]
+    first = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
+    in_order = [first[i]["seed"] for i in range(20)]
+    for i in range(20):  # each by a dataset that has found nothing yet
+        assert ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)[i]["seed"] == in_order[i]
+
+
+def test_processes_share_one_list_of_what_is_set_aside(manifest, tmp_path, caplog):
+    gone = replace(manifest[0], path="absent.mp4")
+    for _ in range(2):
+        dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 1, 0, 1, OPTIONS, tmp_path)
+        assert {dataset[i]["shot"] for i in range(20)} == {manifest[1].path}
+    lines = [json.loads(line) for line in (tmp_path / "set_aside.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines] == ["absent.mp4"]
+    assert len([record for record in caplog.records if "absent.mp4" in record.getMessage()]) == 1
+
+
+def test_held_out_videos_that_cannot_be_read_are_left_out(manifest, caplog):
+    gone = replace(manifest[0], path="absent.mp4")
+    videos, _ = held_out_windows([gone, manifest[1]], 4, 1, limit=100)
+    expected, _ = held_out_windows([manifest[1]], 4, 1, limit=100)
+    assert torch.equal(videos, expected)
+    assert "absent.mp4" in caplog.text
+    assert torch.equal(mean_image([gone, manifest[1]]), mean_image([manifest[1]]))
+    for measure in (lambda: held_out_windows([gone], 4, 1, limit=100), lambda: mean_image([gone])):
+        with pytest.raises(UserError, match="read"):
+            measure()
 
 
 def test_the_split_is_disjoint_complete_and_independent_of_order(manifest):

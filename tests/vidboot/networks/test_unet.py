@@ -28,6 +28,20 @@ def test_any_number_of_frames_and_any_valid_size(num_frames, rows, columns):
     assert SMALL(x, torch.zeros(2)).shape == x.shape
 
 
+@pytest.mark.parametrize("num_frames", [1, 7, 8, 16, 25, 32])  # up to four times the 8 of training
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (24, 12)])
+def test_a_trained_length_does_not_bind(num_frames, height, width):
+    network = UNet(channels=8, multipliers=(1, 2, 2))
+    train_at = torch.randn(1, 3, 8, 8, 16)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    network(train_at, torch.zeros(1)).square().mean().backward()
+    optimizer.step()
+    x = torch.randn(1, 3, num_frames, height, width)
+    y = network.eval()(x, torch.zeros(1))
+    assert y.shape == x.shape
+    assert y.isfinite().all()
+
+
 @pytest.mark.parametrize(("size", "says"), [((9, 8), "height 9"), ((8, 10), "width 10")])
 def test_an_invalid_size_is_refused_with_the_nearest_valid_ones(size, says):
     with pytest.raises(ValueError, match=rf"{says} .* use 8 or 12"):
