@@ -193,6 +193,12 @@ class RunConfig(Strict):
             _ = self.plan
         except ValueError as error:
             raise ValueError(f"low_res: {error}") from None
+        used = {region.view.scale for region in self.plan.regions(self.video.num_frames)}
+        if idle := [view.scale for view in self.low_res if view.scale not in used]:
+            raise ValueError(
+                f"low_res: factor {idle[0]} adds nothing to factor {self.low_res[0].scale}, which sees the same frames "
+                "in more detail; keep one of them"
+            )
         for name, view in self.views.items():
             self._size_fits(name, getattr(view, "scale", 1), len(view.network.multipliers))
         return self

@@ -8,9 +8,10 @@ from vidboot.model import residual_network, view_network
 from vidboot.strict import load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+REST = "network: {}, train: {steps: 1, batch_size: 1}"
 
 
-@pytest.mark.parametrize("name", ["quickstart", "long_video"])
+@pytest.mark.parametrize("name", ["quickstart", "one_gpu", "long_video", "cluster"])
 def test_shipped_configs_validate_and_build_their_networks(name):
     config = load_settings(RunConfig, CONFIGS / f"{name}.yaml")
     for view in config.views:
@@ -26,6 +27,10 @@ def test_shipped_configs_validate_and_build_their_networks(name):
         ("video.overlap=32", "overlap must be below num_frames"),
         ("video.height=38", "use 36 or 40"),
         ("low_res.0.scale=1", "greater than or equal to 2"),
+        (
+            f"low_res=[{{scale: 2, {REST}}}, {{scale: 4, {REST}}}]",
+            "factor 4 adds nothing to factor 2",
+        ),
         ("noise.sigma_max=-1", "greater than 0"),
         ("deepspeed.precision=fp16", "'fp32' or 'bf16'"),
         ("residual.train.ema_decay=1.0", "less than 1"),
