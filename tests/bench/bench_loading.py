@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = DataConfig(manifest=arguments.data, extra_masks=0.0, memory_gb=arguments.memory_gb)
     shots = [s for s in load_manifest(arguments.data).supplying("clip") if s.num_frames >= arguments.frames]
-    dataset = Recorded(shots, {arguments.frames: 1.0}, 1, 0, 4, options)
+    dataset = Recorded(shots, {arguments.frames: 1.0}, 0, 4, options)
     clips = [dataset.clip(n) for n in range(arguments.clips)]
     rates: dict[str, list[float]] = {"decord, one thread": [], "loader, two workers": []}
     for _ in range(arguments.rounds):

@@ -60,9 +60,9 @@ def split_shots(manifest: Manifest, holdout: float) -> Split:
     return Split(tuple(shot for shot in manifest if shot.id not in held_out), validation, test)
 
 
-def to_tensor(frames_THWC: np.ndarray) -> Float[Tensor, "C T H W"]:
-    """uint8 frames as a float video in [-1, 1]."""
-    return torch.from_numpy(frames_THWC).permute(3, 0, 1, 2).float() / 127.5 - 1
+def to_tensor(frames: UInt8[np.ndarray, "T H W C"] | UInt8[Tensor, "*B T H W C"]) -> Float[Tensor, "*B C T H W"]:
+    """uint8 frames as float videos in [-1, 1]."""
+    return torch.as_tensor(frames).movedim(-1, -4).float() / 127.5 - 1
 
 
 def to_frames(video_CTHW: Float[Tensor, "C T H W"]) -> np.ndarray:
@@ -86,46 +86,49 @@ class Decoded:
         return self.kept[shot.id][list(indices)]
 
 
-NOTHING_KEPT = Decoded(0)
-
-
 def load_clip(
-    shot: Shot, frames: Sequence[int], scale: int, decoded: Decoded = NOTHING_KEPT
+    shot: Shot, frames: Sequence[int], scale: int
 ) -> tuple[Float[Tensor, "C T h w"], Bool[Tensor, "1 T h w"]]:
     """Frames of a shot at a low-res factor, in their natural range, and their mask (true = observed).
 
     Raises `VideoError` if the file can't be read.
     """
-    video = to_tensor(decoded.frames(shot, frames))
-    mask = pool_mask(torch.from_numpy(shot.mask(frames))[None], scale)
-    return video if scale == 1 else F.avg_pool2d(video, scale), mask
+    return at_scale(to_tensor(shot.frames(frames)), torch.from_numpy(shot.mask(frames))[None], scale)
 
 
-def pool_mask(mask_1THW: Bool[Tensor, "1 T H W"], scale: int) -> Bool[Tensor, "1 T h w"]:
-    """A mask at a low-res factor: a low-res pixel is observed only if all its pixels are."""
-    return mask_1THW if scale == 1 else F.avg_pool2d(mask_1THW.float(), scale) == 1
+def at_scale(
+    video: Float[Tensor, "*B C T H W"], mask: Bool[Tensor, "*B 1 T H W"], scale: int
+) -> tuple[Float[Tensor, "*B C T h w"], Bool[Tensor, "*B 1 T h w"]]:
+    """Videos and masks at a low-res factor: a low-res pixel is observed only if all its pixels are."""
+    if scale == 1:
+        return video, mask
+    return _mean_pool(video, scale), _mean_pool(mask.float(), scale) == 1
+
+
+def _mean_pool(video: Float[Tensor, "*B C T H W"], scale: int) -> Float[Tensor, "*B C T h w"]:
+    images = video.flatten(0, -3)[None]
+    return F.avg_pool2d(images, scale)[0].unflatten(0, video.shape[:-2])
 
 
 class ViewDataset(Dataset):
     """An endless, stateless stream of training samples of one view: sample `index` is always the same.
 
     Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
-    read is set aside (listed in the folder `listing`) and another is drawn. A sample holds `video` (C T h w, in
-    [-1, 1]), `mask` (1 T h w, true = observed), the `seed` of its noise, the `shot` it is from, and where asked for
-    class `label` and frame `stride`.
+    read is set aside (listed in the folder `listing`) and another is drawn. A sample holds `frames` (uint8, T H W C: a
+    quarter of what floats would take on the way from a loading process), `mask` (1 T H W, true = observed), the `seed`
+    of its noise, the `shot` it is from, and where asked for class `label` and frame `stride`.
     """
 
     def __init__(
         self,
         shots: Sequence[Shot],
         frame_counts: Mapping[int, float],
-        scale: int,
         seed: int,
         batch_size: int,
         options: DataConfig,
         listing: Path | None = None,
     ) -> None:
-        self.shots, self.scale, self.seed, self.batch_size = list(shots), scale, seed, batch_size
+        self.shots, self.seed, self.batch_size = list(shots), seed, batch_size
         self.options = options
         self.masked = [shot for shot in shots if shot.mask_path is not None]
         self.counts = np.array(sorted(frame_counts))
@@ -145,14 +148,15 @@ class ViewDataset(Dataset):
                 self._check_any_left((num_frames - 1) * stride + 1)
                 continue
             try:
-                video, mask = load_clip(shot, frames, self.scale, self.decoded)
+                pixels = torch.from_numpy(self.decoded.frames(shot, frames))
+                mask = torch.from_numpy(shot.mask(frames))[None]
             except UserError as error:  # the video or its mask can't be read
                 self.set_aside.add(shot, error)
                 continue
             mask = self._with_extra_mask(mask, rng)
             if self.options.horizontal_flip and rng.random() < 0.5:
-                video, mask = video.flip(-1), mask.flip(-1)
-            sample = {"video": video, "mask": mask, "seed": int(rng.integers(2**62)), "shot": shot.path}
+                pixels, mask = pixels.flip(-2), mask.flip(-1)
+            sample = {"frames": pixels, "mask": mask, "seed": int(rng.integers(2**62)), "shot": shot.path}
             return sample | self._conditions(shot, stride, rng)
 
     def _draw(
@@ -171,7 +175,7 @@ class ViewDataset(Dataset):
         if all(s.id in self.set_aside.ids or s.num_frames < span for s in self.shots):
             raise UserError(f"no readable shot of {span} frames is left to train on")
 
-    def _with_extra_mask(self, mask: Bool[Tensor, "1 T h w"], rng: np.random.Generator) -> Bool[Tensor, "1 T h w"]:
+    def _with_extra_mask(self, mask: Bool[Tensor, "1 T H W"], rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
         """Hide some of a clean sample under a real mask, for a share of them (after arXiv 2305.19256)."""
         num_frames = mask.shape[1]
         lenders = [s for s in self.masked if s.num_frames >= num_frames]
@@ -181,7 +185,7 @@ class ViewDataset(Dataset):
         if lender.id in self.set_aside.ids:
             return mask
         try:
-            return pool_mask(torch.from_numpy(lender.mask(frames))[None], self.scale)
+            return torch.from_numpy(lender.mask(frames))[None]
         except UserError as error:
             self.set_aside.add(lender, error)
             return mask

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +82,14 @@ class Shot:
         """Masks of the same frames, True = clean; raises `UserError` if the mask file can't be read."""
         if self.mask_path is None:
             return MaskTrack(self.num_frames, self.height, self.width).frames(indices)
-        return MaskTrack.load(self.root / self.mask_path).frames(indices)
+        path = self.root / self.mask_path
+        return _mask_track(path, path.stat().st_mtime_ns if path.exists() else None).frames(indices)
+
+
+@lru_cache(maxsize=512)
+def _mask_track(path: Path, changed: int | None) -> MaskTrack:
+    """A mask file, read once until it changes: a clip needs it as often as its video, and it is small."""
+    return MaskTrack.load(path)
 
 
 class Manifest(Sequence[Shot]):

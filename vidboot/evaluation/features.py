@@ -113,11 +113,12 @@ def _train(network: Autoencoder, config: RunConfig, shots: Sequence[Shot]) -> No
             "trained on, or --features FILE"
         )
     options = config.data.model_copy(update={"extra_masks": 0.0, "memory_gb": 1.0})
-    data = ViewDataset(clean, {length: 1.0}, 1, config.seed, BATCH_SIZE, options)
+    data = ViewDataset(clean, {length: 1.0}, config.seed, BATCH_SIZE, options)
     batches = [range(step * BATCH_SIZE, (step + 1) * BATCH_SIZE) for step in range(STEPS)]
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     for batch in tqdm(DataLoader(data, batch_sampler=batches), desc="feature network", unit="step"):
-        error = ((network(batch["video"]) - batch["video"]) ** 2).mean()
+        x0 = to_tensor(batch["frames"])
+        error = ((network(x0) - x0) ** 2).mean()
         optimizer.zero_grad()
         error.backward()
         optimizer.step()

@@ -70,7 +70,7 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
         name="residual",
         network=network,
         optimization=settings.train,
-        dataset=ViewDataset(shots, counts, 1, seed, settings.train.batch_size, config.data, config.run_dir),
+        dataset=ViewDataset(shots, counts, seed, settings.train.batch_size, config.data, config.run_dir),
         noise=config.noise,
         loss=_residual_loss(model, config),
         evaluate=held_out.evaluate,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vidboot.config import OptimizationConfig
-from vidboot.data.datasets import leave_signals_to_parent
+from vidboot.data.datasets import at_scale, leave_signals_to_parent, to_tensor
 from vidboot.edm import Noise, Preconditioned
 from vidboot.training.distributed import device, rank
 from vidboot.training.engine import batch_per_process
@@ -50,6 +50,8 @@ class Stage:
     """Held-out metrics of the averaged network; called on all processes."""
     sample: Callable[[Preconditioned, Path], None]
     """Write a sample video of the averaged network to a path; called on the first process."""
+    scale: int = 1
+    """Low-res factor of what the network sees."""
     pull: float = 0.0
     choose_by: str | None = None
     """Held-out metric whose lowest value marks the stopping point (None: train to the end)."""
@@ -74,15 +76,15 @@ def draw_steps(stage: Stage, start: int, num_workers: int) -> Iterator[list[Batc
     )
     micro_batches: list[Batch] = []
     for samples in loader:
-        micro_batches.append(_with_noise(samples, stage.noise))
+        micro_batches.append(_with_noise(samples, stage.scale, stage.noise))
         if len(micro_batches) == share // micro:
             yield micro_batches
             micro_batches = []
 
 
-def _with_noise(samples: dict[str, Tensor], levels: Noise) -> Batch:
+def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     """Draw each item's noise level and noise from its own seed."""
-    x0, mask = samples["video"].to(device()), samples["mask"].to(device())
+    x0, mask = at_scale(to_tensor(samples["frames"].to(device())), samples["mask"].to(device()), scale)
     generators = [torch.Generator(device()).manual_seed(seed) for seed in samples["seed"].tolist()]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators])

@@ -32,26 +32,26 @@ def manifest(manifest_dir):
 
 
 def test_a_sample_is_the_same_whenever_it_is_asked_for(manifest):
-    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4, options=OPTIONS)
-    again = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=3, batch_size=4, options=OPTIONS)
+    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, seed=3, batch_size=4, options=OPTIONS)
+    again = ViewDataset(manifest, {4: 1.0, 2: 1.0}, seed=3, batch_size=4, options=OPTIONS)
     later = [again[i] for i in (9, 5, 2)]
     for i, sample in zip((9, 5, 2), later, strict=True):
-        assert torch.equal(dataset[i]["video"], sample["video"])
+        assert torch.equal(dataset[i]["frames"], sample["frames"])
         assert dataset[i]["seed"] == sample["seed"]
-    other = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=4, batch_size=4, options=OPTIONS)
+    other = ViewDataset(manifest, {4: 1.0, 2: 1.0}, seed=4, batch_size=4, options=OPTIONS)
     assert any(other[i]["seed"] != dataset[i]["seed"] for i in range(4))
 
 
 def test_batches_are_rectangular_and_use_every_frame_count(manifest):
-    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 1, seed=0, batch_size=3, options=OPTIONS)
-    lengths = [[dataset[3 * step + i]["video"].shape[1] for i in range(3)] for step in range(12)]
+    dataset = ViewDataset(manifest, {4: 1.0, 2: 1.0}, seed=0, batch_size=3, options=OPTIONS)
+    lengths = [[dataset[3 * step + i]["frames"].shape[0] for i in range(3)] for step in range(12)]
     assert all(len(set(batch)) == 1 for batch in lengths)
     assert {batch[0] for batch in lengths} == {2, 4}
 
 
 def test_every_window_is_equally_likely(manifest):
     shots = [replace(manifest[0], num_frames=10, id="a"), replace(manifest[1], num_frames=6, id="b")]
-    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
+    dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)
     rng = np.random.default_rng(0)
     draws = [dataset._draw(dataset.shots, 4, 1, rng) for _ in range(5000)]
     seen = Counter((shot.id, frames.start) for shot, frames in draws)
@@ -88,28 +88,28 @@ def test_frames_survive_the_round_trip():
 
 def test_an_unreadable_shot_is_named_once_and_replaced(manifest, caplog):
     gone = replace(manifest[0], path="absent.mp4")
-    dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
+    dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)
     with caplog.at_level(logging.WARNING):
         shots = {dataset[i]["shot"] for i in range(20)}
     assert shots == {manifest[1].path}
     assert len([record for record in caplog.records if "absent.mp4" in record.getMessage()]) == 1
     with pytest.raises(UserError, match="no readable shot of 4 frames"):
-        ViewDataset([gone], {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)[0]
+        ViewDataset([gone], {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)[0]
 
 
 def test_samples_do_not_depend_on_when_a_shot_was_found_unreadable(manifest):
     gone = replace(manifest[0], path="absent.mp4")
     shots = [gone, manifest[1], manifest[2]]
-    first = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
+    first = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)
     in_order = [first[i]["seed"] for i in range(20)]
     for i in range(20):  # each by a dataset that has found nothing yet
-        assert ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)[i]["seed"] == in_order[i]
+        assert ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)[i]["seed"] == in_order[i]
 
 
 def test_processes_share_one_list_of_what_is_set_aside(manifest, tmp_path, caplog):
     gone = replace(manifest[0], path="absent.mp4")
     for _ in range(2):
-        dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 1, 0, 1, OPTIONS, tmp_path)
+        dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 0, 1, OPTIONS, tmp_path)
         assert {dataset[i]["shot"] for i in range(20)} == {manifest[1].path}
     lines = [json.loads(line) for line in (tmp_path / "set_aside.jsonl").read_text().splitlines()]
     assert [line["path"] for line in lines] == ["absent.mp4"]
@@ -171,12 +171,12 @@ def test_mean_image(manifest):
 
 def test_a_window_of_another_stride_is_every_kth_frame(manifest):
     options = DataConfig(manifest="unused", frame_strides=[3, 1])
-    dataset = ViewDataset(manifest.shots[:1], {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    dataset = ViewDataset(manifest.shots[:1], {4: 1.0}, seed=0, batch_size=1, options=options)
     frames = to_tensor(manifest[0].frames())
     for i in range(8):
         sample = dataset[i]
         windows = frames.unfold(1, 3 * sample["stride"] + 1, 1)[..., :: sample["stride"]]  # C n H W 4
-        assert (windows.permute(1, 0, 4, 2, 3) == sample["video"]).flatten(1).all(1).any()
+        assert (windows.permute(1, 0, 4, 2, 3) == to_tensor(sample["frames"])).flatten(1).all(1).any()
     assert {dataset[i]["stride"] for i in range(20)} == {1, 3}
 
 
@@ -185,13 +185,13 @@ def test_half_of_the_samples_are_mirrored_with_their_masks(manifest, tmp_path):
     track.save(tmp_path / "mask.npz")
     shot = replace(manifest[0], mask_path=str(tmp_path / "mask.npz"), num_frames=4)
     options = DataConfig(manifest="unused", horizontal_flip=True)
-    dataset = ViewDataset([shot], {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    dataset = ViewDataset([shot], {4: 1.0}, seed=0, batch_size=1, options=options)
     frames, covered = shot.frames(range(4)), np.eye(8, 16) > 0
     mirrored = 0
     for i in range(40):
         sample = dataset[i]
-        flip = slice(None, None, -1) if not torch.equal(sample["video"], to_tensor(frames)) else slice(None)
-        assert np.array_equal(to_frames(sample["video"]), frames[:, :, flip])
+        flip = slice(None, None, -1) if not np.array_equal(sample["frames"], frames) else slice(None)
+        assert np.array_equal(sample["frames"], frames[:, :, flip])
         assert np.array_equal(sample["mask"][0].numpy(), np.broadcast_to(~covered[:, flip], (4, 8, 16)))
         mirrored += flip.step == -1
     assert 10 < mirrored < 30
@@ -204,7 +204,7 @@ def test_a_share_of_clean_samples_gets_real_masks(manifest, tmp_path):
     track.save(tmp_path / "mask.npz")
     shots = [manifest[0], replace(manifest[1], mask_path=str(tmp_path / "mask.npz"))]
     options = DataConfig(manifest="unused", extra_masks=0.5)
-    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=options)
     masks = [sample["mask"] for sample in map(dataset.__getitem__, range(60)) if sample["shot"] == manifest[0].path]
     hidden = [mask for mask in masks if not mask.all()]
     assert all(torch.equal(mask, torch.from_numpy(~covered).expand(1, 4, 8, 16)) for mask in hidden)
@@ -214,7 +214,7 @@ def test_a_share_of_clean_samples_gets_real_masks(manifest, tmp_path):
 def test_labels_are_class_numbers_and_are_dropped_at_the_set_rate(manifest):
     options = DataConfig(manifest="unused", classes=["cats", "dogs"], label_dropout=0.25)
     shots = [replace(manifest[0], label="dogs"), replace(manifest[1], label="fish")]
-    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=options)
+    dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=options)
     labels = {path: [] for path in (shots[0].path, shots[1].path)}
     for sample in map(dataset.__getitem__, range(200)):
         labels[sample["shot"]].append(sample["label"])
@@ -226,14 +226,14 @@ def test_labels_are_class_numbers_and_are_dropped_at_the_set_rate(manifest):
 def test_a_damaged_mask_sets_its_shot_aside(manifest, tmp_path):
     (tmp_path / "mask.npz").write_bytes(b"junk")
     shots = [manifest[0], replace(manifest[1], mask_path=str(tmp_path / "mask.npz"))]
-    dataset = ViewDataset(shots, {4: 1.0}, 1, seed=0, batch_size=1, options=OPTIONS)
+    dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)
     assert {dataset[i]["shot"] for i in range(20)} == {manifest[0].path}
 
 
 def test_shots_kept_in_memory_are_decoded_once_and_give_the_same_samples(manifest, monkeypatch):
-    kept = ViewDataset(manifest, {4: 1.0}, 1, 0, 4, OPTIONS.model_copy(update={"memory_gb": 1.0}))
-    plain = ViewDataset(manifest, {4: 1.0}, 1, 0, 4, OPTIONS)
-    expected = [plain[i]["video"] for i in range(8)]
-    assert all(torch.equal(kept[i]["video"], expected[i]) for i in range(8))
+    kept = ViewDataset(manifest, {4: 1.0}, 0, 4, OPTIONS.model_copy(update={"memory_gb": 1.0}))
+    plain = ViewDataset(manifest, {4: 1.0}, 0, 4, OPTIONS)
+    expected = [plain[i]["frames"] for i in range(8)]
+    assert all(torch.equal(kept[i]["frames"], expected[i]) for i in range(8))
     monkeypatch.setattr(type(manifest[0]), "frames", lambda *_: pytest.fail("decoded again"))
-    assert all(torch.equal(kept[i]["video"], expected[i]) for i in range(8))
+    assert all(torch.equal(kept[i]["frames"], expected[i]) for i in range(8))

@@ -79,7 +79,7 @@ def full_video_stage(
 ) -> Stage:
     """Plain training of a network on full videos."""
     counts = {config.video.num_frames: 1.0}
-    dataset = ViewDataset(shots, counts, 1, config.seed * 1000, optimization.batch_size, config.data)
+    dataset = ViewDataset(shots, counts, config.seed * 1000, optimization.batch_size, config.data)
     return _stage("full videos", config, network, dataset, optimization)
 
 
@@ -118,7 +118,7 @@ class MixedDataset(Dataset):
         clips = [s for s in shots if "clip" in s.views and s.num_frames >= clip]
         blurred = [s for s in shots if s.views == {"low_res"} and s.num_frames >= full]
         self.kinds = [
-            ViewDataset(kind, {length: 1.0}, 1, config.seed * 1000 + number, batch_size, config.data)
+            ViewDataset(kind, {length: 1.0}, config.seed * 1000 + number, batch_size, config.data)
             for number, (kind, length) in enumerate(((clips, clip), (blurred, full)))
         ]
         self.long_share = long_share(config) if blurred else 0.0
