@@ -51,8 +51,8 @@ class DataConfig(Strict):
     """Share of the labelled samples that are trained on without their label, for guidance."""
     num_workers: NonNegativeInt = 1
     """Processes that decode, for each training process."""
-    memory_gb: NonNegativeFloat = 0.0
-    """Decoded shots that each decoding process keeps in memory: worth it where few videos are drawn from often."""
+    memory_gb: NonNegativeFloat = 1.0
+    """Decoded shots that each decoding process keeps in memory: what fits is decoded once."""
 
 
 class NetworkConfig(Strict):
