@@ -1,6 +1,6 @@
 """Data loading alone against decord. Run by hand, on an idle machine, on any preprocessed folder:
 
-python tests/bench/bench_loading.py --data runs/quickstart/data [--clips 2000] [--memory-gb 1]
+python tests/bench/bench_loading.py --data runs/quickstart/data [--clips 2000] [--memory-gb 0]
 
 The loader gives training samples (decoded, normalised, with mask) from two workers; decord reads the same clips, at
 random positions, in one thread, and gives bare frames. Both in turns, frames per second of wall time, workers warm.
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--memory-gb", type=float, default=0.0, help="data.memory_gb: decoded shots kept (default: none)"
+        "--memory-gb", type=float, default=1.0, help="data.memory_gb: decoded shots kept (default: as in training)"
     )
     arguments = parser.parse_args()
     options = DataConfig(manifest=arguments.data, extra_masks=0.0, memory_gb=arguments.memory_gb)

@@ -232,7 +232,7 @@ def test_a_damaged_mask_sets_its_shot_aside(manifest, tmp_path):
 
 def test_shots_kept_in_memory_are_decoded_once_and_give_the_same_samples(manifest, monkeypatch):
     kept = ViewDataset(manifest, {4: 1.0}, 0, 4, OPTIONS.model_copy(update={"memory_gb": 1.0}))
-    plain = ViewDataset(manifest, {4: 1.0}, 0, 4, OPTIONS)
+    plain = ViewDataset(manifest, {4: 1.0}, 0, 4, OPTIONS.model_copy(update={"memory_gb": 0.0}))
     expected = [plain[i]["frames"] for i in range(8)]
     assert all(torch.equal(kept[i]["frames"], expected[i]) for i in range(8))
     monkeypatch.setattr(type(manifest[0]), "frames", lambda *_: pytest.fail("decoded again"))

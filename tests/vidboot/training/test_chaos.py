@@ -37,7 +37,13 @@ def test_a_tenth_of_the_files_damaged_while_it_runs_changes_no_number_of_steps(t
     data, run = tmp_path / "digits", tmp_path / "run"
     write_digits(data, full=12, clips=60, low_res=18, num_frames=12, clip_frames=4, size=16)
     shots = load_manifest(data).shots
-    overrides = [f"data.manifest={data}", "video.height=16", "data.num_workers=2", f"clip.train.steps={STEPS}"]
+    overrides = [
+        f"data.manifest={data}",
+        "video.height=16",
+        "data.num_workers=2",
+        "data.memory_gb=0",
+        f"clip.train.steps={STEPS}",
+    ]
     overrides += ["log.log_every=10", "log.evaluate_every=100", "log.checkpoint_every=100", "low_res.0.train.steps=100"]
     with (tmp_path / "log.txt").open("w") as log:
         process = subprocess.Popen(
