@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from vidboot.score import ResidualDenoiser, by_scale
 DATA_CHANNELS = 3
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
 WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
+Made = TypeVar("Made")
 
 
 def view_network(config: RunConfig, name: str) -> Preconditioned:
@@ -51,13 +53,14 @@ def residual_network(config: RunConfig) -> Preconditioned:
     return Preconditioned(ResidualUNet(config.video.num_frames, DATA_CHANNELS, **size), config.noise.sigma_data)
 
 
-class Given:
+class Given(nn.Module):
     """A network with its class label or frame stride set: a denoiser of x and σ alone, for any batch."""
 
-    def __init__(self, network: Callable[..., Tensor], conditions: Mapping[str, int]) -> None:
+    def __init__(self, network: nn.Module, conditions: Mapping[str, int]) -> None:
+        super().__init__()
         self.network, self.conditions = network, conditions
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], **inputs: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], **inputs: Tensor) -> Tensor:
         """Denoise `x` under the conditions; `inputs` are the network's others (`mask`, `base`)."""
         conditions = {name: torch.full((len(x),), value, device=x.device) for name, value in self.conditions.items()}
         return self.network(x, sigma, **inputs, **conditions)
@@ -75,12 +78,31 @@ def load_weights(folder: Path, network: Preconditioned) -> Preconditioned:
     if not path.is_file():
         raise UserError(f"{folder} has no finished network ({WEIGHTS_FILE}); run tools/train.py to the end first")
     try:
-        network.load_state_dict(load_file(path))
+        weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run tools/train.py again") from None
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit the run's configuration: {error}") from None
+    if misfit := _misfit(weights, network.state_dict()):
+        raise UserError(
+            f"{path} does not fit the run's {CONFIG_FILE} ({misfit}): it is another run's, or another version of "
+            "vidboot wrote it; train again"
+        )
+    network.load_state_dict(weights)
     return network.eval().requires_grad_(False)
+
+
+def _misfit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """The first difference between two sets of weights, in words; empty if there is none."""
+    for name, tensor in expected.items():
+        if name not in stored:
+            return f"{name} is missing"
+        if stored[name].shape != tensor.shape:
+            return f"{name} is {_shape(stored[name])}, not {_shape(tensor)}"
+    extra = [name for name in stored if name not in expected]
+    return f"{extra[0]} has no place" if extra else ""
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a number"
 
 
 class VideoModel:
@@ -89,8 +111,8 @@ class VideoModel:
     def __init__(
         self,
         config: RunConfig,
-        views: Mapping[str, Callable[..., Tensor]],
-        residual: Callable[..., Tensor] | None = None,
+        views: Mapping[str, nn.Module],
+        residual: nn.Module | None = None,
         gate: Gate = OPEN,
         calibration: Calibration | None = None,
         fps: float = 24.0,
@@ -156,8 +178,10 @@ def load_config(run_dir: Path) -> RunConfig:
         raise UserError(f"{run_dir} is not a run folder (no {CONFIG_FILE}); give the run_dir that tools/train.py wrote")
     try:
         return RunConfig.model_validate_json(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged or from another version of vidboot: {error}") from None
+    except (ValueError, OSError) as error:
+        first = next(iter(error.errors()), None) if isinstance(error, ValidationError) else None
+        what = error if first is None else f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UserError(f"{path} is damaged or from another version of vidboot ({what}); train again") from None
 
 
 def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
@@ -169,7 +193,7 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
     """The model of a run that has come as far as its views, and its calibration and residual where asked for."""
     views = {name: load_weights(run_dir / name, view_network(config, name)) for name in config.views}
     weights = load_calibration(run_dir) if calibration and config.calibration is not None else None
-    fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py")["fps"]
+    fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py", lambda stored: float(stored["fps"]))
     if not residual or config.residual is None:
         return VideoModel(config, views, calibration=weights, fps=fps)
     network = load_weights(run_dir / "residual", residual_network(config))
@@ -206,7 +230,7 @@ def save_calibration(run_dir: Path, calibration: Calibration) -> None:
 
 def load_calibration(run_dir: Path) -> Calibration:
     """Read what `save_calibration` wrote; raises `UserError` if it can't be read."""
-    return Calibration.from_dict(_read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration"))
+    return _read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", Calibration.from_dict)
 
 
 def save_gate(folder: Path, gate: Gate) -> None:
@@ -216,12 +240,19 @@ def save_gate(folder: Path, gate: Gate) -> None:
 
 def load_gate(folder: Path) -> Gate:
     """Read what `save_gate` wrote; raises `UserError` if it can't be read."""
-    stored = _read_json(folder / GATE_FILE, "run tools/train.py --stage residual")
-    return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
+
+    def gate(stored: Any) -> Gate:
+        return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
+
+    return _read_json(folder / GATE_FILE, "run tools/train.py --stage residual", gate)
 
 
-def _read_json(path: Path, remedy: str) -> Any:
+def _read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:
+    """What `make` makes of the file's values; raises `UserError` with the remedy if it can't."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read ({error}); {remedy}") from None
+        return make(json.loads(path.read_text()))
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); {remedy}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged or from another version of vidboot ({what}); {remedy}") from None

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import vidboot
 from vidboot.data.files import write_atomic
-from vidboot.data.output import SUFFIXES, grid, open_output
+from vidboot.data.output import check_path, grid, open_output
 from vidboot.errors import UserError
 from vidboot.generation import Sampling, sample, seeded
 from vidboot.known_files import KnownFiles
@@ -46,9 +46,8 @@ class Request:
 
 
 def check_output(path: Path) -> None:
-    """Make the folder of `path`; raises `UserError` for an unknown ending or a folder that can't be written to."""
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
+    """Make the folder of `path`; raises `UserError` if `path` can't be an output, or its folder not be written to."""
+    check_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,10 +68,10 @@ def render(request: Request) -> dict[str, Any]:
     sampling = replace(request.sampling, label=_label(request, model))
     video = model.config.video
     known = KnownFiles(video.height, video.width, request.init, request.low_res, request.repair)
-    frames = request.frames or known.check()
+    longest = known.check()
+    frames = request.frames or longest
     if frames is None:
         raise UserError("give --frames: how many frames to make")
-    known.check()
     record = _record(request, model, frames, device)
     make = _stream if request.streaming else _joint
     make(replace(request, sampling=sampling), model, known, record)

@@ -3,8 +3,8 @@
 python tests/bench/bench_generation.py lags                           covariance of samples over time, Gaussian videos
 python tests/bench/bench_generation.py conditioning                   conditional means and costs, Gaussian videos
 python tests/bench/bench_generation.py memory [--config F]            peak memory and time per frame against length
-python tests/bench/bench_generation.py seams --run DIR [--rule …]     seams and drift of a run trained on moving digits
-python tests/bench/bench_generation.py solvers [--run DIR]            DPM-Solver++(2M) against Heun
+    (tests/bench/digits.yaml: an hour on one core)
+python tests/bench/bench_generation.py solvers                        DPM-Solver++(2M) against Heun, Gaussian videos
 
 Times are ratios to another measurement of the same run.
 """
@@ -12,26 +12,19 @@ Times are ratios to another measurement of the same run.
 import argparse
 import itertools
 import math
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
-import vidboot
 from vidboot.conditioning import Corrected, Known, MomentMatched
-from vidboot.data.datasets import to_tensor
-from vidboot.data.digits import digit_video
 from vidboot.edm import Noise
 from vidboot.generation import Sampling, sample, seeded
 from vidboot.model import VideoModel
-from vidboot.regions import windows
 from vidboot.samplers import repeated, sample_dpm2m, sample_heun
-from vidboot.score import Denoiser, disjoint_windows
+from vidboot.score import Denoiser
 from vidboot.streaming import stream
 from vidboot.theory.experiments import rules
 from vidboot.theory.gaussian import GaussianVideo
@@ -114,14 +107,14 @@ def memory(config: str) -> None:
             done = subprocess.run(words, capture_output=True, text=True, check=True)
             peaks[length], seconds, state = (float(word) for word in done.stdout.split())
             print(
-                f"{mode:7} {length:6d} frames: peak {peaks[length]:.1f} MB, state {state:.1f} MB, "
-                f"{1000 * seconds / length:.2f} ms a frame",
+                f"{mode:7} {length:6d} frames: peak {peaks[length]:.1f} MB ({peaks[length] - peaks[lengths[0]]:+.1f}), "
+                f"state {state:.1f} MB, {1000 * seconds / length:.2f} ms of processor time a frame",
                 flush=True,
             )
 
 
 def one(config: str, mode: str, frames: int) -> None:
-    """Peak resident memory in MB, seconds and the state's MB of one generation by an untrained model."""
+    """Peak resident memory in MB, processor seconds and the state's MB of one generation by an untrained model."""
     import resource
 
     from vidboot.config import RunConfig
@@ -131,7 +124,7 @@ def one(config: str, mode: str, frames: int) -> None:
     settings = load_settings(RunConfig, config, [])
     views = {name: view_network(settings, name).eval().requires_grad_(False) for name in settings.views}
     model = VideoModel(settings, views, residual_network(settings).eval().requires_grad_(False))
-    start = time.perf_counter()
+    start = time.process_time()
     if mode == "joint":
         sample(model, frames, seeded([0]), Sampling(2))
     else:
@@ -140,69 +133,13 @@ def one(config: str, mode: str, frames: int) -> None:
             done += fresh.shape[2]
             if done >= frames:
                 break
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     state = 3 * frames * settings.video.height * settings.video.width * 4 / 2**20
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, seconds, state)
 
 
-def seams(run: str, rule: str, frames: int, steps: int, seeds: int, iterations: int) -> None:
-    """Frame differences at window borders over those elsewhere, and statistics of the last 128 frames."""
-    model = vidboot.load(run)
-    overlap, length = model.config.video.overlap, model.config.video.num_frames
-    sampling = Sampling(steps, "dpm2m", iterations=iterations)
-    borders = {t for view in windows(frames, length, overlap) for t in (view.frames[0], view.frames[-1] + 1)}
-    if rule == "disjoint":
-        borders = {region.view.frames[0] for region in disjoint_windows(frames, length)}
-        full = model.full
-        model.denoise = lambda x, sigma: torch.cat([full(part, sigma) for part in x.split(length, dim=2)], dim=2)
-    videos = []
-    for seed in tqdm(range(seeds), desc=rule):
-        if rule == "stream":
-            parts, done = [], 0
-            for fresh, _ in stream(model, [seed], sampling):
-                parts.append(fresh)
-                done += fresh.shape[2]
-                if done >= frames:
-                    break
-            videos.append(torch.cat(parts, dim=2)[0, :, :frames])
-        else:
-            videos.append(sample(model, frames, seeded([seed]), sampling)[0])
-    if rule == "stream":
-        borders = set(range(length, frames, length - overlap))
-    report(torch.stack(videos), borders - {0, frames}, f"{rule}, {steps} steps")
-
-
-def report(videos: torch.Tensor, borders: set[int], name: str) -> None:
-    real = torch.stack([to_tensor(digit_video((0, 0, n), 128)) for n in range(64)])
-    steps = (videos[:, :, 1:] - videos[:, :, :-1]).abs().mean((1, 3, 4))  # from frame t to t + 1
-    at = torch.tensor([t - 1 for t in sorted(borders)])
-    elsewhere = torch.tensor([t for t in range(steps.shape[1]) if t + 1 not in borders])
-    ratio = steps[:, at].mean() / steps[:, elsewhere].mean()
-    spread = steps[:, at].std() / steps[:, at].numel() ** 0.5 / steps[:, elsewhere].mean()
-    print(f"{name}: seam ratio {ratio:.3f} ± {spread:.3f} (standard error) over {steps[:, at].numel()} borders")
-    print(f"mean step {steps.mean():.4f}, real {(real[:, :, 1:] - real[:, :, :-1]).abs().mean():.4f}")
-    for statistic, of in STATISTICS.items():
-        values = [float(of(video[None])) for video in real]
-        low, high = np.percentile(values, [2.5, 97.5])
-        last = [float(of(video[None, :, -128:])) for video in videos]
-        first = [float(of(video[None, :, :128])) for video in videos]
-        inside = all(low <= value <= high for value in last)
-        shown = " ".join(f"{value:.3f}" for value in last)
-        print(
-            f"{statistic}: last 128 frames {shown}; first 128 {statistics.mean(first):.3f}; real {low:.3f}–{high:.3f} "
-            f"(95 %): {'within' if inside else 'OUTSIDE'}"
-        )
-
-
-STATISTICS = {
-    "brightness": lambda v: v.mean(),
-    "contrast": lambda v: v.std((-1, -2)).mean(),
-    "sharpness": lambda v: (v[..., 1:] - v[..., :-1]).abs().mean(),
-}
-
-
-def solvers(run: str | None) -> None:
-    """Covariance error on Gaussian videos; with a run, error of autocorrelations is left to tools/evaluate.py."""
+def solvers() -> None:
+    """Covariance error; on a trained run `bench_digits.py solvers` compares Fréchet distances."""
     video = GaussianVideo.reference(num_frames=16)
     denoise, truth = video.denoiser_of(video.full_view), video.covariance
     noise = Noise()
@@ -218,23 +155,17 @@ def solvers(run: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("lags", "conditioning", "memory", "one", "seams", "solvers"))
-    parser.add_argument("--config", default="configs/quickstart.yaml")
-    parser.add_argument("--run")
+    parser.add_argument("part", choices=("lags", "conditioning", "memory", "one", "solvers"))
+    parser.add_argument("--config", default="tests/bench/digits.yaml")
     parser.add_argument("--mode", choices=("joint", "stream"))
-    parser.add_argument("--rule", choices=("joint", "stream", "disjoint"), default="joint")
-    parser.add_argument("--frames", type=int, default=1024)
-    parser.add_argument("--steps", type=int, default=18)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--frames", type=int)
     a = parser.parse_args()
     parts = {
         "lags": lags,
         "conditioning": conditioning,
         "memory": lambda: memory(a.config),
         "one": lambda: one(a.config, a.mode, a.frames),
-        "seams": lambda: seams(a.run, a.rule, a.frames, a.steps, a.seeds, a.iterations),
-        "solvers": lambda: solvers(a.run),
+        "solvers": solvers,
     }
     parts[a.part]()
 

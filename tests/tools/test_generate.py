@@ -1,12 +1,19 @@
 """The generating command, as a command; read back with PyAV."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from vidboot.streaming import StreamState
 
@@ -76,6 +83,52 @@ def test_a_stream_that_was_stopped_goes_on_and_ends_the_same(trained_run, main_o
     assert np.array_equal(np.load(tmp_path / "stopped.npy"), whole)
 
 
+def start(*arguments):
+    tool = Path(__file__).parents[2] / "tools" / "generate.py"
+    return subprocess.Popen(
+        [sys.executable, str(tool), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("ending", [".npy", ".mp4"])
+def test_a_stream_that_was_killed_goes_on_and_ends_the_same(trained_run, main_of, tool, tmp_path, ending):
+    """The kill is SIGKILL, at any moment after a chunk; the frames must be those of a run that nobody touched."""
+    arguments = [
+        "--run",
+        trained_run,
+        "--frames",
+        160,
+        "--steps",
+        1,
+        "--iterations",
+        1,
+        "--stream",
+        "--lossless",
+        "--output",
+    ]
+    whole, killed = tmp_path / f"whole{ending}", tmp_path / f"killed{ending}"
+    assert main_of("generate", *arguments, whole) == 0
+    process = start(*arguments, killed)
+    state = tmp_path / f"killed{ending}.unfinished" / "state.safetensors"
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not killed.exists()
+    with safe_open(state, framework="pt") as stored:
+        frames = int(stored.metadata()["frames"])
+    assert 0 < frames < 160
+    resumed = tool("generate", *arguments, killed)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f" {frames}/160 " in resumed.stderr, "it went on from the state, not from the start"
+    assert " 0/160 " not in resumed.stderr
+    assert not state.parent.exists()
+    one, other = (np.load(path) if ending == ".npy" else read(path)[0] for path in (whole, killed))
+    assert np.abs(np.diff(one.astype(float), axis=1 if ending == ".npy" else 0)).max() > 0
+    assert np.array_equal(one, other)
+
+
 def test_given_first_frames_come_back_and_several_samples_are_a_grid(trained_run, main_of, tmp_path):
     first = np.full((8, 16, 3), 200, np.uint8)
     Image.fromarray(first).save(tmp_path / "first.png")
@@ -101,10 +154,89 @@ def test_given_first_frames_come_back_and_several_samples_are_a_grid(trained_run
         (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--low-res", str(FOOTAGE)], "one whole number"),
         (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--repair", str(FOOTAGE)], "not a shot of"),
         (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--class", "cat"], "has no class 'cat'"),
+        (["--run", "RUN", "--frames", "4", "--output", str(FOOTAGE.parent)], "is not empty"),
     ],
 )
-def test_mistakes_are_one_clear_message(trained_run, tool, arguments, says):
-    done = tool("generate", *[str(trained_run) if a == "RUN" else a for a in arguments])
+def test_mistakes_are_one_clear_line(trained_run, main_of, capfd, arguments, says):
+    assert main_of("generate", *[str(trained_run) if a == "RUN" else a for a in arguments]) == 2
+    assert_one_line(capfd.readouterr().err, says)
+
+
+def assert_one_line(said, *parts):
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1, said
+    assert all(part in said for part in parts), said
+
+
+def change_json(path, change):
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def another_shape(run):
+    weights = load_file(run / "clip" / "model.safetensors")
+    name = next(name for name, tensor in weights.items() if tensor.dim() > 1)
+    weights[name] = weights[name][:1].contiguous()
+    save_file(weights, run / "clip" / "model.safetensors")
+
+
+def another_name(run):
+    weights = load_file(run / "clip" / "model.safetensors")
+    weights["renamed"] = weights.pop(next(iter(weights)))
+    save_file(weights, run / "clip" / "model.safetensors")
+
+
+def one_more(run):
+    weights = load_file(run / "residual" / "model.safetensors")
+    save_file(weights | {"new": weights[next(iter(weights))].clone()}, run / "residual" / "model.safetensors")
+
+
+DAMAGES = {
+    "a stage is not trained": (lambda run: (run / "residual" / "model.safetensors").unlink(), "no finished network"),
+    "weights are cut off": (lambda run: (run / "clip" / "model.safetensors").write_bytes(b"short"), "is damaged"),
+    "a larger network": (
+        lambda run: change_json(run / "config.json", lambda c: c["clip"]["network"].update(channels=16)),
+        "does not fit",
+    ),
+    "a tensor of another shape": (another_shape, "does not fit"),
+    "a tensor of another name": (another_name, "is missing"),
+    "a tensor too many": (one_more, "new has no place"),
+    "a setting of another version": (
+        lambda run: change_json(run / "config.json", lambda c: c["clip"].update(colour=1, sound=2)),
+        "another version of vidboot (clip.colour",
+    ),
+    "a gate of another version": (
+        lambda run: change_json(run / "residual" / "gate.json", lambda g: g.pop("values")),
+        "another version of vidboot",
+    ),
+    "a calibration of another version": (
+        lambda run: change_json(run / "calibration.json", lambda c: c["plan"].update(sound=2)),
+        "another version of vidboot",
+    ),
+    "no frame rate": (lambda run: change_json(run / "split.json", lambda s: s.pop("fps")), "another version"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_run_that_is_unfinished_damaged_or_another_versions_is_one_clear_line(
+    trained_run, main_of, tmp_path, capfd, name
+):
+    damage, says = DAMAGES[name]
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    damage(run)
+    assert main_of("generate", "--run", run, "--frames", 4, "--output", tmp_path / "x.mp4") == 2
+    assert_one_line(capfd.readouterr().err, says, str(run))
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def test_a_mistake_ends_the_command_itself_with_one_line(trained_run, tmp_path, tool):
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    another_shape(run)
+    done = tool("generate", "--run", run, "--frames", 4, "--output", tmp_path / "x.mp4")
     assert done.returncode == 2
-    assert says in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "does not fit" in done.stderr
     assert "Traceback" not in done.stderr

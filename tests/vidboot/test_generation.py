@@ -88,6 +88,33 @@ def test_guidance_goes_from_no_class_past_the_class():
         torch.testing.assert_close(guided(x, sigma), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_a_class_and_all_that_may_be_known_go_together(guidance):
+    """Frames, pixels and a low-resolution version of one video come back, whatever the class makes of the rest."""
+    model = small_model(classes=["cat", "dog"])
+    truth = noise(1, 3, 14, 8, 8, seed=5).clamp(-1, 1) / 2
+    mask = noise(1, 1, 14, 8, 8, seed=6) > 0.5
+    low = torch.nn.functional.avg_pool3d(truth, (1, 2, 2))
+    known = Known.of_first_frames(truth[:, :, :3], 14) & Known.of_pixels(truth, mask) & Known.of_low_resolution(low, 2)
+    videos = []
+    for label in (0, 1):
+        video = generate(model, 14, [0], 2, known=known, iterations=1, label=label, guidance=guidance)
+        torch.testing.assert_close(video[:, :, :3], truth[:, :, :3], atol=1e-4, rtol=0)
+        torch.testing.assert_close(video * mask, truth * mask, atol=1e-4, rtol=0)
+        torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
+        videos.append(video)
+    assert float((videos[0] - videos[1]).abs().max()) > 1e-3
+
+
+def test_a_model_of_one_class_is_a_model_like_any_other():
+    """It knows its device, can be moved, and makes what the guidance scale 1 makes."""
+    model = small_model(classes=["cat", "dog"])
+    given = model.given(label=1)
+    assert given.device == model.device
+    video = given.to("cpu").generate(num_frames=14, seed=3, num_steps=2)
+    torch.testing.assert_close(video, model.generate(num_frames=14, seed=3, num_steps=2, label=1, guidance=1.0))
+
+
 def test_a_video_shows_itself_and_computes_like_a_tensor(model):
     video = model.generate(num_frames=3, num_steps=1)
     assert 'src="data:video/mp4;base64,' in video._repr_html_()

@@ -43,6 +43,28 @@ def test_evaluations_progress_and_the_last_prediction(sampler, evaluations):
     torch.testing.assert_close(x0, torch.full_like(x0, 0.5))
 
 
+def test_dpm2m_is_the_published_sampler():
+    """Written out with t = −ln σ and φ(t) = e^{−t}, as in the k-diffusion library (sample_dpmpp_2m)."""
+
+    def denoise(x, sigma):
+        return torch.tanh(2 * x) / (1 + sigma.reshape(-1, 1, 1, 1, 1))
+
+    sigmas = Noise().steps(7)
+    start = float(sigmas[0]) * torch.randn(2, 1, 2, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    x, old = start.clone(), None
+    for i in range(7):
+        denoised = denoise(x, sigmas[i].expand(2))
+        t, t_next = -sigmas[i].log(), -sigmas[i + 1].log()
+        h = t_next - t
+        guess = denoised
+        if old is not None and sigmas[i + 1] > 0:
+            r = (t - -sigmas[i - 1].log()) / h
+            guess = (1 + 1 / (2 * r)) * denoised - 1 / (2 * r) * old
+        x = (-t_next).exp() / (-t).exp() * x - (-h).expm1() * guess
+        old = denoised
+    torch.testing.assert_close(sample_dpm2m(denoise, start.clone(), sigmas), x, rtol=1e-10, atol=1e-10)
+
+
 def linear_map(sampler, denoise, shape, num_steps):
     """M of a sampler whose denoiser is linear: samples are M n with standard normal n, their covariance is M Mᵀ."""
     size = math.prod(shape)

@@ -63,3 +63,12 @@ def test_another_streams_state_and_a_damaged_one_are_refused(model, tmp_path):
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(UserError, match="delete"):
         StreamState.load(path, {"seed": 5, "steps": 2})
+
+
+def test_a_stream_of_a_class_with_guidance_keeps_its_frames(model):
+    model = small_model(classes=["cat", "dog"])
+    sampling = Sampling(num_steps=2, iterations=1, label=1, guidance=2.0)
+    first, second = take(stream(model, [0], sampling), 2)
+    none = joined(take(stream(model, [0], SAMPLING), 2))
+    assert not torch.allclose(joined([first, second]), none, atol=1e-3)
+    torch.testing.assert_close(first[1].tail, first[0][:, :, -4:])

@@ -45,17 +45,26 @@ def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: b
     """The output for the suffix of `path` (none: a folder of PNG frames), continued after `done` frames.
 
     `work` is the folder for what is unfinished; `finish` leaves nothing of the output's own there. Raises `UserError`
-    for another suffix.
+    as `check_path` does.
     """
+    check_path(path)
     if path.suffix == ".mp4":
         return Mp4(path, work, fps, lossless, done)
     if path.suffix == ".gif":
         return Gif(path, work, fps, done)
     if path.suffix == ".npy":
         return Npy(path, work, num_frames, done)
-    if path.suffix:
-        raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
     return Pngs(path, work, done)
+
+
+def check_path(path: Path) -> None:
+    """Raises `UserError` for another suffix than those of outputs, and where something is that can't be replaced."""
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
+    if path.suffix and path.is_dir():
+        raise UserError(f"--output {path} is a folder; choose another name, or delete it")
+    if not path.suffix and path.exists() and (path.is_file() or any(path.iterdir())):
+        raise UserError(f"--output {path} exists and is not empty; choose another, or delete it")
 
 
 def slices(video: Float[Tensor, "C T H W"]) -> Iterator[UInt8[np.ndarray, "t H W C"]]:
@@ -107,11 +116,9 @@ def join_videos(pieces: Sequence[Path], path: Path) -> None:
 
 
 class Pngs:
-    """A folder with one PNG file a frame, `000000000.png` and so on."""
+    """A folder with one PNG file a frame, `000000000.png` and so on; an empty one of its name may be there."""
 
     def __init__(self, path: Path, work: Path, done: int) -> None:
-        if path.exists() and any(path.iterdir()):
-            raise UserError(f"{path} exists and is not empty; choose another --output, or delete it")
         self.path, self.folder, self.done = path, work / "frames", done
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:

@@ -1,0 +1,185 @@
+"""What a run trained on moving digits makes. Run by hand: first the data and the run, then one part at a time.
+
+python tests/bench/bench_digits.py data
+python tools/train.py --config tests/bench/digits.yaml
+python tests/bench/bench_digits.py seams [--rule joint|stream|disjoint]   seams and drift of long videos
+python tests/bench/bench_digits.py repair                                 painting out a subtitle, beside cv2.inpaint
+python tests/bench/bench_digits.py solvers                                Fréchet distance of DPM-Solver++(2M) and Heun
+
+Times are ratios to another measurement of the same run.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import vidboot
+from vidboot.conditioning import Known
+from vidboot.data.datasets import split_shots, to_tensor
+from vidboot.data.digits import digit_video, write_digits
+from vidboot.data.manifest import load_manifest
+from vidboot.evaluation.features import own_features
+from vidboot.evaluation.statistics import frechet_distance
+from vidboot.generation import Sampling, sample, seeded
+from vidboot.model import VideoModel
+from vidboot.regions import windows
+from vidboot.score import disjoint_windows
+from vidboot.streaming import stream
+
+STATISTICS = {
+    "brightness": lambda v: v.mean(),
+    "contrast": lambda v: v.std((-1, -2)).mean(),
+    "sharpness": lambda v: (v[..., 1:] - v[..., :-1]).abs().mean(),
+}
+LAST = 128
+"""Frames at the end of a video whose statistics must be those of real videos."""
+
+
+def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling) -> None:
+    """Frame differences at window borders over those elsewhere, and statistics of the last frames."""
+    model = vidboot.load(run)
+    video = model.config.video
+    videos = torch.cat([one_video(model, rule, frames, seed, sampling) for seed in tqdm(seeds, desc=rule)])
+    if rule == "stream":
+        borders = set(range(video.num_frames, frames, video.num_frames - video.overlap))
+    elif rule == "disjoint":
+        borders = {region.view.frames[0] for region in disjoint_windows(frames, video.num_frames)}
+    else:
+        spans = windows(frames, video.num_frames, video.overlap)
+        borders = {t for view in spans for t in (view.frames[0], view.frames[-1] + 1)}
+    real = torch.stack([to_tensor(digit_video((0, 0, n), LAST)) for n in range(64)])
+    print(f"{rule}, {len(videos)} videos of {frames} frames, {sampling}")
+    report_seams(videos, sorted(borders - {0, frames}), real)
+    report_drift(videos, real)
+
+
+def one_video(model: VideoModel, rule: str, frames: int, seed: int, sampling: Sampling) -> torch.Tensor:
+    """A video made by one rule, 1 C T H W."""
+    if rule == "joint":
+        return sample(model, frames, seeded([seed]), sampling)
+    if rule == "disjoint":
+        starts = range(0, frames, model.config.video.num_frames)
+        lengths = [min(model.config.video.num_frames, frames - start) for start in starts]
+        generators = [seeded([seed * 1000 + number]) for number in range(len(starts))]
+        return torch.cat([sample(model, n, g, sampling) for n, g in zip(lengths, generators, strict=True)], dim=2)
+    parts, done = [], 0
+    for fresh, _ in stream(model, [seed], sampling):
+        parts.append(fresh)
+        done += fresh.shape[2]
+        if done >= frames:
+            return torch.cat(parts, dim=2)[:, :, :frames]
+    raise AssertionError("a stream has no end")
+
+
+def report_seams(videos: torch.Tensor, borders: list[int], real: torch.Tensor) -> None:
+    """The ratio with all frames elsewhere, and with the two steps before and after each border.
+
+    The law is stationary, so both are 1 without seams; the second is surer, because a curtain that moves at a border
+    moves beside it too.
+    """
+    steps = videos.diff(dim=2).abs().mean((1, 3, 4))  # from frame t to t + 1
+    at = torch.tensor(borders) - 1
+    near = torch.stack([steps[:, (at + shift).clamp(0, steps.shape[1] - 1)] for shift in (-2, -1, 1, 2)]).mean(0)
+    elsewhere = torch.ones(steps.shape[1], dtype=torch.bool)
+    elsewhere[at] = False
+    for name, others in (("all others", steps[:, elsewhere].mean().expand(near.shape)), ("its neighbours", near)):
+        ratio = steps[:, at].sum() / others.sum()
+        error = (steps[:, at] - ratio * others).std() * near.numel() ** 0.5 / others.sum()
+        print(f"steps at borders / {name}: {ratio:.3f} ± {error:.3f} (standard error), {near.numel()} borders")
+    print(f"mean step {steps.mean():.4f}, real {real.diff(dim=2).abs().mean():.4f}")
+
+
+def report_drift(videos: torch.Tensor, real: torch.Tensor) -> None:
+    """Statistics of the last frames of each video, beside those of real videos of that length."""
+    for statistic, of in STATISTICS.items():
+        low, high = np.percentile([float(of(video)) for video in real], [2.5, 97.5])
+        first, last = ([float(of(v)) for v in part] for part in (videos[:, :, :LAST], videos[:, :, -LAST:]))
+        verdict = "within" if all(low <= value <= high for value in last) else "OUTSIDE"
+        print(
+            f"{statistic}: last {LAST} frames {' '.join(f'{value:.3f}' for value in last)}; first "
+            f"{statistics.mean(first):.3f}; real {low:.3f} to {high:.3f} (95 %): {verdict}"
+        )
+
+
+def subtitle(size: int) -> np.ndarray:
+    """Where a subtitle's letters are, and a pixel around them: H W."""
+    letters = np.zeros((size, size), np.uint8)
+    cv2.putText(letters, "ABC", (0, size - 4), cv2.FONT_HERSHEY_PLAIN, 0.7, 255)
+    return cv2.dilate(letters, np.ones((3, 3), np.uint8)) > 0
+
+
+def repair(run: Path, seeds: range, sampling: Sampling) -> None:
+    """Error under a burnt-in subtitle, of one sample of the model and of `cv2.inpaint` frame by frame."""
+    model = vidboot.load(run)
+    length, size = model.config.video.num_frames, model.config.video.height
+    hidden = subtitle(size)
+    mask = torch.from_numpy(~hidden).expand(1, 1, length, size, size)
+    print(f"{100 * hidden.mean():.0f} % of the pixels are hidden; {sampling}")
+    squares: dict[str, list[float]] = {}
+    for seed in tqdm(seeds, desc="repair"):
+        frames = digit_video((9, 0, seed), length, "test", size)
+        damaged = np.where(hidden[..., None], np.uint8(255), frames)
+        truth = to_tensor(frames)[None]
+        made = {"model": sample(model, length, seeded([seed]), sampling, Known.of_pixels(truth, mask))[0]}
+        for name, flag in (("Telea", cv2.INPAINT_TELEA), ("Navier–Stokes", cv2.INPAINT_NS)):
+            painted = [cv2.inpaint(frame, hidden.astype(np.uint8), 3, flag) for frame in damaged]
+            made[f"cv2.inpaint, {name}"] = to_tensor(np.stack(painted))
+        for name, video in made.items():
+            error = (video - truth[0])[..., torch.from_numpy(hidden)]
+            squares.setdefault(name, []).append(float(error.square().mean()))
+    for name, values in squares.items():
+        ratio = sum(values) / sum(squares["model"])
+        print(f"{name:26} mean square {np.mean(values):.5f} ({ratio:.2f} × the model's; root {ratio**0.5:.2f} ×)")
+
+
+def solvers(run: Path, seeds: range) -> None:
+    """Fréchet distance to held-out videos, from the same noise, so that differences are the solvers' own."""
+    model = vidboot.load(run)
+    config = model.config
+    shots = split_shots(load_manifest(config.data.manifest), config.data.holdout)
+    features = own_features(run, config, shots.train)
+    length, size = config.video.num_frames, config.video.height
+    real = features(torch.stack([to_tensor(digit_video((9, 0, n), length, "test", size)) for n in range(512)]))
+    halves = frechet_distance(real[::2], real[1::2])
+    print(f"{features.protocol}\n{len(seeds)} videos; half of the real ones to the other half: {halves:.4f}")
+    rows = (("heun", 32), ("dpm2m", 16), ("dpm2m", 12), ("dpm2m", 8), ("heun", 8))
+    first = None
+    for sampler, steps in rows:
+        batches = [seeds[i : i + 8] for i in range(0, len(seeds), 8)]
+        made = [sample(model, length, seeded(b), Sampling(steps, sampler)) for b in tqdm(batches, desc=sampler)]
+        distance = frechet_distance(features(torch.cat(made)), real)
+        first = first or distance
+        evaluations = 2 * steps - 1 if sampler == "heun" else steps
+        print(f"{sampler}, {evaluations} evaluations: {distance:.4f}, {distance / first:.3f} × the first", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("data", "seams", "repair", "solvers"))
+    parser.add_argument("--run", type=Path, default=Path("runs/digits/run"))
+    parser.add_argument("--rule", choices=("joint", "stream", "disjoint"), default="joint")
+    parser.add_argument("--frames", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=18)
+    parser.add_argument("--seeds", type=int, default=4, help="how many videos")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--iterations", type=int, default=3)
+    a = parser.parse_args()
+    seeds = range(a.first_seed, a.first_seed + a.seeds)
+    sampling = Sampling(a.steps, "dpm2m", iterations=a.iterations)
+    if a.part == "data":
+        write_digits(a.run.parent / "data", full=128, clips=2048, low_res=512)
+    elif a.part == "seams":
+        seams(a.run, a.rule, a.frames, seeds, sampling)
+    elif a.part == "repair":
+        repair(a.run, seeds, sampling)
+    else:
+        solvers(a.run, seeds)
+
+
+if __name__ == "__main__":
+    main()
