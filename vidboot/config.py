@@ -116,6 +116,15 @@ class ResidualConfig(Strict):
     """Weight of ‖θ − θ_clip‖² in the loss: the pull towards the warm start."""
     penalty: NonNegativeFloat = 0.05
     """Weight of ‖D_θ − D_base‖² in the loss, next to ‖D_θ − x0‖²."""
+    draws: PositiveInt | None = None
+    """Train on this many noisy full videos again and again, so that the base predicts each only once; the predictions
+    stay in memory, 4 bytes a value (None: fresh noise in each step, with about half of the step for the base)."""
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "ResidualConfig":
+        if self.draws is not None and self.draws % self.train.batch_size:
+            raise ValueError(f"draws must be a multiple of batch_size {self.train.batch_size}, got {self.draws}")
+        return self
 
 
 class CalibrationConfig(Strict):

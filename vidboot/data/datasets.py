@@ -114,9 +114,10 @@ class ViewDataset(Dataset):
     """An endless, stateless stream of training samples of one view: sample `index` is always the same.
 
     Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
-    read is set aside (listed in the folder `listing`) and another is drawn. A sample holds `frames` (uint8, T H W C: a
-    quarter of what floats would take on the way from a loading process), `mask` (1 T H W, true = observed), the `seed`
-    of its noise, the `shot` it is from, and where asked for class `label` and frame `stride`.
+    read is set aside (listed in the folder `listing`) and another is drawn. With a `period` the same samples come
+    again after so many. A sample holds `frames` (uint8, T H W C: a quarter of what floats would take on the way from a
+    loading process), `mask` (1 T H W, true = observed), the `seed` of its noise, the `shot` it is from, and where asked
+    for class `label` and frame `stride`.
     """
 
     def __init__(
@@ -127,9 +128,10 @@ class ViewDataset(Dataset):
         batch_size: int,
         options: DataConfig,
         listing: Path | None = None,
+        period: int | None = None,
     ) -> None:
         self.shots, self.seed, self.batch_size = list(shots), seed, batch_size
-        self.options = options
+        self.options, self.period = options, period
         self.masked = [shot for shot in shots if shot.mask_path is not None]
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
@@ -137,6 +139,7 @@ class ViewDataset(Dataset):
         self.set_aside = SetAside(listing)
 
     def __getitem__(self, index: int) -> dict[str, object]:
+        index = index if self.period is None else index % self.period
         step_rng = np.random.default_rng([self.seed, 0, index // self.batch_size])
         num_frames = int(step_rng.choice(self.counts, p=self.shares))
         rng = np.random.default_rng([self.seed, 1, index])

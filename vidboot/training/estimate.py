@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vidboot.calibration import all_estimates, make_estimates
 from vidboot.config import RunConfig
 from vidboot.edm import Preconditioned
-from vidboot.model import residual_network, view_network
+from vidboot.model import DATA_CHANNELS, residual_network, view_network
+from vidboot.score import by_scale
 from vidboot.training.distributed import world_size
 
 CPU_WORKSPACE = 0.5
@@ -23,6 +25,8 @@ class Cost:
     parameters: int
     flops: float
     """Floating-point operations of a step over all processes: forward and backward, twice the multiply-adds."""
+    base_flops: float
+    """Beside them, for the frozen base's predictions."""
     activations: int
     """Bytes kept for the backward pass of one micro-batch."""
     frozen: int
@@ -70,6 +74,7 @@ def step_cost(config: RunConfig, name: str, num_frames: int) -> Cost:
     return Cost(
         parameters=_count(network),
         flops=flops * optimization.batch_size / micro,
+        base_flops=base_flops(config, micro) * optimization.batch_size / micro if name == "residual" else 0.0,
         activations=kept * precision // 4,
         frozen=_view_bytes(config) if name == "residual" else 0,
         precision=precision,
@@ -96,6 +101,17 @@ def forward_backward(network: Preconditioned, x: Tensor, inputs: dict[str, Tenso
         size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
         x0_hat.square().mean().backward()
     return size, float(counter.get_total_flops())
+
+
+@torch.no_grad()
+def base_flops(config: RunConfig, batch: int) -> float:
+    """Operations of the base's predictions for `batch` full videos, as if it used every estimate."""
+    with torch.device("meta"):
+        networks = dict(zip(config.plan.scales, (view_network(config, name) for name in config.views), strict=True))
+        x = torch.empty(batch, DATA_CHANNELS, config.video.num_frames, config.video.height, config.video.width)
+        with FlopCounterMode(display=False) as counter:
+            make_estimates(config.plan, all_estimates(config.plan), by_scale(networks), x, torch.ones(batch))
+    return float(counter.get_total_flops())
 
 
 def _count(network: nn.Module) -> int:

@@ -12,7 +12,7 @@ from vidboot.errors import UserError
 from vidboot.model import residual_network, view_network
 from vidboot.training.checkpoints import checkpoint_steps
 from vidboot.training.distributed import world_size
-from vidboot.training.estimate import step_cost
+from vidboot.training.estimate import Cost, step_cost
 from vidboot.training.log import memory_gb
 from vidboot.training.residual_stage import full_shots
 from vidboot.training.run import check_run, is_finished, stage_names
@@ -56,8 +56,15 @@ def _costs(config: RunConfig) -> Table:
             cost = step_cost(config, name, max(counts))
             memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
             disk = cost.checkpoint_bytes() * (config.log.keep_checkpoints + 1) / 1e9
-            table.add_row(name, f"{cost.flops / 1e12:.3g}", f"{cost.activations / 1e9:.2f} GB", memory, f"{disk:.2f}")
+            table.add_row(name, _flops(cost, config), f"{cost.activations / 1e9:.2f} GB", memory, f"{disk:.2f}")
     return table
+
+
+def _flops(cost: Cost, config: RunConfig) -> str:
+    if not cost.base_flops:
+        return f"{cost.flops / 1e12:.3g}"
+    often = "once" if config.residual.draws else "always"
+    return f"{cost.flops / 1e12:.3g} + {cost.base_flops / 1e12:.3g} for the base, {often}"
 
 
 def _row(config: RunConfig, name: str, split: Split | None) -> tuple[str, str, str, str]:

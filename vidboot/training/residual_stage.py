@@ -70,7 +70,9 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
         name="residual",
         network=network,
         optimization=settings.train,
-        dataset=ViewDataset(shots, counts, seed, settings.train.batch_size, config.data, config.run_dir),
+        dataset=ViewDataset(
+            shots, counts, seed, settings.train.batch_size, config.data, config.run_dir, settings.draws
+        ),
         noise=config.noise,
         loss=_residual_loss(model, config),
         evaluate=held_out.evaluate,
@@ -82,12 +84,13 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
 
 def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[Tensor, "B"]]:
     """λ(σ) · (‖D_θ − x0‖² + penalty · ‖D_θ − D_base‖²), of each item; the pull is the optimiser's."""
+    kept: dict[int, Tensor] | None = None if config.residual.draws is None else {}
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
         """The loss of each item; no gradient goes through the base."""
         x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
         with torch.no_grad():
-            base = _base(model, x, batch)
+            base = _base(model, x, batch) if kept is None else _kept_base(model, x, batch, kept)
         x0_hat = network(x, batch.sigma, mask=batch.mask, base=base, **batch.conditions)
         error = squared_error(x0_hat, batch.x0, batch.mask)
         error = error + config.residual.penalty * squared_error(x0_hat, base, batch.mask)
@@ -105,6 +108,13 @@ def _base(model: VideoModel, x: Tensor, batch: Batch) -> Float[Tensor, "B C T H 
         given = model.given(**{name: int(values[n]) for name, values in batch.conditions.items()})
         items.append(given.base(x[n : n + 1], batch.sigma[n : n + 1]))
     return torch.cat(items)
+
+
+def _kept_base(model: VideoModel, x: Tensor, batch: Batch, kept: dict[int, Tensor]) -> Float[Tensor, "B C T H W"]:
+    """The base's predictions, from `kept` (by the items' seeds) if they were made before."""
+    if any(seed not in kept for seed in batch.seeds):
+        kept.update(zip(batch.seeds, _base(model, x, batch).cpu(), strict=True))
+    return torch.stack([kept[seed] for seed in batch.seeds]).to(x.device)
 
 
 class HeldOut:

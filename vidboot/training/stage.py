@@ -29,6 +29,8 @@ class Batch:
     mask: Bool[Tensor, "B 1 T H W"]
     sigma: Float[Tensor, "B"]
     noise: Float[Tensor, "B C T H W"]
+    seeds: list[int]
+    """Of each item's noise level and noise: equal seeds are equal items."""
     conditions: dict[str, Int[Tensor, "B"]]
     """Class `label` and frame `stride`, for networks that take them."""
     shots: list[str]
@@ -85,8 +87,9 @@ def draw_steps(stage: Stage, start: int, num_workers: int) -> Iterator[list[Batc
 def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     """Draw each item's noise level and noise from its own seed."""
     x0, mask = at_scale(to_tensor(samples["frames"].to(device())), samples["mask"].to(device()), scale)
-    generators = [torch.Generator(device()).manual_seed(seed) for seed in samples["seed"].tolist()]
+    seeds = samples["seed"].tolist()
+    generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators])
     conditions = {name: samples[name].to(device()) for name in ("label", "stride") if name in samples}
-    return Batch(x0, mask, sigma, noise, conditions, samples["shot"])
+    return Batch(x0, mask, sigma, noise, seeds, conditions, samples["shot"])

@@ -89,12 +89,12 @@ def test_killed_three_times_and_resumed_is_as_if_uninterrupted(tiny_config, tmp_
         assert all((a["module"][n] - b["module"][n]).abs().max() <= tolerance for n in a["module"])
 
 
-LAYOUTS = {"one": (1, "4"), "two": (2, "2"), "accumulated": (1, "2")}
+LAYOUTS = {"one": (1, "8"), "two": (2, "4"), "accumulated": (1, "4")}
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_process_counts_accumulation_and_zero_stages_agree(tiny_config, tmp_path, stage):
-    overrides = ["clip.train.steps=50", "clip.train.batch_size=4", "log.checkpoint_every=1000", "log.sample_every=1000"]
+    overrides = ["clip.train.steps=50", "clip.train.batch_size=8", "log.checkpoint_every=1000", "log.sample_every=1000"]
     run_to_end(tiny_config, tmp_path / "reference", *overrides)
     for name, (processes, micro) in LAYOUTS.items():
         zero = [f"deepspeed.zero_optimization.stage={stage}", f"clip.train.micro_batch_size={micro}"]

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from vidboot.calibration import all_estimates, make_estimates
 from vidboot.config import RunConfig
 from vidboot.model import DATA_CHANNELS, residual_network, view_network
-from vidboot.score import by_scale
-from vidboot.training.estimate import forward_backward
+from vidboot.training.estimate import base_flops, forward_backward
 from vidboot.training.view_stage import frame_counts, scale_of
 
 
@@ -56,7 +53,8 @@ def count_operations(config: RunConfig) -> Compute:
     )
     return Compute(
         views=sum(_view(config, name) for name in config.views),
-        residual=config.residual.train.steps * (_step(config, "residual", batch, num_frames) + _base(config, batch)),
+        residual=config.residual.train.steps
+        * (_step(config, "residual", batch, num_frames) + base_flops(config, batch)),
         full_step=_step(config, "clip", batch, num_frames),
         mixed_step=(1 - share) * clip_step + share * long_step,
     )
@@ -74,13 +72,3 @@ def _step(config: RunConfig, name: str, batch: int, num_frames: int) -> float:
         network = residual_network(config) if name == "residual" else view_network(config, name)
         x = torch.empty(batch, DATA_CHANNELS, num_frames, config.video.height // scale, config.video.width // scale)
         return forward_backward(network, x, {"base": x} if name == "residual" else {})[1]
-
-
-@torch.no_grad()
-def _base(config: RunConfig, batch: int) -> float:
-    with torch.device("meta"):
-        networks = {scale_of(config, name): view_network(config, name) for name in config.views}
-        x = torch.empty(batch, DATA_CHANNELS, config.video.num_frames, config.video.height, config.video.width)
-        with FlopCounterMode(display=False) as counter:
-            make_estimates(config.plan, all_estimates(config.plan), by_scale(networks), x, torch.ones(batch))
-    return float(counter.get_total_flops())
