@@ -1,5 +1,6 @@
 """Equal training compute: how many steps each method may take, in floating-point operations, forward and backward."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,14 +48,16 @@ def long_share(config: RunConfig) -> float:
 
 def count_operations(config: RunConfig) -> Compute:
     """Work it all out on `meta` tensors, where nothing is computed."""
-    batch, num_frames, share = config.residual.train.batch_size, config.video.num_frames, long_share(config)
+    settings, num_frames, share = config.residual, config.video.num_frames, long_share(config)
+    batch = settings.train.batch_size
+    predicted = min(settings.train.steps, (settings.draws or math.inf) // batch)
     clip_step, long_step = (
         _step(config, "clip", config.clip.train.batch_size, n) for n in (config.clip.num_frames, num_frames)
     )
     return Compute(
         views=sum(_view(config, name) for name in config.views),
-        residual=config.residual.train.steps
-        * (_step(config, "residual", batch, num_frames) + base_flops(config, batch)),
+        residual=settings.train.steps * _step(config, "residual", batch, num_frames)
+        + predicted * base_flops(config, batch),
         full_step=_step(config, "clip", batch, num_frames),
         mixed_step=(1 - share) * clip_step + share * long_step,
     )
