@@ -3,7 +3,7 @@
 python tests/bench/bench_masks.py --output DIR [--clips 1024] [--steps 1500] [--seeds 2]
 
 Clip networks, trained alike but for their data, by `tools/train.py`'s own stage:
-  clean      clips without text, fewer of them: as many observed pixels as `masked` has
+  clean      clips without text, fewer of them and in fewer steps: as many observed pixels as `masked` has and draws
   masked     half of the clips carry an opaque block of text, its pixels are masked
   unmasked   the same pictures, no masks
   thrown     only the clips without text
@@ -65,14 +65,14 @@ def with_blocks(clean: tuple[Shot, ...], folder: Path) -> list[Shot]:
     return shots
 
 
-def arms(shots: list[Shot], clean: tuple[Shot, ...]) -> dict[str, list[Shot]]:
-    """What each network trains on."""
+def arms(shots: list[Shot], clean: tuple[Shot, ...], steps: int) -> dict[str, tuple[list[Shot], int]]:
+    """What each network trains on, and for how many steps."""
     observed = np.mean([shot.mask().mean() for shot in shots])
     return {
-        "clean": list(clean[: round(observed * len(clean))]),
-        "masked": shots,
-        "unmasked": [replace(shot, mask_path=None) for shot in shots],
-        "thrown": [shot for shot in shots if shot.mask_path is None],
+        "clean": (list(clean[: round(observed * len(clean))]), round(observed * steps)),
+        "masked": (shots, steps),
+        "unmasked": ([replace(shot, mask_path=None) for shot in shots], steps),
+        "thrown": ([shot for shot in shots if shot.mask_path is None], steps),
     }
 
 
@@ -124,15 +124,15 @@ def main() -> None:
         if not (output / name / "manifest.parquet").exists():
             write_digits(output / name, full=0, clips=count, low_res=0, split=split, seed=len(name))
     clean, held_out = (load_manifest(output / name).shots for name in ("train", "held_out"))
-    data = arms(with_blocks(clean, output / "text"), clean)
-    for name, shots in data.items():
+    data = arms(with_blocks(clean, output / "text"), clean, arguments.steps)
+    for name, (shots, steps) in data.items():
         hidden = np.mean([1 - shot.mask().mean() for shot in shots])
-        print(f"{name}: {len(shots)} clips, {hidden:.1%} of the pixels masked")
+        print(f"{name}: {len(shots)} clips, {steps} steps, {hidden:.1%} of the pixels masked")
     found: dict[str, list[float]] = {name: [] for name in ARMS}
     for seed in range(arguments.seeds):
         for name in ARMS:
-            folder = output / f"{name}-{seed}"
-            found[name].append(error(folder, seed, arguments.steps, data[name], held_out))
+            shots, steps = data[name]
+            found[name].append(error(output / f"{name}-{seed}", seed, steps, shots, held_out))
         for name in ARMS:
             ratio = statistics.mean(found[name]) / statistics.mean(found["clean"])
             print(f"{seed + 1} seed(s)  {name:9} {statistics.mean(found[name]):.5f}  {ratio:.3f} of clean", flush=True)
