@@ -15,7 +15,7 @@ import numpy as np
 
 from data_prep.spot_letters import LetterSpotter
 from data_prep.spot_model import spot_with_model
-from data_prep.text_shape import grow_letters, text_shape
+from data_prep.text_shape import Change, grow_letters, text_shape
 from data_prep.text_track import Box, Template, frames_shown
 
 # Spotting by letters and by the model, times a second; pictures of the letters' window.
@@ -67,6 +67,8 @@ class _Track:
     """A few pictures while it stands, spread over its life."""
     hidden: list[np.ndarray]
     """The picture before it, if it shows the same scene."""
+    changes: list[Change]
+    """The first picture that shows it fully and the one before it, if they show the same scene."""
     stride: int = 1
     spots: int = 1
     """How many times it was spotted while it was followed."""
@@ -140,7 +142,9 @@ class SubtitleFinder:
         forward = [template.presence(self._frame(n)) for n in range(centre, self._last + 1)]
         local = self._comes_alone(template, back, start - 1, centre)
         hidden = self._without(start - 1, centre)
-        self._active.append(_Track(box, template, centre, back, forward, local, [self._frame(centre)], hidden))
+        full = max((n for n, value in enumerate(back[: centre - start + 1]) if value > _FULL), default=0)
+        changes = [(self._frame(centre - full), image) for image in hidden]
+        self._active.append(_Track(box, template, centre, back, forward, local, [self._frame(centre)], hidden, changes))
 
     def cut(self, number: int) -> None:
         """Tell that a new shot begins with this frame, as soon as it is known."""
@@ -205,13 +209,16 @@ class SubtitleFinder:
         strength = float(np.hypot(*template.values).mean())
         if strength < _WEAKEST:
             return
-        hidden = track.hidden + self._without(end, max(start, end - 2))
+        after = self._without(end, max(start, end - 2))
+        last = max((n for n in range(start, end) if history[n - first] > _FULL), default=start)
+        changes = track.changes + [(self._frame(max(last, self._oldest())), image) for image in after]
+        hidden = track.hidden + after
         moves = _surrounding_moves(track.template.box, track.samples)
         letters = track.letters
         # What comes and goes with a text belongs to it, if the rest of the scene moves all the time or not at all.
         if hidden and (moves or any(_stays(track.template.box, track.samples[0], image) for image in hidden)):
             letters = grow_letters(letters, strength, track.samples, hidden)
-        box, covered = text_shape(track.letters, letters, strength, track.samples, hidden)
+        box, covered = text_shape(track.letters, letters, strength, track.samples, hidden, changes)
         sure = track.first_local or moves or self._comes_alone(track.template, history[full:], end, first + full)
         # Eyes and leaves are taken for letters now and then, but not again and again.
         sure = sure and (strength > _PLAIN or track.spots >= _SPOTS)

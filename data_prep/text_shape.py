@@ -19,22 +19,36 @@ _GROWN_EDGE, _GROWN_COVER, _STEPS = 0.4, 0.015, 16
 _LARGEST = 0.15
 # An edge of a drawn box: gradient of the mean picture (grey levels a pixel) and share of its length that shows it.
 _EDGE, _LENGTH = 2.0, 0.5
+# What a dark box does to the picture under it: darker by at least this much (grey levels) and this share of its
+# brightness; share of a row or column that is so inside the box, and at most of what is around it.
+_DARKER, _DARKER_SHARE, _INSIDE, _OUTSIDE = 4.0, 0.2, 0.6, 0.3
+
+
+Change = tuple[np.ndarray, np.ndarray]
+"""A grey picture with the text and one without it, a few frames apart in one shot."""
 
 
 def text_shape(
-    spotted: Box, letters: Box, strength: float, shown: Sequence[np.ndarray], hidden: Sequence[np.ndarray]
+    spotted: Box,
+    letters: Box,
+    strength: float,
+    shown: Sequence[np.ndarray],
+    hidden: Sequence[np.ndarray],
+    changes: Sequence[Change],
 ) -> tuple[Box, np.ndarray]:
     """The covered box and the covered pixels in it (bool `H W`).
 
     `spotted` is the box of the letters first seen, `letters` that of all of them, `strength` the mean gradient of their
-    edges; `shown` are a few grey pictures of the text's lifetime, `hidden` some of the same scene without it.
+    edges; `shown` are a few grey pictures of the text's lifetime, `hidden` some of the same scene without it, `changes`
+    pairs from where it comes and goes.
     """
     height, width = shown[0].shape
     pad = _MARGIN + 1
     box = _clip((letters[0] - pad, letters[1] - pad, letters[2] + pad, letters[3] + pad), height, width)
     covered = _strokes(box, strength, shown, hidden)
-    drawn = drawn_box(spotted, np.mean(shown, axis=0, dtype=np.float32))
-    if drawn is not None:
+    found = [drawn_box(spotted, np.mean(shown, axis=0, dtype=np.float32))]
+    found += [darkened_box(spotted, *change) for change in changes]
+    for drawn in filter(None, found):
         drawn = _clip((drawn[0] - 2, drawn[1] - 2, drawn[2] + 2, drawn[3] + 2), height, width)
         whole = (min(box[0], drawn[0]), min(box[1], drawn[1]), max(box[2], drawn[2]), max(box[3], drawn[3]))
         larger = np.zeros((whole[2] - whole[0], whole[3] - whole[1]), bool)
@@ -131,6 +145,46 @@ def _edge(darkening: np.ndarray, last: bool) -> int | None:
         return None
     good = np.flatnonzero(share >= max(_LENGTH, share.max() - 0.1))
     return int(good[-1] if last else good[0])
+
+
+def darkened_box(letters: Box, shown_HW: np.ndarray, hidden_HW: np.ndarray) -> Box | None:
+    """The box behind the letters, if the picture gets darker there and nowhere around as the text comes."""
+    top, left, bottom, right = letters
+    line = bottom - top
+    # A box may span the whole picture.
+    first = max(0, top - round(_REACH * line))
+    window = np.s_[first : bottom + round(_REACH * line)]
+    # Averages, because the scene may have moved a little between the two.
+    shown, hidden = (cv2.blur(image[window].astype(np.float32), (5, 5)) for image in (shown_HW, hidden_HW))
+    darker = hidden - shown > np.maximum(_DARKER, _DARKER_SHARE * hidden)
+    # Without the letters' holes.
+    padded = np.pad(darker.astype(np.uint8), line)
+    whole = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((line | 1, line | 1), np.uint8))[line:-line, line:-line]
+    rows = _run(whole[:, left:right].mean(axis=1), (top + bottom) // 2 - first)
+    if rows[0] == 0 or rows[1] - rows[0] < line:
+        return None
+    columns = _run(whole[rows[0] : rows[1]].mean(axis=0), (left + right) // 2)
+    inside = darker[rows[0] : rows[1], columns[0] : columns[1]]
+    if inside.shape[1] < 0.8 * (right - left):
+        return None
+    # Letters that have an outline darken the picture too, but not along four straight edges.
+    edges = [inside[1:4], inside[-4:-1]]
+    edges += [inside[:, 1:4]] * (columns[0] > 0) + [inside[:, -4:-1]] * (columns[1] < darker.shape[1])
+    beyond = np.ones(darker.shape, bool)
+    beyond[max(0, rows[0] - 3) : rows[1] + 3, max(0, columns[0] - 3) : columns[1] + 3] = False
+    if min(edge.mean() for edge in edges) < _INSIDE or (beyond.any() and darker[beyond].mean() > _OUTSIDE):
+        return None
+    return first + rows[0], columns[0], first + rows[1], columns[1]
+
+
+def _run(share: np.ndarray, middle: int) -> tuple[int, int]:
+    """First and last (exclusive) of the numbers around the middle whose share stays high."""
+    first = last = middle
+    while first > 0 and share[first - 1] >= _INSIDE:
+        first -= 1
+    while last < len(share) and share[last] >= _INSIDE:
+        last += 1
+    return first, last
 
 
 def _clip(box: Box, height: int, width: int) -> Box:

@@ -1,11 +1,17 @@
 import cv2
 import numpy as np
-from footage import moving_scene
+import pytest
+from footage import TRAILER, moving_scene, write
 
+from data_prep.analysis import analyse
 from data_prep.borders import BorderFinder
+from data_prep.config import Preprocess
+from data_prep.decode import probe
 from data_prep.overlays import OverlayFinder, find_overlays
 from data_prep.quality import detail
 from data_prep.subtitles import SubtitleFinder
+from data_prep.text_shape import darkened_box
+from vidboot.data.video import read_frames
 
 
 def grey_scene(seed, num_frames):
@@ -22,6 +28,24 @@ def test_bars_are_exact_also_with_text_inside_them():
         image[165:175, 100:220:3] = 255
         finder.feed(image.astype(np.uint8))
     assert finder.picture() == (23, 0, 137, 320)
+
+
+@pytest.mark.parametrize("bars", [(22, 20, 0, 0), (0, 0, 31, 33), (16, 24, 8, 8)])
+def test_bars_of_a_compressed_film_are_within_a_row_also_with_subtitle_and_logo_inside(tmp_path, bars):
+    top, bottom, left, right = bars
+    film = np.zeros((60, 180, 320, 3), np.uint8)
+    inside = read_frames(TRAILER)[300:360]
+    for image, shown in zip(film, inside, strict=True):
+        size = (320 - left - right, 180 - top - bottom)
+        image[top : 180 - bottom, left : 320 - right] = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
+        if bottom:
+            cv2.putText(image, "Where are you going?", (70, 176), 0, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(image, "TV", (4, 14), 0, 0.5, (200, 200, 60), 2, cv2.LINE_AA)
+    path = write(tmp_path / "film.mp4", film, crf="28")
+    found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+    edges = [top, left, 180 - bottom, 320 - right]
+    y, x, rows, columns = found["picture"]
+    assert np.abs(np.subtract([y, x, y + rows, x + columns], edges)).max() <= 1
 
 
 def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
@@ -80,3 +104,18 @@ def test_detail_tells_by_how_much_a_picture_was_scaled_up():
     for factor in (2, 4):
         small = cv2.resize(image, (480 // factor, 240 // factor), interpolation=cv2.INTER_AREA)
         assert detail(cv2.resize(small, (480, 240), interpolation=cv2.INTER_CUBIC)) == 1 / factor
+
+
+def test_a_dark_box_is_found_by_what_it_does_to_the_picture_and_an_outline_is_none():
+    scene = grey_scene(4, 2)[0]
+    boxed = scene.copy()
+    boxed[290:334, 100:540] = 0.35 * scene[290:334, 100:540]
+    outlined = scene.copy()
+    for image in (boxed, outlined):
+        for thickness, colour in ((7, 0), (2, 255)):
+            cv2.putText(image, "Where are you going?", (150, 322), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    letters = (298, 150, 328, 490)
+    assert np.abs(np.subtract(darkened_box(letters, boxed, scene), (290, 100, 334, 540))).max() <= 2
+    assert darkened_box(letters, outlined, scene) is None
+    # A whole picture that gets darker is a fade of the film.
+    assert darkened_box(letters, (0.35 * scene).astype(np.uint8), scene) is None
