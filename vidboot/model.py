@@ -8,11 +8,12 @@ beyond T     = windows of T minus their overlaps: D is itself a view of the long
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -28,7 +29,8 @@ from vidboot.gate import OPEN, Gate
 from vidboot.long_video import LongDenoiser
 from vidboot.networks.residual import ResidualUNet
 from vidboot.networks.unet import UNet
-from vidboot.score import ResidualDenoiser, by_scale
+from vidboot.score import Denoiser, ResidualDenoiser, by_scale
+from vidboot.views import View, pool, take_frames
 
 DATA_CHANNELS = 3
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
@@ -129,6 +131,20 @@ class VideoModel:
         residual = None if self.residual is None else Given(self.residual, conditions)
         model = VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps)
         model.max_batch_frames = self.max_batch_frames
+        return model
+
+    def observing(self, mask: Bool[Tensor, "1 1 T H W"]) -> "VideoModel":
+        """The same model, whose views know that only the pixels where `mask` is true are seen.
+
+        For one video, whose hidden pixels hold noise only. A low-res pixel is seen only if all its pixels are.
+        """
+
+        def denoiser_of(view: View) -> Denoiser:
+            seen = pool(take_frames(mask.float(), view.frames), view.scale) == view.scale
+            return partial(self.denoiser_of(view), mask=seen)
+
+        model = self.given()
+        model.denoiser_of = denoiser_of
         return model
 
     def base(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:

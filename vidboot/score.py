@@ -40,9 +40,11 @@ class NaturalRange:
     def __init__(self, denoise: Denoiser, scale: int) -> None:
         self.denoise, self.scale = denoise, scale
 
-    def __call__(self, y: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C t h w"]:
-        """Denoise the view `y` = A x at the full video's σ."""
-        return self.scale * self.denoise(y / self.scale, sigma / self.scale)
+    def __call__(
+        self, y: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"], **inputs: Tensor
+    ) -> Float[Tensor, "B C t h w"]:
+        """Denoise the view `y` = A x at the full video's σ; `inputs` are the network's others (`mask`)."""
+        return self.scale * self.denoise(y / self.scale, sigma / self.scale, **inputs)
 
 
 def by_scale(networks: Mapping[int, Denoiser]) -> Callable[[View], Denoiser]:

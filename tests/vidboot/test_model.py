@@ -1,4 +1,5 @@
 import torch
+import torch.nn.functional as F
 
 from vidboot.config import RunConfig
 from vidboot.model import VideoModel, residual_network, view_network
@@ -53,3 +54,21 @@ def test_a_given_label_and_stride_reach_every_network(tiny_config):
         given = model.given(**conditions)
         assert not torch.allclose(given.full(x, sigma), plain, atol=1e-3)
         assert not torch.allclose(given.base(x, sigma), model.base(x, sigma), atol=1e-3)
+
+
+def test_hidden_pixels_reach_every_view_as_its_mask(tiny_config):
+    model = model_of(tiny_config)
+    x, sigma = torch.randn(1, 3, 12, 8, 16), torch.tensor([0.7])
+    mask = torch.rand(1, 1, 12, 8, 16) < 0.9
+    expected = torch.zeros_like(x)
+    for region in model.config.plan.regions(12):
+        frames, scale = list(region.view.frames), region.view.scale
+        network = model.views["clip" if scale == 1 else f"low_res_{scale}"]
+        seen = mask[:, :, frames].unfold(3, scale, scale).unfold(4, scale, scale).flatten(5).all(-1)
+        small = F.avg_pool2d(x[0][:, frames], scale)[None]
+        x0_hat = network(small, sigma / scale, mask=seen)  # in the low-res network's natural range
+        expected[:, :, frames] += region.count * x0_hat.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
+    torch.testing.assert_close(model.observing(mask).base(x, sigma), expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(model.base(x, sigma), expected, atol=1e-3)
+    everything = torch.ones_like(mask)
+    torch.testing.assert_close(model.observing(everything).base(x, sigma), model.base(x, sigma), rtol=1e-4, atol=1e-4)

@@ -100,13 +100,17 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
 
 
 def _base(model: VideoModel, x: Tensor, batch: Batch) -> Float[Tensor, "B C T H W"]:
-    """The base's predictions; under conditions one item at a time, as regions of several items share a batch."""
-    if not batch.conditions:
+    """The base's predictions; masked or under conditions one by one, as regions of several items share a batch."""
+    if not batch.conditions and batch.mask.all():
         return model.base(x, batch.sigma)
     items = []
     for n in range(len(x)):
-        given = model.given(**{name: int(values[n]) for name, values in batch.conditions.items()})
-        items.append(given.base(x[n : n + 1], batch.sigma[n : n + 1]))
+        mask, own = batch.mask[n : n + 1], model
+        if batch.conditions:
+            own = own.given(**{name: int(values[n]) for name, values in batch.conditions.items()})
+        if not mask.all():
+            own = own.observing(mask)
+        items.append(own.base(x[n : n + 1], batch.sigma[n : n + 1]))
     return torch.cat(items)
 
 
