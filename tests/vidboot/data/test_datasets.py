@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -237,3 +238,16 @@ def test_shots_kept_in_memory_are_decoded_once_and_give_the_same_samples(manifes
     assert all(torch.equal(kept[i]["frames"], expected[i]) for i in range(8))
     monkeypatch.setattr(type(manifest[0]), "frames", lambda *_: pytest.fail("decoded again"))
     assert all(torch.equal(kept[i]["frames"], expected[i]) for i in range(8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory_gb", [0.0, 1.0])
+def test_memory_stays_flat_over_twenty_thousand_samples(manifest, memory_gb):
+    options = OPTIONS.model_copy(update={"memory_gb": memory_gb})
+    dataset, process = ViewDataset(manifest, {4: 1.0, 2: 1.0}, 0, 4, options), psutil.Process()
+    resident = {}
+    for index in range(20_000):
+        dataset[index]
+        if index in (2_000, 19_999):
+            resident[index] = process.memory_info().rss
+    assert resident[19_999] < resident[2_000] + 4 * 2**20
