@@ -11,17 +11,20 @@ import numpy as np
 from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
 from data_prep.decode import Probe, raw_frames, scale
-from data_prep.overlays import OverlayFinder, Sums, find_overlays
+from data_prep.likeness import Fingerprint
+from data_prep.overlays import OverlayFinder, Sums, find_overlays, opacity
 from data_prep.quality import QualityMeter
 from data_prep.shots import SHOT_WIDTH, ShotFinder
+from data_prep.stopwatch import Stopwatch
 from data_prep.subtitles import SubtitleFinder
 from data_prep.text_track import Box
+from data_prep.tickers import TickerFinder
 from vidboot.data.video import upright
 
 # Longest side of the pictures in which texts and overlays are looked for, pixels.
 ANALYSIS_SIDE = 640
-# Samples a second for overlays, and for bars and quality.
-_OVERLAY_RATE, _SLOW_RATE = 5, 1
+# Samples a second for overlays, for tickers, and for bars and quality.
+_OVERLAY_RATE, _TICKER_RATE, _SLOW_RATE = 5, 2, 1
 
 
 def pack(covered: np.ndarray) -> str:
@@ -60,6 +63,9 @@ class _Walk:
         self.sums = Sums.zero(*self.size)
         self.overlays: list[dict[str, Any]] = []
         self.segments: list[dict[str, Any]] = []
+        self.tickers, self.fingerprint, self.watch = TickerFinder(), Fingerprint(), Stopwatch()
+        self.last: np.ndarray | None = None
+        self.ticker_tick = max(2, round(about.fps / _TICKER_RATE))
         self.overlay_tick = max(1, round(about.fps / _OVERLAY_RATE))
         self.slow_tick = max(2, round(about.fps / _SLOW_RATE))
         self.frames = 0
@@ -73,15 +79,28 @@ class _Walk:
 
     def feed(self, number: int, grey: np.ndarray, small: np.ndarray) -> None:
         """Take the next frame, as grey picture and as small colour one."""
+        self.watch.lap("decoding")
         self.frames = number + 1
         self.shots.feed(number, small)
         if self.shots.last_cut > self.start:
             self.texts.cut(self.shots.last_cut)
             self._close(self.shots.last_cut)
+        self.watch.lap("shots")
         reduced = scale(grey, *self.size)
         self.texts.feed(reduced)
+        if number % self.ticker_tick == 1:
+            self.tickers.feed(number, reduced, self.last)
+        self.last = reduced
+        self.watch.lap("texts")
         if number % self.overlay_tick == 0:
             self.overlay.feed(reduced, self.texts.standing())
+        self.watch.lap("overlays")
+        self._measure(number, grey)
+        self.watch.lap("bars and quality")
+
+    def _measure(self, number: int, grey: np.ndarray) -> None:
+        if number % self.slow_tick == 0:
+            self.fingerprint.feed(grey)
         if self.before is not None:
             self.borders.feed(grey)
             self.meter.feed(grey, self.before)
@@ -94,20 +113,24 @@ class _Walk:
         quality = asdict(self.meter.quality())
         self.segments.append({"start": self.start, "end": end, "moving": covered is not None, "quality": quality})
         if covered is not None and covered.any():
-            self.overlays.append({"start": self.start, "end": end, "bits": pack(covered)})
+            self._add_overlay(self.start, end, covered, self.overlay.sums)
         self.sums.add(self.overlay.sums)
         self._begin(end)
+
+    def _add_overlay(self, start: int, end: int, covered: np.ndarray, sums: Sums) -> None:
+        self.overlays.append({"start": start, "end": end, "bits": pack(covered), "opacity": opacity(covered, sums)})
 
     def finish(self) -> dict[str, Any]:
         """Close the last shot and return what was found, as plain values."""
         self._close(self.frames)
         whole = find_overlays(self.sums)
         if whole is not None and whole.any():
-            self.overlays.append({"start": 0, "end": self.frames, "bits": pack(whole)})
+            self._add_overlay(0, self.frames, whole, self.sums)
         texts = [
             {"start": e.start, "end": e.end, "box": e.box, "bits": pack(e.covered), "sure": e.sure}
             for e in self.texts.finish()
         ]
+        self.watch.lap("overlays")
         return {
             "probe": asdict(self.about),
             "frames": self.frames,
@@ -118,6 +141,9 @@ class _Walk:
             "moving": whole is not None,
             "texts": texts,
             "overlays": self.overlays,
+            "tickers": [asdict(ticker) for ticker in self.tickers.tickers()],
+            "fingerprint": self.fingerprint.hashes,
+            "seconds": dict(self.watch.seconds),
         }
 
 

@@ -96,6 +96,8 @@ class Preprocess(Strict):
     """Videos worked on at the same time; null takes one for each core."""
     timeout_minutes: float = Field(240.0, gt=0)
     """A video that takes longer is set aside."""
+    drop_near_duplicates: bool = False
+    """Set aside videos that look like another one (encoded again or scaled); they are reported in any case."""
     shots: ShotSettings = ShotSettings()
     text: TextSettings = TextSettings()
     views: ViewSettings = ViewSettings()
@@ -114,7 +116,7 @@ class Preprocess(Strict):
 
     def digest(self) -> str:
         """Hash of every setting that changes what is stored."""
-        values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes"})
+        values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes", "drop_near_duplicates"})
         values["model"] = self.text_model() is not None
         # A mask's picture may change while its name stays.
         values["pictures"] = [_hash_of(mask.picture) for mask in self.masks if mask.picture is not None]

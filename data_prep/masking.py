@@ -87,7 +87,10 @@ def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> 
     """The verdict on a shot and its reason; `pooled` tells that videos of the same source settled the overlays."""
     start, end = span
     if masked:
-        return "masked", "burnt-in text or overlay"
+        here = [o["opacity"] for o in found["overlays"] if o["start"] < end and o["end"] > start]
+        return "masked", "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
+    if any(t["start"] < end and t["end"] > start for t in found["tickers"]):
+        return "uncertain", "writing that runs across the picture"
     if any(t["start"] < end and t["end"] > start and not t["sure"] for t in found["texts"]):
         return "uncertain", "writing that may belong to the scene"
     moving = any(s["moving"] for s in found["segments"] if s["start"] < end and s["end"] > start)

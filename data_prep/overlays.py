@@ -116,6 +116,17 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
     return grouped_overlays(mean, edges, weak, sums.deviation())
 
 
+def opacity(covered: np.ndarray, sums: Sums) -> float:
+    """How opaque overlays are, 0 to 1: they weaken how much the picture varies (1 - deviation inside / around).
+
+    The quarter of the covered pixels that vary least are taken, because gaps between letters are covered too.
+    """
+    deviation = sums.deviation()
+    ring = (cv2.dilate(covered.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0) & ~covered
+    inside, around = np.percentile(deviation[covered], 25), np.median(deviation[ring]) if ring.any() else 0.0
+    return round(float(np.clip(1 - inside / max(around, 1e-3), 0, 1)), 2)
+
+
 def grouped_overlays(mean: np.ndarray, edges: np.ndarray, weak: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Covered pixels from edges that stay (`H W`), of those whose surrounding changes (deviation, grey levels).
 

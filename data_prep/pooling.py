@@ -1,30 +1,44 @@
 """Overlays that several videos of one source share: the only honest answer for cameras that do not move.
 
-Each video gives its mean gradients. What most of the videos have at the same place is no scene; so the median over
-videos replaces the mean over frames.
+Each video gives its mean gradients. Scenes differ from video to video, so their edges point anywhere at any one place;
+an overlay's point the same way in nearly all of them.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from data_prep.overlays import grouped_overlays
 
 # Videos of one source needed, and most that are looked at.
 POOL_LEAST, _MOST = 6, 24
-# Median gradient (grey levels a pixel) and consistency of an overlay's edge over the videos.
-_EDGE, _CONSISTENT = 1.25, 0.6
+# A video has an edge where its mean gradient (grey levels a pixel) exceeds this; share of the videos that must.
+_HAS, _SHARE = 1.5, 0.8
+# How well the directions agree (length of the mean unit vector), here and beside an overlay; strength of the mean.
+_AGREE, _AGREE_WEAK, _EDGE = 0.93, 0.8, 3.0
+# Chance edges are few: side of a window (pixels) and the share of it that an overlay's edges fill.
+_WINDOW, _DENSE = 11, 0.15
+# Videos of one and the same scene tell nothing: grey levels that a pixel deviates from video to video, share that does.
+_DEVIATES, _DIFFERENT = 12.0, 0.6
 
 
 def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
-    """Covered pixels, bool `H W`, from the mean maps of videos of one source; None if they are too few."""
+    """Covered pixels, bool `H W`, from the mean maps of videos of one source; None if they are too few or too alike."""
     if len(files) < POOL_LEAST:
         return None
     maps = [np.load(file) for file in files[:_MOST]]
-    dx, dy = (np.stack([m[name].astype(np.float32) / 8 for m in maps]) for name in ("dx", "dy"))
+    grads = np.stack([[m[name].astype(np.float32) / 8 for name in ("dx", "dy")] for m in maps])  # N 2 H W
     deviation = np.stack([m["grey"].astype(np.float32) for m in maps]).std(axis=0)
-    shared = np.stack([np.median(dx, axis=0), np.median(dy, axis=0)])
-    size = np.hypot(*shared)
-    edges = (size > _EDGE) & (size > _CONSISTENT * np.hypot(dx, dy).mean(axis=0))
-    return grouped_overlays(shared, edges, np.zeros_like(edges), deviation)
+    if (deviation > _DEVIATES).mean() < _DIFFERENT:
+        return None
+    length = np.hypot(grads[:, 0], grads[:, 1])
+    has = length > _HAS
+    common = has.mean(axis=0) >= _SHARE
+    units = grads / np.maximum(length, 1e-3)[:, None] * has[:, None]
+    agreement = np.hypot(*units.sum(axis=0)) / np.maximum(has.sum(axis=0), 1)
+    mean = grads.mean(axis=0)
+    edges = common & (agreement > _AGREE) & (np.hypot(*mean) > _EDGE)
+    edges &= cv2.blur(edges.astype(np.float32), (_WINDOW, _WINDOW)) > _DENSE
+    return grouped_overlays(mean, edges, common & (agreement > _AGREE_WEAK), deviation)

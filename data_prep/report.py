@@ -1,6 +1,7 @@
 """What a run found, as tables on the console."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +17,10 @@ def print_report(outcome: Outcome, console: Console) -> None:
     """Print hours and shots for each view, and what was set aside with its reason."""
     console.print(_views_table(outcome))
     if outcome.set_aside:
-        console.print(_set_aside_table(outcome))
+        console.print(_listed("Set aside", "why", [(item.what, item.reason) for item in outcome.set_aside]))
+    if outcome.remarks:
+        console.print(_listed("Worth knowing", "remark", [(item.what, item.text) for item in outcome.remarks]))
+    console.print(_time_table(outcome))
     made = f"{len(outcome.manifest)} shots from {outcome.videos} video files, {outcome.new} of them new"
     files = f"manifest: {outcome.manifest.root / FILE_NAME}\nreport: {outcome.page}"
     console.print(f"{made}\n{files}", soft_wrap=True)
@@ -35,16 +39,27 @@ def _views_table(outcome: Outcome) -> Table:
     return table
 
 
-def _set_aside_table(outcome: Outcome) -> Table:
-    table = Table(title="Set aside", title_justify="left")
+def _listed(title: str, column: str, lines: Sequence[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("what", overflow="fold")
-    table.add_column("why", overflow="fold")
+    table.add_column(column, overflow="fold")
     listed: Counter[str] = Counter()
-    for item in outcome.set_aside:
-        listed[item.reason] += 1
-        if listed[item.reason] <= _LISTED:
-            table.add_row(item.what, item.reason)
-    for reason, count in listed.items():
+    for what, text in lines:
+        listed[text] += 1
+        if listed[text] <= _LISTED:
+            table.add_row(what, text)
+    for text, count in listed.items():
         if count > _LISTED:
-            table.add_row(f"and {count - _LISTED} more", reason)
+            table.add_row(f"and {count - _LISTED} more", text)
+    return table
+
+
+def _time_table(outcome: Outcome) -> Table:
+    total = sum(outcome.seconds.values())
+    table = Table(title="Where the time of the analysis goes (of one core)", title_justify="left")
+    for name in ("stage", "share", "frames/s"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage, seconds in [*outcome.seconds.most_common(), ("all", total)]:
+        if seconds > 0:
+            table.add_row(stage, f"{seconds / total:.0%}", f"{outcome.frames / seconds:.0f}")
     return table

@@ -1,6 +1,7 @@
 """One preprocessing run: scan, hash, work on what is new, write the manifest."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from tqdm import tqdm
 from data_prep.analysis import pack
 from data_prep.config import Preprocess
 from data_prep.engine import Engine, TaskError, make_engine
+from data_prep.findings import look_alikes, remarks, stage_seconds
 from data_prep.hashes import HashCache
 from data_prep.page import write_page
 from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
-from data_prep.scan import SetAside, Source, scan
+from data_prep.scan import Remark, SetAside, Source, scan
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
 from vidboot.data.manifest import VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
 from vidboot.data.video import VideoError
@@ -29,13 +31,19 @@ _ON_PAGE = 200
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run made: the manifest, the report page, what was set aside, and how many videos were new to it."""
+    """What a run made: the manifest, the report page, and what is to be said about the videos."""
 
     manifest: Manifest
     page: Path
     set_aside: list[SetAside]
+    remarks: list[Remark]
     videos: int
     new: int
+    """Videos that an earlier run had not done."""
+    frames: int
+    """Frames of all usable videos."""
+    seconds: Counter[str]
+    """Processor seconds that analysing them took, by stage."""
 
 
 def preprocess(
@@ -50,6 +58,13 @@ def preprocess(
         by_content, set_aside = _scan(inputs, output, workers)
         firsts = {content: group[0] for content, group in by_content.items()}
         refused, analyses, analysed = _analyse(firsts, output, settings, workers)
+        found = {firsts[c].path: Records(output / "analysis").get(key) or {} for c, key in analyses.items()}
+        said, alike = remarks(found), look_alikes(found)
+        if settings.drop_near_duplicates:
+            refused |= {c: alike[firsts[c].path] for c in analyses if firsts[c].path in alike}
+            analyses = {c: key for c, key in analyses.items() if c not in refused}
+        else:
+            said += [Remark(str(path), sentence) for path, sentence in alike.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
         stored = _store(jobs, output, workers)
         rows = []
@@ -68,7 +83,10 @@ def preprocess(
         page = _write_report(
             output, manifest, [jobs[c].key for c, _ in sorted(firsts.items(), key=_by_path) if c in jobs], set_aside
         )
-        return Outcome(manifest, page, set_aside, len(by_content), len(analysed | stored))
+        frames = sum(one["frames"] for one in found.values())
+        return Outcome(
+            manifest, page, set_aside, said, len(by_content), len(analysed | stored), frames, stage_seconds(found)
+        )
 
 
 def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, count: int) -> Path:

@@ -23,6 +23,14 @@ class SetAside:
     reason: str
 
 
+@dataclass(frozen=True)
+class Remark:
+    """Something about a video, or some frames of it, that is used but that the user should know."""
+
+    what: str
+    text: str
+
+
 def scan(inputs: Iterable[str | Path]) -> tuple[list[Source], list[SetAside]]:
     """Files under the inputs, absolute, each once, and the inputs that hold none.
 

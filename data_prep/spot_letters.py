@@ -58,14 +58,19 @@ def _letters(strokes: np.ndarray, image: np.ndarray, height: int) -> np.ndarray:
     if fits.sum() < _LETTERS:
         return np.zeros((0, 5), int)
     # Mean brightness of each component and of the pixels around it that belong to none.
-    around = cv2.dilate(labels.astype(np.float32), np.ones((5, 5), np.uint8)).astype(np.int32)
-    outline = np.where(strokes > 0, 0, around)
-    inside = np.bincount(labels.ravel(), image.ravel(), count) / np.maximum(np.bincount(labels.ravel(), None, count), 1)
-    border = np.bincount(outline.ravel(), image.ravel(), count) / np.maximum(
-        np.bincount(outline.ravel(), None, count), 1
-    )
+    wide = np.ones((5, 5), np.uint8)
+    around = cv2.dilate(labels.astype(np.uint16 if count <= np.iinfo(np.uint16).max else np.float32), wide)
+    inside = _means(labels, strokes, image, count)
+    border = _means(around, cv2.dilate(strokes, wide) - strokes, image, count)
     fits &= inside - border >= _OVER_OUTLINE
     return np.column_stack([stats[fits, :4], (inside - border)[fits].astype(int)])
+
+
+def _means(labels: np.ndarray, where: np.ndarray, image: np.ndarray, count: int) -> np.ndarray:
+    """Mean brightness of each label's pixels, of those where `where` is not 0."""
+    pixels = np.flatnonzero(where)
+    found = labels.ravel()[pixels].astype(np.int32)
+    return np.bincount(found, image.ravel()[pixels], count) / np.maximum(np.bincount(found, None, count), 1)
 
 
 def _rows(letters: np.ndarray, height: int) -> list[Box]:

@@ -33,6 +33,7 @@ def page() -> VideoPage:
         "picture": (12, 0, 156, 320),
         "texts": [text, {**text, "start": 15, "end": 60, "sure": False}],
         "overlays": [],
+        "tickers": [],
     }
     verdicts = [(0, 40, "masked", "burnt-in text or overlay"), (40, 60, "uncertain", "too little <motion> & light")]
     return VideoPage("a <b>film</b> & more.mp4", found, pictures, pooled, verdicts)

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -106,3 +107,19 @@ def test_two_runs_on_one_output_are_refused(tmp_path):
     (tmp_path / "out").mkdir()
     with FileLock(tmp_path / "out/.lock"), pytest.raises(UserError, match="another run is at work"):
         preprocess([TRAILER], tmp_path / "out", SETTINGS)
+
+
+def test_a_video_that_is_encoded_again_and_scaled_is_reported_and_dropped_by_setting(tmp_path):
+    frames = moving_scene(0, 60)
+    write(tmp_path / "in/a.mp4", frames)
+    small = np.stack([cv2.resize(f, (96, 54), interpolation=cv2.INTER_AREA) for f in frames])
+    write(tmp_path / "in/b.mp4", small, crf="30")
+    write(tmp_path / "in/c.mp4", moving_scene(1, 60))
+    kept = preprocess([tmp_path / "in"], tmp_path / "out", SETTINGS)
+    (remark,) = kept.remarks
+    assert remark.what.endswith("b.mp4") and "a.mp4" in remark.text and len(kept.manifest) == 3
+    dropping = SETTINGS.model_copy(update={"drop_near_duplicates": True})
+    dropped = preprocess([tmp_path / "in"], tmp_path / "out", dropping)
+    assert dropped.new == 0 and dropped.remarks == []
+    assert [Path(shot.source).name for shot in dropped.manifest] == ["a.mp4", "c.mp4"]
+    assert [Path(item.what).name for item in dropped.set_aside] == ["b.mp4"]

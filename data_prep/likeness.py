@@ -1,0 +1,58 @@
+"""Videos that look alike though their bytes differ: encoded again, scaled, or put into another container.
+
+Each video gives perceptual hashes (ImageHash's `phash`) of about one picture a second; alike are two videos of the same
+length whose hashes differ in few bits.
+"""
+
+from collections.abc import Mapping
+
+import cv2
+import imagehash
+import numpy as np
+from PIL import Image
+
+# Hashes kept of a video at most, and the side of the picture that one is made from, pixels.
+_MOST, _SIDE = 64, 64
+# Bits (of 64) that may differ on average, and the share by which lengths may. Unrelated pictures differ in about 32.
+_BITS, _LENGTH = 6.0, 0.02
+
+
+class Fingerprint:
+    """Feed pictures in order, about one a second; `hashes` are those of every `stride`-th."""
+
+    def __init__(self) -> None:
+        self.hashes: list[str] = []
+        self.stride = 1
+        self._fed = 0
+
+    def feed(self, image_HW: np.ndarray) -> None:
+        """Look at one grey picture, uint8 `H W`."""
+        if self._fed % self.stride == 0:
+            small = cv2.resize(image_HW, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+            self.hashes.append(str(imagehash.phash(Image.fromarray(small))))
+            if len(self.hashes) > _MOST:
+                self.hashes, self.stride = self.hashes[::2], 2 * self.stride
+        self._fed += 1
+
+
+def alike(one: list[str], other: list[str]) -> bool:
+    """Whether two videos with these hashes look the same from begin to end."""
+    if not one or abs(len(one) - len(other)) > 1 + _LENGTH * len(one):
+        return False
+    pairs = zip(one, other, strict=False)
+    differ = [imagehash.hex_to_hash(a) - imagehash.hex_to_hash(b) for a, b in pairs]
+    return bool(differ) and float(np.mean(differ)) <= _BITS
+
+
+def near_twins(found: Mapping[str, tuple[float, list[str]]]) -> dict[str, str]:
+    """For each video that looks like an earlier one, that one. `found` gives length in seconds and hashes by name."""
+    twins: dict[str, str] = {}
+    names = list(found)
+    for place, name in enumerate(names):
+        seconds, hashes = found[name]
+        for earlier in names[:place]:
+            close = abs(found[earlier][0] - seconds) <= max(1.0, _LENGTH * seconds)
+            if earlier not in twins and close and alike(found[earlier][1], hashes):
+                twins[name] = earlier
+                break
+    return twins
