@@ -66,6 +66,7 @@ counts: [1, 2]
 seeds: [1, 1]
 rates: [1.0e-3]
 stopping_points: 2
+samples: 1
 test_videos: 2
 run:
   run_dir: {output}/views
@@ -101,7 +102,9 @@ def test_a_killed_curve_goes_on_and_two_processes_share_it(curve_config, tmp_pat
     curve = json.loads((tmp_path / "curve" / "learning_curve.json").read_text())
     assert len({row["row"] for row in curve["rows"]}) == 10 and set(curve["data_efficiency_ratio"]) == {"1", "2"}
     assert all(row["error"] > 0 for row in curve["rows"])
-    assert "data-efficiency ratio" in said[0]
+    assert "data-efficiency ratio" in said[0] and "autocorrelation" in said[0]
+    measured = {row["row"] for row in curve["rows"] if "autocorrelation_error" in row}
+    assert len(measured) == 5  # both windows, the base counted and calibrated, base + residual
 
 
 def test_a_curve_needs_as_many_full_videos_as_it_counts_up_to(curve_config):

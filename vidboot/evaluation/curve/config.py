@@ -33,6 +33,9 @@ class CurveConfig(Strict):
     """How often each training is measured on the validation videos, of which `run.evaluation.num_videos` are used."""
     test_videos: PositiveInt
     """At most this many held-out videos are reported on."""
+    samples: NonNegativeInt = 0
+    """Videos that each of the composed methods generates, for the first choice of full videos; their correlation over
+    time is compared with that of real ones (0: none)."""
     run: RunConfig
     """`run.clip.train` also trains from nothing on full videos, `run.residual.train` gives fine-tuning's batches."""
     quick: list[str] = []

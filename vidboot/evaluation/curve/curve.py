@@ -44,7 +44,7 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
     shared = _settings(config.run)
     views = Task("views", shared | data.identity("partial"), partial(_train_views, run))
     joint = Task("joint", shared | data.identity("partial"), partial(_train_joint, methods))
-    held_out = data.identity("validation", "test") | {"test_videos": config.test_videos}
+    held_out = data.identity("validation", "test") | {"test_videos": config.test_videos, "samples": config.samples}
     tasks = [views, joint, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
     for method, needs in (
         (methods.direct, ()),

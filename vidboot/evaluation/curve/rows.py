@@ -20,6 +20,7 @@ from vidboot.data.datasets import Split, held_out_windows
 from vidboot.edm import Preconditioned
 from vidboot.evaluation.curve.compute import Compute, count_operations
 from vidboot.evaluation.curve.config import CurveConfig
+from vidboot.evaluation.curve.correlation import correlation_errors
 from vidboot.evaluation.curve.data import CurveData
 from vidboot.evaluation.curve.training import GATED, UNGATED, full_video_stage, mixed_stage, train_best, train_quietly
 from vidboot.evaluation.denoising import denoising_errors, edm_weighted
@@ -88,6 +89,13 @@ class Methods:
         per_sigma = {f"{sigma:g}": error for sigma, error in errors.items()}
         return {"error": edm_weighted(errors, run.noise.sigma_data), "per_sigma": per_sigma, **notes}
 
+    def score_composed(self, denoise: Denoiser, seed: int, **notes: Any) -> dict[str, Any]:
+        """The same, and for the first choice of full videos what is generated."""
+        if self.config.samples and seed == 0:
+            errors = correlation_errors(denoise, self.config.run, self.config.samples, self.test)
+            notes = notes | {"autocorrelation_error": errors}
+        return self.score(denoise, **notes)
+
     def train_joint(self, work: Path) -> None:
         """Train one network on all partial data, into the folder `joint`."""
         run = self.run(0, work)
@@ -107,8 +115,8 @@ class Methods:
         spans = windows(run.video.num_frames, run.clip.num_frames, run.clip.overlap)
         joined = ComposedDenoiser(region_graph(spans), lambda view: self.clip, run.max_batch_frames)
         averaged = AveragedWindows(run.clip.num_frames, run.clip.overlap, self.clip, run.max_batch_frames)
-        denoisers = {UNTUNED: self.clip, AVERAGED: averaged, JOINED: joined, COUNTED: self.model.base}
-        return {name: self.score(denoise) for name, denoise in denoisers.items()}
+        composed = {AVERAGED: averaged, JOINED: joined, COUNTED: self.model.base}
+        return {UNTUNED: self.score(self.clip)} | {name: self.score_composed(d, 0) for name, d in composed.items()}
 
     def direct(self, count: int, seed: int, work: Path) -> Rows:
         """(a) The clip network's like, trained on the full videos from nothing."""
@@ -169,8 +177,8 @@ class Methods:
         gate = held_out.gate(network)
         notes = {"rate": best.rate[GATED], "validation": best.error[GATED], "gate": list(gate.values)}
         return {
-            BASE: self.score(model.base),
-            WHOLE: self.score(ResidualDenoiser(model.base, network, gate), **notes),
+            BASE: self.score_composed(model.base, seed),
+            WHOLE: self.score_composed(ResidualDenoiser(model.base, network, gate), seed, **notes),
         }
 
     def _calibrated(self, run: RunConfig, count: int, seed: int) -> Calibration:

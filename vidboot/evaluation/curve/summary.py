@@ -61,6 +61,8 @@ def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> No
     with atomic_path(config.output / PLOT_FILE) as partial:
         plot(errors, config.counts).savefig(partial, dpi=120)
     print_table(table(errors, config.counts, ratios))
+    if config.samples:
+        print_table(correlation_table(rows))
 
 
 def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:
@@ -99,6 +101,22 @@ def table(errors: Errors, counts: Sequence[int], ratios: Mapping[int, tuple[floa
         shown.add_row(name, *cells, end_section=name in (JOINT, FINE_TUNED_GATED, JOINED))
     shown.add_section()
     shown.add_row("data-efficiency ratio", *(f"{'' if b == '=' else b + ' '}{r:.2g}" for r, b in ratios.values()))
+    return shown
+
+
+def correlation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One line for each method whose samples were measured, one column for each lag; means over the counts."""
+    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for row in rows:
+        if "autocorrelation_error" in row:
+            found[row["row"]].append(row["autocorrelation_error"])
+    shown = Table(title="Error of the autocorrelation of generated videos, by lag in frames")
+    shown.add_column("")
+    lags = next(iter(found.values()))[0]
+    for lag in lags:
+        shown.add_column(lag, justify="right")
+    for name in (name for name in ORDER if name in found):
+        shown.add_row(name, *(f"{np.mean([errors[lag] for errors in found[name]]):.3f}" for lag in lags))
     return shown
 
 
