@@ -43,7 +43,7 @@ class Outcome:
     frames: int
     """Frames of all usable videos."""
     seconds: Counter[str]
-    """Processor seconds that analysing them took, by stage."""
+    """Processor seconds that they took, by stage."""
 
 
 def preprocess(
@@ -67,13 +67,14 @@ def preprocess(
             said += [Remark(str(path), sentence) for path, sentence in alike.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
         stored = _store(jobs, output, workers)
-        rows = []
+        rows, seconds = [], stage_seconds(found.values())
         for content, source in sorted(firsts.items(), key=_by_path):
             if content in refused:
                 set_aside.append(SetAside(str(source.path), refused[content]))
                 continue
-            record = Records(output / "records").get(jobs[content].key)
-            made, left = _rows(source, content, record or {"refused": "its record is damaged"}, settings)
+            record = Records(output / "records").get(jobs[content].key) or {"refused": "its record is damaged"}
+            made, left = _rows(source, content, record, settings)
+            seconds += stage_seconds([record])
             rows += made
             set_aside += left
         write_manifest(output, rows)
@@ -84,9 +85,7 @@ def preprocess(
             output, manifest, [jobs[c].key for c, _ in sorted(firsts.items(), key=_by_path) if c in jobs], set_aside
         )
         frames = sum(one["frames"] for one in found.values())
-        return Outcome(
-            manifest, page, set_aside, said, len(by_content), len(analysed | stored), frames, stage_seconds(found)
-        )
+        return Outcome(manifest, page, set_aside, said, len(by_content), len(analysed | stored), frames, seconds)
 
 
 def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, count: int) -> Path:
