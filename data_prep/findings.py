@@ -10,6 +10,11 @@ from data_prep.masking import Found
 from data_prep.scan import Remark
 
 
+def brief(found: Found) -> Found:
+    """The parts of an analysis that are needed here: a run may have many thousands, and masks are large."""
+    return {name: found[name] for name in ("frames", "probe", "fingerprint", "tickers", "seconds")}
+
+
 def look_alikes(found: Mapping[Path, Found]) -> dict[Path, str]:
     """For each video that looks like an earlier one (by path), the sentence that says so."""
     prints = {str(p): (f["frames"] / f["probe"]["fps"], f["fingerprint"]) for p, f in sorted(found.items())}
