@@ -1,12 +1,18 @@
 """What the analyses of a run's videos tell about the run as a whole: look-alikes, remarks, where the time went."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from data_prep.likeness import near_twins
 from data_prep.masking import Found
 from data_prep.scan import Remark
+
+
+def brief(found: Found) -> Found:
+    """The parts of an analysis that are needed here: a run may have many thousands, and masks are large."""
+    return {name: found[name] for name in ("frames", "probe", "fingerprint", "tickers", "seconds")}
 
 
 def look_alikes(found: Mapping[Path, Found]) -> dict[Path, str]:
@@ -27,9 +33,9 @@ def remarks(found: Mapping[Path, Found]) -> list[Remark]:
     return said
 
 
-def stage_seconds(found: Mapping[Path, Found]) -> Counter[str]:
-    """Processor seconds that each stage of the analyses took."""
+def stage_seconds(records: Iterable[dict[str, Any]]) -> Counter[str]:
+    """Processor seconds by stage, from the records of analyses and of what was stored."""
     total: Counter[str] = Counter()
-    for one in found.values():
-        total.update(one["seconds"])
+    for record in records:
+        total.update(record.get("seconds", {}))
     return total

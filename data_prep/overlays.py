@@ -17,15 +17,15 @@ from data_prep.text_track import Box, gradients
 # Gradients (grey levels a pixel) are cut off here: a few strong frames must not outweigh many.
 _CLIP = 10.0
 # An overlay's edge: mean gradient and consistency (length of the mean over mean length).
-_EDGE, _CONSISTENT, _CHANCE = 2.0, 0.88, 4.0
+_EDGE, _CONSISTENT, _CHANCE = 2.0, 0.8, 4.0
 # Weaker edges that count beside an overlay's.
-_WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.6
+_WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.4
 # Least over greatest strength of an overlay's edges by direction, and most overlays at a time.
 _CORNERS, _MOST = 0.12, 4
 # Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
 _SAMPLES, _DEVIATES, _SHARE = 16, 12.0, 0.6
 # Mean change between samples (grey levels) of a moving picture, as the median over the samples.
-_CHANGE = 12.0
+_CHANGE = 9.0
 # An overlay's surrounding: pixels of a ring that deviate, and the share of them that must.
 _RING_DEVIATES, _RING_SHARE = 6.0, 0.7
 # Edges nearer than this are one overlay (closing, then merging), margin of the mask, and smallest overlay, pixels.
@@ -102,7 +102,7 @@ class OverlayFinder:
 
 
 def find_overlays(sums: Sums) -> np.ndarray | None:
-    """Covered pixels, bool `H W`, or None if the picture does not move enough to tell."""
+    """Covered pixels, bool `H W`, or None if the picture, or what is around an edge, moves too little to tell."""
     if not sums.moving():
         return None
     count = np.maximum(sums.count, 1)
@@ -127,20 +127,27 @@ def opacity(covered: np.ndarray, sums: Sums) -> float:
     return round(float(np.clip(1 - inside / max(around, 1e-3), 0, 1)), 2)
 
 
-def grouped_overlays(mean: np.ndarray, edges: np.ndarray, weak: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def grouped_overlays(mean: np.ndarray, edges: np.ndarray, weak: np.ndarray, deviation: np.ndarray) -> np.ndarray | None:
     """Covered pixels from edges that stay (`H W`), of those whose surrounding changes (deviation, grey levels).
+
+    None if all that stays has a surrounding that stays too: a logo in front of a plain sky, or something in the scene.
 
     `mean` are the mean gradients, `2 H W`; `weak` edges count only next to an overlay that is found.
     """
     covered = np.zeros(edges.shape, bool)
-    found = 0
+    found = doubtful = 0
     for group in _groups(_closed(edges)):
         own = edges & group
-        if own.sum() < _SMALLEST or not _has_corners(mean[:, own]) or not _stands_out(group, deviation):
+        if own.sum() < _SMALLEST or not _has_corners(mean[:, own]):
+            continue
+        if not _stands_out(group, deviation):
+            doubtful += 1
             continue
         found += 1
         near = cv2.dilate(group.astype(np.uint8), np.ones((_MERGE, _MERGE), np.uint8)) > 0
         covered |= _filled(_closed(edges | weak) & near)
+    if doubtful and not found:
+        return None
     return covered if covered.mean() <= _LARGEST and found <= _MOST else np.zeros_like(covered)
 
 

@@ -56,7 +56,7 @@ def _listed(title: str, column: str, lines: Sequence[tuple[str, str]]) -> Table:
 
 def _time_table(outcome: Outcome) -> Table:
     total = sum(outcome.seconds.values())
-    table = Table(title="Where the time of the analysis goes (of one core)", title_justify="left")
+    table = Table(title="Where the time goes (of one core)", title_justify="left")
     for name in ("stage", "share", "frames/s"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     for stage, seconds in [*outcome.seconds.most_common(), ("all", total)]:

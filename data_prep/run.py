@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data_prep.analysis import pack
 from data_prep.config import Preprocess
 from data_prep.engine import Engine, TaskError, make_engine
-from data_prep.findings import look_alikes, remarks, stage_seconds
+from data_prep.findings import brief, look_alikes, remarks, stage_seconds
 from data_prep.hashes import HashCache
 from data_prep.page import write_page
 from data_prep.pooling import pooled_overlay
@@ -43,7 +43,7 @@ class Outcome:
     frames: int
     """Frames of all usable videos."""
     seconds: Counter[str]
-    """Processor seconds that analysing them took, by stage."""
+    """Processor seconds that they took, by stage."""
 
 
 def preprocess(
@@ -56,9 +56,9 @@ def preprocess(
     output = Path(output).resolve()
     with _at_work(output), make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
         by_content, set_aside = _scan(inputs, output, workers)
-        firsts = {content: group[0] for content, group in by_content.items()}
+        firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path))
         refused, analyses, analysed = _analyse(firsts, output, settings, workers)
-        found = {firsts[c].path: Records(output / "analysis").get(key) or {} for c, key in analyses.items()}
+        found = {firsts[c].path: brief(Records(output / "analysis").get(key)) for c, key in analyses.items()}
         said, alike = remarks(found), look_alikes(found)
         if settings.drop_near_duplicates:
             refused |= {c: alike[firsts[c].path] for c in analyses if firsts[c].path in alike}
@@ -67,26 +67,15 @@ def preprocess(
             said += [Remark(str(path), sentence) for path, sentence in alike.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
         stored = _store(jobs, output, workers)
-        rows = []
-        for content, source in sorted(firsts.items(), key=_by_path):
-            if content in refused:
-                set_aside.append(SetAside(str(source.path), refused[content]))
-                continue
-            record = Records(output / "records").get(jobs[content].key)
-            made, left = _rows(source, content, record or {"refused": "its record is damaged"}, settings)
-            rows += made
-            set_aside += left
+        rows, left, stored_seconds = _results(firsts, jobs, refused, output, settings)
+        set_aside += left
         write_manifest(output, rows)
         if not rows:
             raise UserError(_nothing_usable(set_aside))
         manifest = load_manifest(output)
-        page = _write_report(
-            output, manifest, [jobs[c].key for c, _ in sorted(firsts.items(), key=_by_path) if c in jobs], set_aside
-        )
-        frames = sum(one["frames"] for one in found.values())
-        return Outcome(
-            manifest, page, set_aside, said, len(by_content), len(analysed | stored), frames, stage_seconds(found)
-        )
+        page = _write_report(output, manifest, [jobs[c].key for c in firsts if c in jobs], set_aside)
+        frames, seconds = sum(one["frames"] for one in found.values()), stage_seconds(found.values()) + stored_seconds
+        return Outcome(manifest, page, set_aside, said, len(by_content), len(analysed | stored), frames, seconds)
 
 
 def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, count: int) -> Path:
@@ -218,6 +207,25 @@ def _with_progress(engine: Engine, task: Callable[[Any], Any], jobs: Sequence[An
 
 def _key(kind: str, *parts: str) -> str:
     return hashlib.sha256(" ".join([str(RECORD_VERSION), kind, *parts]).encode()).hexdigest()
+
+
+def _results(
+    firsts: dict[str, Source], jobs: dict[str, StoreJob], refused: dict[str, str], output: Path, settings: Preprocess
+) -> tuple[list[dict[str, Any]], list[SetAside], Counter[str]]:
+    """The manifest's rows, what was set aside, and processor seconds, from the records of what was stored."""
+    rows: list[dict[str, Any]] = []
+    set_aside: list[SetAside] = []
+    seconds: Counter[str] = Counter()
+    for content, source in firsts.items():
+        if content in refused:
+            set_aside.append(SetAside(str(source.path), refused[content]))
+            continue
+        record = Records(output / "records").get(jobs[content].key) or {"refused": "its record is damaged"}
+        made, left = _rows(source, content, record, settings)
+        rows += made
+        set_aside += left
+        seconds += stage_seconds([record])
+    return rows, set_aside, seconds
 
 
 def _rows(

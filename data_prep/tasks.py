@@ -13,6 +13,7 @@ from data_prep.hashes import content_hash
 from data_prep.masking import Found, shot_mask, source_spans, verdict, views
 from data_prep.page import VideoPage, video_block
 from data_prep.records import Records
+from data_prep.stopwatch import Stopwatch
 from data_prep.store import centre_crop, store_shots
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
@@ -76,6 +77,7 @@ def analyse_video(job: AnalyseJob) -> None:
 
 def store_video(job: StoreJob) -> None:
     """Store the shots and masks of an analysed video, the part of the report about it, and its record."""
+    watch = Stopwatch()
     try:
         found = _analysis_of(job)
         about, pooled = _probe_of(found), _pooled_of(job, found)
@@ -91,7 +93,8 @@ def store_video(job: StoreJob) -> None:
             shot["fps"] = fps
         if shots:
             Records(job.output / "pages").put(job.key, video_block(_page(job, found, pooled, shots, seen)))
-        record = {"refused": None, "shots": shots, "set_aside": set_aside, "notes": list(about.notes)}
+        watch.lap("storing")
+        record = {"refused": None, "shots": shots, "set_aside": set_aside, "seconds": dict(watch.seconds)}
     except VideoError as error:
         record = {"refused": error.reason}
     except UserError as error:

@@ -83,6 +83,17 @@ def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
     assert find_overlays(still.sums) is None
 
 
+def test_a_logo_in_front_of_a_plain_sky_is_left_open():
+    finder, scene = OverlayFinder(360, 640), grey_scene(2, 100)[::5].copy()
+    scene[:, :120] = 120
+    for thickness, colour in ((6, 60), (2, 220)):
+        for image in scene:
+            cv2.putText(image, "NEWS", (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    for image in scene:
+        finder.feed(image)
+    assert finder.sums.moving() and find_overlays(finder.sums) is None
+
+
 def test_edges_along_the_cameras_way_are_no_overlay():
     scene = grey_scene(3, 100)[::5].copy()
     # A shop front's ledge: it stays where it is while the camera drives past.

@@ -67,6 +67,12 @@ def test_everything_that_is_set_aside_has_its_reason(done):
     assert "too short" in reasons["two_shots.mp4 frames 52 to 57"]
 
 
+def test_the_time_is_told_by_stage(done):
+    seconds = done[1].seconds
+    assert seconds.keys() == {"decoding", "shots", "texts", "overlays", "bars and quality", "storing"}
+    assert all(spent > 0 for spent in seconds.values()) and done[1].frames == 57
+
+
 def test_a_second_run_works_on_nothing_and_gives_the_same(done, monkeypatch):
     root, _ = done
     before = {p: p.read_bytes() for p in (root / "out").rglob("*.parquet")}

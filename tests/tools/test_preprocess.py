@@ -18,6 +18,7 @@ def test_the_bundled_trailer_becomes_shots_and_a_table(tmp_path):
     trailer = ROOT / "tests/data/big_buck_bunny_trailer.mp4"
     result = preprocess(trailer, tmp_path / "words.mp4", "--output", tmp_path / "out", *settings)
     assert result.returncode == 0, result.stderr
+    assert "storing" in result.stdout and "100%" in result.stdout
     assert "low_res" in result.stdout and "not a video" in result.stdout
     manifest = load_manifest(tmp_path / "out")
     assert 6 <= len(manifest.supplying("full")) <= len(manifest) <= 12
