@@ -15,7 +15,7 @@ import numpy as np
 
 from data_prep.spot_letters import LetterSpotter
 from data_prep.spot_model import spot_with_model
-from data_prep.text_shape import Change, grow_letters, text_shape
+from data_prep.text_shape import darkened_box, grow_letters, text_shape
 from data_prep.text_track import Box, Template, frames_shown
 
 # Spotting by letters and by the model, times a second; pictures of the letters' window.
@@ -67,7 +67,7 @@ class _Track:
     """A few pictures while it stands, spread over its life."""
     hidden: list[np.ndarray]
     """The picture before it, if it shows the same scene."""
-    changes: list[Change]
+    changes: list[tuple[np.ndarray, np.ndarray]]
     """The first picture that shows it fully and the one before it, if they show the same scene."""
     stride: int = 1
     spots: int = 1
@@ -209,19 +209,24 @@ class SubtitleFinder:
         strength = float(np.hypot(*template.values).mean())
         if strength < _WEAKEST:
             return
-        after = self._without(end, max(start, end - 2))
         last = max((n for n in range(start, end) if history[n - first] > _FULL), default=start)
+        alone = track.first_local or self._comes_alone(track.template, history[full:], end, first + full)
+        self._add(track, start, end, last, strength, alone)
+
+    def _add(self, track: _Track, start: int, end: int, last: int, strength: float, alone: bool) -> None:
+        """Add a text that ended: its frames, the last that shows it fully, whether it came or went alone."""
+        after = self._without(end, max(start, end - 2))
         changes = track.changes + [(self._frame(max(last, self._oldest())), image) for image in after]
+        boxes = [box for change in changes if (box := darkened_box(track.letters, *change)) is not None]
         hidden = track.hidden + after
         moves = _surrounding_moves(track.template.box, track.samples)
         letters = track.letters
         # What comes and goes with a text belongs to it, if the rest of the scene moves all the time or not at all.
         if hidden and (moves or any(_stays(track.template.box, track.samples[0], image) for image in hidden)):
             letters = grow_letters(letters, strength, track.samples, hidden)
-        box, covered = text_shape(track.letters, letters, strength, track.samples, hidden, changes)
-        sure = track.first_local or moves or self._comes_alone(track.template, history[full:], end, first + full)
+        box, covered = text_shape(track.letters, letters, strength, track.samples, hidden, boxes)
         # Eyes and leaves are taken for letters now and then, but not again and again.
-        sure = sure and (strength > _PLAIN or track.spots >= _SPOTS)
+        sure = (alone or moves or bool(boxes)) and (strength > _PLAIN or track.spots >= _SPOTS)
         # One frame more at either end: the faintest trace must not be trained on.
         self.events.append(TextEvent(max(0, start - 1), min(end + 1, self._last + 1), box, covered, sure))
 

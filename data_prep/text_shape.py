@@ -24,31 +24,25 @@ _EDGE, _LENGTH = 2.0, 0.5
 _DARKER, _DARKER_SHARE, _INSIDE, _OUTSIDE = 4.0, 0.2, 0.6, 0.3
 
 
-Change = tuple[np.ndarray, np.ndarray]
-"""A grey picture with the text and one without it, a few frames apart in one shot."""
-
-
 def text_shape(
     spotted: Box,
     letters: Box,
     strength: float,
     shown: Sequence[np.ndarray],
     hidden: Sequence[np.ndarray],
-    changes: Sequence[Change],
+    boxes: Sequence[Box],
 ) -> tuple[Box, np.ndarray]:
     """The covered box and the covered pixels in it (bool `H W`).
 
     `spotted` is the box of the letters first seen, `letters` that of all of them, `strength` the mean gradient of their
-    edges; `shown` are a few grey pictures of the text's lifetime, `hidden` some of the same scene without it, `changes`
-    pairs from where it comes and goes.
+    edges; `shown` are a few grey pictures of the text's lifetime, `hidden` some of the same scene without it, `boxes`
+    what is known already to be drawn behind it.
     """
     height, width = shown[0].shape
     pad = _MARGIN + 1
     box = _clip((letters[0] - pad, letters[1] - pad, letters[2] + pad, letters[3] + pad), height, width)
     covered = _strokes(box, strength, shown, hidden)
-    found = [drawn_box(spotted, np.mean(shown, axis=0, dtype=np.float32))]
-    found += [darkened_box(spotted, *change) for change in changes]
-    for drawn in filter(None, found):
+    for drawn in filter(None, [drawn_box(spotted, np.mean(shown, axis=0, dtype=np.float32)), *boxes]):
         drawn = _clip((drawn[0] - 2, drawn[1] - 2, drawn[2] + 2, drawn[3] + 2), height, width)
         whole = (min(box[0], drawn[0]), min(box[1], drawn[1]), max(box[2], drawn[2]), max(box[3], drawn[3]))
         larger = np.zeros((whole[2] - whole[0], whole[3] - whole[1]), bool)
@@ -148,7 +142,10 @@ def _edge(darkening: np.ndarray, last: bool) -> int | None:
 
 
 def darkened_box(letters: Box, shown_HW: np.ndarray, hidden_HW: np.ndarray) -> Box | None:
-    """The box behind the letters, if the picture gets darker there and nowhere around as the text comes."""
+    """The box behind the letters, if the picture gets darker there and nowhere around as the text comes.
+
+    `shown_HW` and `hidden_HW` are grey pictures with and without the text, a few frames apart in one shot.
+    """
     top, left, bottom, right = letters
     line = bottom - top
     # A box may span the whole picture.
