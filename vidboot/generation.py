@@ -93,7 +93,7 @@ def sample(
         return run(plain, noise.mul_(float(sigmas[0])), sigmas, on_step, generators=generators).clamp_(-1, 1)
     known = known.to(model.device)
     denoise, videos = sampling.condition(plain, known), []
-    # One at a time: gradients need the memory, and what rounding does in conjugate gradients must not depend on others.
+    # One at a time: gradients need the memory, and what rounding does in conjugate residuals must not depend on others.
     for number, generator in enumerate(generators):
         noise = initial_noise(shape, [generator]).to(model.device)
 
