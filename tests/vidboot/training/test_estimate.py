@@ -44,7 +44,7 @@ def test_memory_under_zero_is_that_of_the_paper(tiny_config, stage, bytes_per_pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measures the resident memory of a CPU run")
-@pytest.mark.parametrize(("channels", "batch"), [(64, 96), (128, 64)])
+@pytest.mark.parametrize(("channels", "batch"), [(64, 112), (128, 64)])
 def test_the_plan_foretells_the_memory_of_a_run_on_a_cpu(tiny_config, tmp_path, tool, channels, batch):
     run = [
         "--config",
