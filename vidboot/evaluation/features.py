@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from vidboot.config import RunConfig
-from vidboot.data.datasets import ViewDataset
+from vidboot.data.datasets import ViewDataset, to_tensor
 from vidboot.data.files import atomic_path
 from vidboot.data.manifest import Shot
 from vidboot.errors import UserError
