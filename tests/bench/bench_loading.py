@@ -2,8 +2,9 @@
 
 python tests/bench/bench_loading.py --data runs/quickstart/data [--clips 2000] [--memory-gb 0]
 
-The loader gives training samples (decoded, normalised, with mask) from two workers; decord reads the same clips, at
-random positions, in one thread, and gives bare frames. Both in turns, frames per second of wall time, workers warm.
+The loader gives training samples from two workers, as training gets them (bytes and masks, in batches); decord reads
+the same clips, at random positions, in one thread, and gives bare frames. Both in turns, frames per second of wall
+time, workers warm.
 """
 
 import argparse

@@ -13,6 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from vidboot.data.datasets import split_shots
+from vidboot.data.manifest import load_manifest
+from vidboot.model import load_config, load_weights, view_network
+from vidboot.training.view_stage import frame_counts, held_out_error
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 TRAIN = str(ROOT / "tools" / "train.py")
@@ -50,6 +55,14 @@ def losses(run):
 
 def weights(run):
     return load_file(run / "clip" / "model.safetensors")
+
+
+def exported_errors(run):
+    """Held-out errors of the exported network, to compare with what the run measured on its engine's average."""
+    config = load_config(run)
+    split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
+    evaluate = held_out_error(config, 1, max(frame_counts(config, "clip")), split.validation)
+    return evaluate(load_weights(run / "clip", view_network(config, "clip")))
 
 
 def difference(a, b):
@@ -102,6 +115,8 @@ def test_process_counts_accumulation_and_zero_stages_agree(tiny_config, tmp_path
         np.testing.assert_allclose(losses(tmp_path / name), losses(tmp_path / "reference"), rtol=1e-4)
         assert all(tensor.numel() for tensor in weights(tmp_path / name).values())
         assert difference(weights(tmp_path / name), weights(tmp_path / "reference")) < 1e-5
+        measured = [row for row in metrics(tmp_path / name) if "error@0.5" in row][-1]
+        assert exported_errors(tmp_path / name) == pytest.approx({k: measured[k] for k in ("error@0.5", "error@2")})
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
