@@ -169,6 +169,8 @@ class ViewDataset(Dataset):
         span = (num_frames - 1) * stride + 1
         starts = [max(0, s.num_frames - span + 1) for s in shots]
         ends = np.cumsum(starts)
+        if not ends[-1]:
+            raise UserError(f"no shot has {span} frames to train on")
         where = int(rng.integers(ends[-1]))
         chosen = int(np.searchsorted(ends, where, side="right"))
         start = where - int(ends[chosen] - starts[chosen])

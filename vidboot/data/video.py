@@ -106,7 +106,10 @@ def _decord() -> ModuleType | None:
 
 
 def _decord_reads(path: str | Path) -> bool:
-    """decord counts frames by packets and ignores rotation flags: it gets plain H.264 in mp4 only, as our shots are."""
+    """decord counts frames by packets and ignores rotation flags: it gets plain H.264 in mp4 only, as our shots are.
+
+    It fails on very small pictures, and failing again and again costs memory: so its first frame is tried here, once.
+    """
     try:
         status = Path(path).stat()
     except OSError as error:
@@ -120,7 +123,9 @@ def _probe(path: str, _modified_ns: int, _size: int) -> bool:
         if stream.codec_context.name != "h264" or "mp4" not in container.format.name or stream.start_time:
             return False
         first = next(container.decode(stream), None)
-        return first is not None and first.rotation == 0
+        if first is None or first.rotation != 0:
+            return False
+    return _read_decord(_decord(), path, [0]) is not None
 
 
 def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -> np.ndarray | None:
