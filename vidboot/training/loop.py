@@ -56,6 +56,9 @@ def train_stage(stage: Stage, folder: Path, config: RunConfig) -> Preconditioned
             if stopping and step < steps:
                 watch.log.close()
                 raise Interrupted(f"{stage.name} was stopped at step {step}; its checkpoint is saved")
+            if stage.hopeless():
+                logger.info("%s: given up at step %d of %d", stage.name, step, steps)
+                break
     watch.log.close()
     watch.best.restore(average)
     engine.destroy()

@@ -57,6 +57,8 @@ class Stage:
     pull: float = 0.0
     choose_by: str | None = None
     """Held-out metric whose lowest value marks the stopping point (None: train to the end)."""
+    hopeless: Callable[[], bool] = lambda: False
+    """Asked after each step, on all processes: true ends the training early."""
 
 
 def draw_steps(stage: Stage, start: int, num_workers: int) -> Iterator[list[Batch]]:

@@ -22,6 +22,8 @@ from vidboot.training.view_stage import view_loss
 
 UNGATED, GATED = "ungated", "error"
 """What a stopping point is chosen by: the held-out error of the network alone, or gated towards its start."""
+PATIENCE, FAR_OFF = 1 / 3, 1.1
+"""A training is given up that for this share of its measurements has been this many times above its least error."""
 
 
 class Best:
@@ -32,6 +34,8 @@ class Best:
         self.error: dict[str, float] = dict.fromkeys((UNGATED, GATED), math.inf)
         self.rate: dict[str, float | None] = {}
         self.weights: dict[str, dict[str, Tensor]] = {}
+        self.far_off = 0
+        """How many measurements on end the network alone has been far above the least error."""
 
     def offer(self, network: Preconditioned, rate: float | None) -> dict[str, float]:
         """Measure a network (None: a rate of no training) and keep its weights where they are the best so far."""
@@ -40,6 +44,7 @@ class Best:
             if metrics[criterion] < least:
                 self.error[criterion], self.rate[criterion] = metrics[criterion], rate
                 self.weights[criterion] = copy.deepcopy(network.state_dict())
+        self.far_off = self.far_off + 1 if metrics[UNGATED] > FAR_OFF * self.error[UNGATED] else 0
         return metrics
 
     def restored(self, network: Preconditioned, criterion: str) -> Preconditioned:
@@ -53,6 +58,7 @@ def train_best(stage: Stage, held_out: HeldOut, config: RunConfig, rates: Sequen
     best, start = Best(held_out), copy.deepcopy(stage.network)
     best.offer(start.eval(), None)
     for rate in rates:
+        best.far_off = 0
         optimization = stage.optimization.model_copy(update={"learning_rate": rate})
         attempt = replace(
             stage,
@@ -61,6 +67,7 @@ def train_best(stage: Stage, held_out: HeldOut, config: RunConfig, rates: Sequen
             evaluate=lambda network, rate=rate: best.offer(network, rate),
             sample=lambda network, path: None,
             choose_by=None,
+            hopeless=lambda: best.far_off > PATIENCE * points,
         )
         train_quietly(attempt, config.run_dir / f"rate-{rate:g}", config, points)
     return best
