@@ -109,11 +109,14 @@ class LowResConfig(Strict):
 
 
 class ResidualConfig(Strict):
-    """The residual network, warm-started from the clip network; its regularisation is the method (design: §4)."""
+    """The residual network; its warm start and its regularisation are the method."""
 
     train: OptimizationConfig
+    warm_start: OptimizationConfig | None = None
+    """Before that, train the clip network on all views at full size, and start from there (None: from the clip network
+    as it is)."""
     pull: NonNegativeFloat = 0.01
-    """Weight of ‖θ − θ_clip‖² in the loss: the pull towards the warm start."""
+    """Weight of ‖θ − θ_start‖² in the loss: the pull towards the warm start."""
     penalty: NonNegativeFloat = 0.05
     """Weight of ‖D_θ − D_base‖² in the loss, next to ‖D_θ − x0‖²."""
     draws: PositiveInt | None = None
@@ -202,6 +205,8 @@ class RunConfig(Strict):
             _ = self.plan
         except ValueError as error:
             raise ValueError(f"low_res: {error}") from None
+        if self.residual is not None and self.residual.warm_start is not None and not self.low_res:
+            raise ValueError("residual.warm_start is training on all views, but low_res names none beside the clips")
         used = {region.view.scale for region in self.plan.regions(self.video.num_frames)}
         if idle := [view.scale for view in self.low_res if view.scale not in used]:
             raise ValueError(
@@ -222,3 +227,10 @@ class RunConfig(Strict):
                     f"video.{side} {size} must be a multiple of {factor} for {name} (scale {scale}, {levels} network "
                     f"levels): use {near}, or fewer multipliers"
                 )
+
+
+def optimization_of(config: RunConfig, name: str) -> OptimizationConfig:
+    """How the stage `name` of a run is trained."""
+    if name in config.views:
+        return config.views[name].train
+    return config.residual.warm_start if name == "warm_start" else config.residual.train

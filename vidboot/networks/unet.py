@@ -157,7 +157,7 @@ class UNet(nn.Module):
         self,
         x: Float[Tensor, "B C T H W"],
         c_noise: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B 1 T H W"] | None = None,
+        mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None,
         base: Float[Tensor, "B C T H W"] | None = None,
         label: Int[Tensor, "B"] | None = None,
         stride: Int[Tensor, "B"] | None = None,
@@ -200,7 +200,7 @@ class UNet(nn.Module):
             level.recompute = on
 
     def read_inputs(self, x: Tensor, mask: Tensor | None, base: Tensor | None) -> Float[Tensor, "N D H W"]:
-        """First features of the noisy video and its mask. A view network reads no base prediction."""
+        """First features of the noisy video and of what share of each pixel is known. View networks read no base."""
         observed = x.new_ones(()).expand(x.shape[0], 1, *x.shape[2:]) if mask is None else mask.to(x.dtype)
         inputs = torch.cat([x, observed], dim=1).to(self.conv_in.weight.dtype)
         return self.conv_in(channels_last(rearrange(inputs, "b c t h w -> (b t) c h w")))

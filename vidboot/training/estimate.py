@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidboot.calibration import all_estimates, make_estimates
-from vidboot.config import RunConfig
+from vidboot.config import RunConfig, optimization_of
 from vidboot.edm import Preconditioned
 from vidboot.model import DATA_CHANNELS, residual_network, view_network
 from vidboot.score import by_scale
@@ -60,10 +60,10 @@ class Cost:
 
 def step_cost(config: RunConfig, name: str, num_frames: int) -> Cost:
     """The cost of a step of the stage `name` at its longest frame count."""
-    optimization = config.residual.train if name == "residual" else config.views[name].train
-    scale = 1 if name == "residual" else dict(zip(config.views, config.plan.scales, strict=True))[name]
+    optimization = optimization_of(config, name)
+    scale = dict(zip(config.views, config.plan.scales, strict=True)).get(name, 1)
     with torch.device("meta"):
-        network = residual_network(config) if name == "residual" else view_network(config, name)
+        network = network_of(config, name)
         network.network.recompute_activations(optimization.activation_checkpointing)
         micro = optimization.micro_batch_size or optimization.batch_size // world_size()
         x = torch.empty(micro, 3, num_frames, config.video.height // scale, config.video.width // scale)
@@ -80,6 +80,13 @@ def step_cost(config: RunConfig, name: str, num_frames: int) -> Cost:
         precision=precision,
         pulled=pulled,
     )
+
+
+def network_of(config: RunConfig, name: str) -> Preconditioned:
+    """The untrained network of the stage `name`."""
+    if name == "residual":
+        return residual_network(config)
+    return view_network(config, name if name in config.views else "clip")
 
 
 def forward_backward(network: Preconditioned, x: Tensor, inputs: dict[str, Tensor]) -> tuple[int, float]:

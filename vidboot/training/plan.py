@@ -4,15 +4,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vidboot.config import RunConfig
+from vidboot.config import RunConfig, optimization_of
 from vidboot.data.datasets import Split, split_shots
 from vidboot.data.manifest import Shot, load_manifest
 from vidboot.display import print_table
 from vidboot.errors import UserError
-from vidboot.model import residual_network, view_network
 from vidboot.training.checkpoints import checkpoint_steps
 from vidboot.training.distributed import world_size
-from vidboot.training.estimate import Cost, step_cost
+from vidboot.training.estimate import Cost, network_of, step_cost
 from vidboot.training.log import memory_gb
 from vidboot.training.residual_stage import full_shots
 from vidboot.training.run import check_run, is_finished, stage_names
@@ -52,7 +51,7 @@ def _costs(config: RunConfig) -> Table:
         table.add_column(column, justify="right" if column != "stage" else "left")
     for name in stage_names(config):
         if name != "calibration":
-            counts = [config.video.num_frames] if name == "residual" else frame_counts(config, name)
+            counts = frame_counts(config, name) if name in config.views else [config.video.num_frames]
             cost = step_cost(config, name, max(counts))
             memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
             disk = cost.checkpoint_bytes() * (config.log.keep_checkpoints + 1) / 1e9
@@ -70,11 +69,12 @@ def _flops(cost: Cost, config: RunConfig) -> str:
 def _row(config: RunConfig, name: str, split: Split | None) -> tuple[str, str, str, str]:
     if name == "calibration":
         return "", str(config.video.num_frames), f"at most {config.calibration.num_videos} held-out full videos", ""
+    network, optimization = network_of(config, name), optimization_of(config, name)
     if name == "residual":
-        network, optimization = residual_network(config), config.residual.train
         counts, shots = [config.video.num_frames, config.video.overlap], split and full_shots(config, split.train)
+    elif name == "warm_start":
+        counts, shots = [config.video.num_frames, config.clip.num_frames], split and list(split.train)
     else:
-        network, optimization = view_network(config, name), config.views[name].train
         counts, shots = list(frame_counts(config, name)), split and shots_for(config, name, split.train)
     parameters = sum(p.numel() for p in network.parameters())
     frames = ", ".join(str(count) for count in sorted(set(counts), reverse=True))

@@ -3,22 +3,27 @@
 import json
 import logging
 import statistics
+from pathlib import Path
 from typing import Any
 
-from vidboot.config import RunConfig
+from vidboot.config import RunConfig, optimization_of
 from vidboot.data.datasets import Split, split_shots
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import load_manifest
+from vidboot.edm import Preconditioned
 from vidboot.errors import UserError
 from vidboot.evaluation.results import report_results
 from vidboot.model import (
     CALIBRATION_FILE,
     SPLIT_FILE,
     WEIGHTS_FILE,
+    VideoModel,
     load_parts,
+    load_weights,
     save_config,
     save_gate,
     save_weights,
+    view_network,
 )
 from vidboot.training.distributed import barrier, device, init_distributed, rank
 from vidboot.training.engine import batch_per_process
@@ -26,6 +31,7 @@ from vidboot.training.log import set_up_logging
 from vidboot.training.loop import train_stage
 from vidboot.training.residual_stage import HeldOut, calibrate, full_shots, residual_stage
 from vidboot.training.view_stage import check_size, shots_for, view_stage
+from vidboot.training.warm_start import warm_start_stage
 
 logger = logging.getLogger(__name__)
 SETTINGS_FILE = "settings.json"
@@ -33,8 +39,10 @@ SETTINGS_FILE = "settings.json"
 
 def stage_names(config: RunConfig) -> list[str]:
     """The stages of a run, in order."""
-    calibration = ["calibration"] if config.calibration is not None else []
-    return [*config.views, *calibration, *(["residual"] if config.residual is not None else [])]
+    names = [*config.views, *(["calibration"] if config.calibration is not None else [])]
+    if config.residual is not None:
+        names += [*(["warm_start"] if config.residual.warm_start is not None else []), "residual"]
+    return names
 
 
 def train(config: RunConfig, only: str | None = None) -> None:
@@ -43,7 +51,7 @@ def train(config: RunConfig, only: str | None = None) -> None:
     if only is not None and only not in names:
         raise UserError(f"there is no stage '{only}' in this config; stages: {', '.join(names)}")
     split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
-    check_run(config, split)
+    check_run(config, split, only)
     init_distributed()
     set_up_logging()
     if rank() == 0:
@@ -61,17 +69,17 @@ def train(config: RunConfig, only: str | None = None) -> None:
     barrier()
 
 
-def check_run(config: RunConfig, split: Split) -> None:
-    """Raise `UserError` for what would stop any stage of the run, before the first one starts."""
+def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
+    """Raise `UserError` for what would stop any stage of the run (or the one named), before the first one starts."""
     check_size(config, [*split.train, *split.validation, *split.test])
-    for name in stage_names(config):
+    for name in stage_names(config) if only is None else [only]:
         check_same_settings(config, name)
         if name in config.views:
-            batch_per_process(config.views[name].train)
             shots_for(config, name, split.train)
-    if config.residual is not None:
-        batch_per_process(config.residual.train)
-        full_shots(config, split.train)
+        if name == "residual":
+            full_shots(config, split.train)
+        if name != "calibration":
+            batch_per_process(optimization_of(config, name))
 
 
 def _split_record(split: Split) -> dict[str, Any]:
@@ -95,12 +103,18 @@ def _run_stage(config: RunConfig, name: str, split: Split) -> None:
         return
     if rank() == 0:
         write_atomic(folder / SETTINGS_FILE, json.dumps(stage_settings(config, name), indent=2).encode())
-    if name != "residual":
+    if name in config.views:
         network = train_stage(view_stage(config, name, split), folder, config)
+    elif name == "warm_start":
+        start = load_weights(config.run_dir / "clip", view_network(config, "clip")).requires_grad_(True).to(device())
+        optimization = config.residual.warm_start
+        stage = warm_start_stage(config, start, optimization, split.train, split.validation)
+        network = train_stage(stage, folder, config)
     else:
         model = load_parts(config, config.run_dir, residual=False).to(device())
         held_out = HeldOut(config, model.base, split.validation)
-        network = train_stage(residual_stage(config, model, split, held_out), folder, config)
+        start = load_start(config, config.run_dir, model)
+        network = train_stage(residual_stage(config, model, start, split, held_out), folder, config)
         gate = held_out.gate(network)
         logger.info(
             "gate γ(σ): %s", "  ".join(f"{s:g}: {g:.2f}" for s, g in zip(gate.sigmas, gate.values, strict=True))
@@ -120,8 +134,18 @@ def stage_settings(config: RunConfig, name: str) -> dict[str, Any]:
     views = {view: config.views[view].model_dump(mode="json") for view in config.views}
     if name in views:
         return shared | {name: views[name]}
+    if name == "warm_start":
+        finest = f"low_res_{config.low_res[0].scale}"
+        return shared | {"clip": views["clip"], finest: views[finest], name: values["residual"]["warm_start"]}
     shared["data"]["max_full_videos"] = values["data"]["max_full_videos"]
     return shared | views | {"calibration": values["calibration"], "residual": values["residual"]}
+
+
+def load_start(config: RunConfig, run_dir: Path, model: VideoModel) -> Preconditioned:
+    """What the residual starts from: the network that has seen all views, if the run trains one; the clip network."""
+    if config.residual.warm_start is None:
+        return model.views["clip"]
+    return load_weights(run_dir / "warm_start", view_network(config, "clip"))
 
 
 def check_same_settings(config: RunConfig, name: str) -> None:

@@ -35,6 +35,8 @@ class Batch:
     """Class `label` and frame `stride`, for networks that take them."""
     shots: list[str]
     """The files that the samples are from."""
+    band: int = 1
+    """Low-res factor whose band is all that's known of the videos (1: everything)."""
 
 
 @dataclass(frozen=True)
@@ -94,4 +96,5 @@ def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators])
     conditions = {name: samples[name].to(device()) for name in ("label", "stride") if name in samples}
-    return Batch(x0, mask, sigma, noise, seeds, conditions, samples["shot"])
+    band = int(samples["band"][0]) if "band" in samples else 1
+    return Batch(x0, mask, sigma, noise, seeds, conditions, samples["shot"], band)

@@ -9,6 +9,7 @@ from vidboot.config import RunConfig
 from vidboot.model import DATA_CHANNELS, residual_network, view_network
 from vidboot.training.estimate import base_flops, forward_backward
 from vidboot.training.view_stage import frame_counts, scale_of
+from vidboot.training.warm_start import long_share
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,13 @@ class Compute:
     """Operations that the run's stages take, and what a step of each rival takes."""
 
     views: float
-    """Training all views."""
+    """Training all views, and the residual's warm start on them."""
     residual: float
     """Training the residual network; the frozen base's predictions included, as if it used every estimate."""
     full_step: float
     """A step of the clip network on full videos, as many as a step of the residual has."""
     mixed_step: float
-    """A step on clips or up-sampled low-res videos, on average; see `long_share`."""
+    """A step on clips or low-res videos at full size, on average; see `long_share`."""
 
     @property
     def direct_steps(self) -> int:
@@ -40,27 +41,26 @@ class Compute:
         return max(1, round(self.views / self.mixed_step))
 
 
-def long_share(config: RunConfig) -> float:
-    """Share of the mixed steps that are on long videos: as many frames of them as of clips."""
-    clip, full = config.clip.num_frames, config.video.num_frames
-    return clip / (clip + full)
-
-
 def count_operations(config: RunConfig) -> Compute:
     """Work it all out on `meta` tensors, where nothing is computed."""
-    settings, num_frames, share = config.residual, config.video.num_frames, long_share(config)
+    settings, num_frames = config.residual, config.video.num_frames
     batch = settings.train.batch_size
     predicted = min(settings.train.steps, (settings.draws or math.inf) // batch)
-    clip_step, long_step = (
-        _step(config, "clip", config.clip.train.batch_size, n) for n in (config.clip.num_frames, num_frames)
-    )
+    start = settings.warm_start
+    warm_start = 0.0 if start is None else start.steps * _mixed_step(config, start.batch_size)
     return Compute(
-        views=sum(_view(config, name) for name in config.views),
+        views=sum(_view(config, name) for name in config.views) + warm_start,
         residual=settings.train.steps * _step(config, "residual", batch, num_frames)
         + predicted * base_flops(config, batch),
         full_step=_step(config, "clip", batch, num_frames),
-        mixed_step=(1 - share) * clip_step + share * long_step,
+        mixed_step=_mixed_step(config, config.clip.train.batch_size),
     )
+
+
+def _mixed_step(config: RunConfig, batch: int) -> float:
+    share = long_share(config)
+    clip, long = (_step(config, "clip", batch, n) for n in (config.clip.num_frames, config.video.num_frames))
+    return (1 - share) * clip + share * long
 
 
 def _view(config: RunConfig, name: str) -> float:

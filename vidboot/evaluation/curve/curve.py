@@ -39,7 +39,7 @@ def learning_curve(config: CurveConfig) -> None:
 
 def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
     """Views and joint network, then a task for each method, number of full videos and seed; the costliest first."""
-    run = config.run.model_copy(update={"run_dir": config.output / "views", "residual": None, "calibration": None})
+    run = config.run.model_copy(update={"run_dir": config.output / "views"})
     methods = Methods(config, data, run.run_dir, config.output / "joint")
     shared = _settings(config.run)
     views = Task("views", shared | data.identity("partial"), partial(_train_views, run))
@@ -69,7 +69,8 @@ def _settings(run: RunConfig) -> dict[str, Any]:
 
 
 def _train_views(run: RunConfig, work: Path) -> dict[str, Any]:
-    train(run)
+    for name in [*run.views, *(["warm_start"] if run.residual.warm_start is not None else [])]:
+        train(run, only=name)
     return {"weights": weights_hash(run.run_dir)}
 
 

@@ -22,10 +22,9 @@ from vidboot.evaluation.curve.compute import Compute, count_operations
 from vidboot.evaluation.curve.config import CurveConfig
 from vidboot.evaluation.curve.correlation import correlation_errors
 from vidboot.evaluation.curve.data import CurveData
-from vidboot.evaluation.curve.training import GATED, UNGATED, full_video_stage, mixed_stage, train_best, train_quietly
+from vidboot.evaluation.curve.training import GATED, UNGATED, full_video_stage, train_best, train_quietly
 from vidboot.evaluation.denoising import denoising_errors, edm_weighted
 from vidboot.model import (
-    DATA_CHANNELS,
     VideoModel,
     load_parts,
     load_weights,
@@ -33,11 +32,12 @@ from vidboot.model import (
     save_weights,
     view_network,
 )
-from vidboot.networks.unet import UNet
 from vidboot.regions import region_graph, windows
 from vidboot.score import AveragedWindows, ComposedDenoiser, Denoiser, ResidualDenoiser
 from vidboot.training.distributed import device
 from vidboot.training.residual_stage import HeldOut, residual_stage
+from vidboot.training.run import load_start
+from vidboot.training.warm_start import warm_start_stage
 
 DIRECT = "direct training"
 UNTUNED, FINE_TUNED, FINE_TUNED_GATED = "clip network, untuned", "clip network, fine-tuned", "… fine-tuned, gated"
@@ -101,13 +101,9 @@ class Methods:
         run = self.run(0, work)
         optimization = run.clip.train.model_copy(update={"steps": self.compute.mixed_steps})
         torch.manual_seed(run.seed)
-        stage = mixed_stage(run, self._joint_network().to(device()), self.data.partial, optimization)
+        network = view_network(run, "clip").to(device())
+        stage = warm_start_stage(run, network, optimization, self.data.partial, self.data.validation)
         save_weights(self.joint, train_quietly(stage, work, run, 1))
-
-    def _joint_network(self) -> Preconditioned:
-        run = self.config.run
-        unet = UNet(DATA_CHANNELS, **run.clip.network.model_dump(), num_classes=1)
-        return Preconditioned(unet, run.noise.sigma_data)
 
     def fixed(self, work: Path) -> Rows:
         """What needs no full video."""
@@ -129,7 +125,7 @@ class Methods:
     def joint_fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
         """(c) The network trained on all partial data, fine-tuned on the full videos."""
         run = self.run(seed, work)
-        network = load_weights(self.joint, self._joint_network()).requires_grad_(True).to(device())
+        network = load_weights(self.joint, view_network(run, "clip")).requires_grad_(True).to(device())
         return {JOINT: self._plain(run, network, count, seed, self._tuning(run), self.config.rates)}
 
     def _tuning(self, run: RunConfig) -> OptimizationConfig:
@@ -171,7 +167,8 @@ class Methods:
         run, shots = self.run(seed, work), self.data.draw(count, seed)
         model = VideoModel(run, self.model.views, calibration=self._calibrated(run, count, seed))
         held_out = HeldOut(run, model.base, self.data.validation)
-        stage = residual_stage(run, model, Split(shots, self.data.validation, self.data.test), held_out)
+        start = load_start(run, self.views, model)
+        stage = residual_stage(run, model, start, Split(shots, self.data.validation, self.data.test), held_out)
         best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
         network = best.restored(residual_network(run).to(device()), GATED)
         gate = held_out.gate(network)

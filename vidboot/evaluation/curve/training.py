@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from vidboot.config import OptimizationConfig, RunConfig
 from vidboot.data.datasets import ViewDataset
 from vidboot.data.manifest import Shot
 from vidboot.edm import Preconditioned
-from vidboot.evaluation.curve.compute import long_share
 from vidboot.training.loop import train_stage
 from vidboot.training.residual_stage import HeldOut
 from vidboot.training.stage import Stage
@@ -87,25 +84,8 @@ def full_video_stage(
     """Plain training of a network on full videos."""
     counts = {config.video.num_frames: 1.0}
     dataset = ViewDataset(shots, counts, config.seed * 1000, optimization.batch_size, config.data)
-    return _stage("full videos", config, network, dataset, optimization)
-
-
-def mixed_stage(
-    config: RunConfig, network: Preconditioned, shots: Sequence[Shot], optimization: OptimizationConfig
-) -> Stage:
-    """Training of a full-resolution network on all partial data: clips, and low-res videos at full size.
-
-    The network has one class, which says that a video has no detail; it is told so for the low-res videos.
-    """
-    dataset = MixedDataset(config, shots, optimization.batch_size)
-    return _stage("all partial data", config, network, dataset, optimization)
-
-
-def _stage(
-    name: str, config: RunConfig, network: Preconditioned, dataset: Dataset, optimization: OptimizationConfig
-) -> Stage:
     return Stage(
-        name=name,
+        name="full videos",
         network=network,
         optimization=optimization,
         dataset=dataset,
@@ -114,24 +94,3 @@ def _stage(
         evaluate=lambda network: {},
         sample=lambda network, path: None,
     )
-
-
-class MixedDataset(Dataset):
-    """Clips and up-sampled low-res videos, of one kind in each step, in stateless order like a `ViewDataset`."""
-
-    def __init__(self, config: RunConfig, shots: Sequence[Shot], batch_size: int) -> None:
-        clip, full = config.clip.num_frames, config.video.num_frames
-        self.seed, self.batch_size = config.seed, batch_size
-        clips = [s for s in shots if "clip" in s.views and s.num_frames >= clip]
-        blurred = [s for s in shots if s.views == {"low_res"} and s.num_frames >= full]
-        self.kinds = [
-            ViewDataset(kind, {length: 1.0}, config.seed * 1000 + number, batch_size, config.data)
-            for number, (kind, length) in enumerate(((clips, clip), (blurred, full)))
-        ]
-        self.long_share = long_share(config) if blurred else 0.0
-
-    def __getitem__(self, index: int) -> dict[str, object]:
-        rng = np.random.default_rng([self.seed, 2, index // self.batch_size])
-        if rng.random() < self.long_share:
-            return self.kinds[1][index] | {"label": 0}
-        return self.kinds[0][index]

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from small_model import small_model
+
+from vidboot.data.digits import write_digits
+from vidboot.data.manifest import load_manifest
+from vidboot.edm import add_noise, loss_weight, squared_error
+from vidboot.training.stage import Batch, draw_steps
+from vidboot.training.warm_start import AllViews, band_loss, long_share, warm_start_stage
+from vidboot.views import View
+
+
+def a_batch(band, x0, mask=None):
+    generator = torch.Generator().manual_seed(3)
+    mask = torch.ones_like(x0[:, :1], dtype=torch.bool) if mask is None else mask
+    noise = torch.randn(x0.shape, generator=generator)
+    return Batch(x0, mask, torch.tensor([0.3, 4.0]), noise, [1, 2], {}, ["a", "b"], band)
+
+
+def videos(seed=0):
+    return torch.randn(2, 3, 12, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def test_of_a_low_res_video_only_its_band_counts():
+    network, x0 = small_model().views["clip"].requires_grad_(True), videos()
+    view = View(range(12), 2)
+    finer = videos(1)
+    other = x0 + finer - view.lift(view.project(finer), 12)  # the same low-res video in other detail
+    gradients = []
+    for video in (x0, other):
+        network.zero_grad()
+        band_loss(0.5)(network, a_batch(2, video)).sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_the_band_loss_is_the_projected_error_of_the_formula():
+    network, batch, view = small_model().views["clip"], a_batch(2, videos()), View(range(12), 2)
+    lowered = view.lift(view.project(batch.x0), 12)
+    seen = torch.full_like(batch.x0[:, :1], 0.25)
+    x0_hat = network(lowered + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise, batch.sigma, mask=seen)
+    error = view.lift(view.project(x0_hat - batch.x0), 12)
+    expected = loss_weight(batch.sigma, 0.5) * error.square().flatten(1).mean(1)
+    torch.testing.assert_close(band_loss(0.5)(network, batch), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_of_clips_the_loss_is_that_of_the_clip_view():
+    network, x0 = small_model().views["clip"], videos()
+    mask = torch.rand(2, 1, 12, 16, 16, generator=torch.Generator().manual_seed(5)) < 0.8
+    batch = a_batch(1, x0, mask)
+    x0_hat = network(add_noise(x0, batch.sigma, batch.noise, mask), batch.sigma, mask=mask)
+    expected = loss_weight(batch.sigma, 0.5) * squared_error(x0_hat, x0, mask)
+    torch.testing.assert_close(band_loss(0.5)(network, batch), expected)
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_what_lies_under_a_mask_changes_nothing(band):
+    network, x0 = small_model().views["clip"], videos()
+    mask = torch.ones(2, 1, 12, 16, 16, dtype=torch.bool)
+    mask[:, :, 3:7, 5:9, 2:11] = False
+    hidden = torch.where(mask, x0, torch.full_like(x0, float("nan")))
+    plain, damaged = (band_loss(0.5)(network, a_batch(band, v, mask)) for v in (x0, hidden))
+    torch.testing.assert_close(damaged, plain, rtol=0, atol=0)
+    # A low-res pixel with one hidden pixel is hidden whole: its other pixels don't matter either.
+    beside = x0.clone()
+    beside[..., 3:7, 4, 2] += 1.0
+    changed = band_loss(0.5)(network, a_batch(band, beside, mask))
+    assert torch.equal(changed, plain) == (band == 2)
+
+
+def test_each_step_is_of_one_kind_and_the_same_whatever_the_order(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    config, shots = small_model().config, load_manifest(tmp_path).shots
+    dataset = AllViews(config, shots, 7, 4)
+    steps = [[dataset[4 * step + item] for item in range(4)] for step in range(60)]
+    lengths = {1: config.clip.num_frames, 2: config.video.num_frames}
+    for samples in steps:
+        assert len({s["band"] for s in samples}) == 1
+        assert all(s["frames"].shape[0] == lengths[s["band"]] for s in samples)
+    long = np.mean([samples[0]["band"] == 2 for samples in steps])
+    assert abs(long - long_share(config)) < 3 * (long_share(config) / 60) ** 0.5
+    again = AllViews(config, shots, 7, 4)[4 * 41 + 2]
+    assert again["seed"] == steps[41][2]["seed"] and torch.equal(again["frames"], steps[41][2]["frames"])
+
+
+def test_its_batches_carry_the_band_and_train(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    model, shots = small_model(), load_manifest(tmp_path).shots
+    optimization = model.config.clip.train.model_copy(update={"steps": 40, "batch_size": 2})
+    stage = warm_start_stage(model.config, model.views["clip"].requires_grad_(True), optimization, shots, shots)
+    bands = []
+    for (batch,) in draw_steps(stage, 0, 0):
+        loss = stage.loss(stage.network, batch)
+        assert loss.shape == (2,) and torch.isfinite(loss).all()
+        bands.append(batch.band)
+    assert set(bands) == {1, 2}
