@@ -116,7 +116,8 @@ def test_killed_it_goes_on_from_the_last_checkpoint(trained_run, tiny_config, tm
 def test_dry_run_starts_nothing(tiny_config, tmp_path, tool):
     done = tool("train", "--config", tiny_config, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert all(stage in done.stdout for stage in ("clip", "low_res_2", "calibration", "warm_start", "residual", "to do"))
+    stages = ("clip", "low_res_2", "calibration", "warm_start", "residual")
+    assert all(stage in done.stdout for stage in (*stages, "to do"))
     assert not (tmp_path / "run").exists()
 
 
