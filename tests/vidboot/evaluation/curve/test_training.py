@@ -5,6 +5,7 @@ from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.evaluation.curve.training import GATED, UNGATED, full_video_stage, train_best
 from vidboot.model import view_network
+from vidboot.training.distributed import init_distributed
 
 
 class Scripted:
@@ -28,6 +29,7 @@ class Scripted:
     ],
 )
 def test_a_training_long_far_off_its_best_is_given_up(tmp_path, errors, asked):
+    init_distributed()
     write_digits(tmp_path / "data", full=2, clips=0, low_res=0, num_frames=12, size=16)
     config, shots = small_model().config, load_manifest(tmp_path / "data").shots
     config = config.model_copy(update={"run_dir": tmp_path / "run"})
