@@ -37,6 +37,8 @@ PLACES = {"output": True, "quick": True, "run": {"run_dir": True, "data": {"mani
 """Settings that say where things lie, not what they are."""
 
 Errors = dict[str, dict[int, list[float]]]
+Ratios = dict[int, tuple[float, str]]
+"""By number of full videos: a ratio, and whether it is that (`=`) or a bound (`>`, `<`)."""
 
 
 def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> None:
@@ -51,6 +53,10 @@ def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> No
     summary = {
         "data_efficiency_ratio": {str(n): ratio for n, (ratio, _) in ratios.items()},
         "data_efficiency_ratio_bound": {str(n): bound for n, (_, bound) in ratios.items()},
+        "data_efficiency_ratio_by_rival": {
+            name: {str(n): f"{bound}{ratio:.3g}" for n, (ratio, bound) in of_rival.items()}
+            for name, of_rival in ratios_by_rival(errors, config.counts).items()
+        },
         "counts": config.counts,
         "seeds": config.seeds,
         "sigmas": config.run.evaluation.sigmas,
@@ -73,24 +79,34 @@ def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:
     return errors
 
 
-def data_efficiency_ratio(errors: Errors, counts: Sequence[int]) -> dict[int, tuple[float, str]]:
+def data_efficiency_ratio(errors: Errors, counts: Sequence[int]) -> Ratios:
     """For each n: full videos that the best rival needs for the error of base + residual at n, over n; `=`, `>` or `<`.
 
     The best rival's error at a count is the least among the methods' means over seeds.
     """
-    flat = {name: of_count for name, of_count in errors.items() if set(of_count) == {0}}
-    best = [
-        min(np.mean(flat[name][0] if name in flat else errors[name][n]) for name in RIVALS if name in errors)
-        for n in counts
-    ]
+    means = [_means(errors[name], counts) for name in RIVALS if name in errors]
+    return _ratios([min(of_count) for of_count in zip(*means, strict=True)], errors, counts)
+
+
+def ratios_by_rival(errors: Errors, counts: Sequence[int]) -> dict[str, Ratios]:
+    """The same against each rival alone, where it learns from full videos at all."""
+    learning = [name for name in RIVALS if name in errors and set(errors[name]) != {0}]
+    return {name: _ratios(_means(errors[name], counts), errors, counts) for name in learning}
+
+
+def _means(of_count: dict[int, list[float]], counts: Sequence[int]) -> list[float]:
+    return [float(np.mean(of_count[n] if n in of_count else of_count[0])) for n in counts]
+
+
+def _ratios(rival: Sequence[float], errors: Errors, counts: Sequence[int]) -> Ratios:
     ratios = {}
     for n in counts:
-        needed, bound = videos_needed(counts, best, float(np.mean(errors[WHOLE][n])))
+        needed, bound = videos_needed(counts, rival, float(np.mean(errors[WHOLE][n])))
         ratios[n] = (needed / n, bound)
     return ratios
 
 
-def table(errors: Errors, counts: Sequence[int], ratios: Mapping[int, tuple[float, str]]) -> Table:
+def table(errors: Errors, counts: Sequence[int], ratios: Ratios) -> Table:
     """One line for each method; its mean over seeds, and the standard deviation where there are several."""
     shown = Table(title="Held-out denoising error (EDM-weighted) against the number of full videos")
     shown.add_column("")
@@ -100,8 +116,14 @@ def table(errors: Errors, counts: Sequence[int], ratios: Mapping[int, tuple[floa
         cells = [_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts]
         shown.add_row(name, *cells, end_section=name in (JOINT, FINE_TUNED_GATED, JOINED))
     shown.add_section()
-    shown.add_row("data-efficiency ratio", *(f"{'' if b == '=' else b + ' '}{r:.2g}" for r, b in ratios.values()))
+    shown.add_row("data-efficiency ratio", *_shown(ratios))
+    for name, of_rival in ratios_by_rival(errors, counts).items():
+        shown.add_row(f"  against {name.removeprefix('… ')} alone", *_shown(of_rival))
     return shown
+
+
+def _shown(ratios: Ratios) -> list[str]:
+    return [f"{'' if bound == '=' else bound + ' '}{ratio:.2g}" for ratio, bound in ratios.values()]
 
 
 def correlation_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -1,7 +1,7 @@
 import pytest
 
 from vidboot.evaluation.curve.rows import BASE, DIRECT, FINE_TUNED, UNTUNED, WHOLE
-from vidboot.evaluation.curve.summary import data_efficiency_ratio, errors_by_row
+from vidboot.evaluation.curve.summary import data_efficiency_ratio, errors_by_row, ratios_by_rival
 from vidboot.theory.experiments import videos_needed
 
 COUNTS = [4, 16, 64, 256]
@@ -39,3 +39,13 @@ def test_seeds_are_averaged():
 
 def test_a_curve_that_rises_in_between_counts_where_it_first_is_low_enough():
     assert videos_needed([1, 10, 100, 1000], [1.0, 0.1, 0.5, 0.01], 0.1) == (pytest.approx(10), "=")
+
+
+def test_against_one_rival_alone_the_ratio_is_its_own():
+    errors = {DIRECT: power_law(2, 0.3), FINE_TUNED: power_law(1, 0.3), UNTUNED: {0: [5.0]}, WHOLE: power_law(0.9, 0.3)}
+    of_rival = ratios_by_rival(errors, COUNTS)
+    assert set(of_rival) == {DIRECT, FINE_TUNED}
+    assert of_rival[FINE_TUNED][4] == (pytest.approx((1 / 0.9) ** (1 / 0.3)), "=")
+    assert of_rival[DIRECT][4] == (pytest.approx((2 / 0.9) ** (1 / 0.3)), "=")
+    assert of_rival[DIRECT][64] == (4.0, ">")
+    assert of_rival[FINE_TUNED] == data_efficiency_ratio(errors, COUNTS)
