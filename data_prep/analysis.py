@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
-from data_prep.decode import Probe, raw_frames, scale
+from data_prep.decode import Converter, Probe, raw_frames, scale
 from data_prep.likeness import Fingerprint
 from data_prep.overlays import OverlayFinder, Sums, find_overlays, opacity
 from data_prep.quality import QualityMeter
@@ -44,11 +44,9 @@ def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[dict[str, A
     Raises `VideoError` if the video is damaged.
     """
     walk = _Walk(about, settings)
+    to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
     for number, _, frame in raw_frames(path, about):
-        grey = upright(frame.to_ndarray(format="gray"), frame.rotation)
-        wide = min(SHOT_WIDTH, frame.width)
-        small = frame.reformat(wide, max(2, round(frame.height * wide / frame.width)), "bgr24", interpolation="AREA")
-        walk.feed(number, grey, small.to_ndarray())
+        walk.feed(number, upright(to_grey(frame), frame.rotation), to_small(frame))
     return walk.finish(), walk.sums
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from vidboot.data.video import VideoError, open_video, upright
 
@@ -109,10 +110,28 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
     _check_complete(path, about, number + 1, seconds)
 
 
+class Converter:
+    """Turns decoded frames into arrays of one format, of the width asked for if they are wider, not turned upright.
+
+    It keeps its tables: `frame.to_ndarray` makes them anew for each frame, which takes longer than to convert one.
+    """
+
+    def __init__(self, pix_fmt: str, width: int | None = None) -> None:
+        self._pix_fmt, self._width = pix_fmt, width
+        self._tables = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """The array, uint8 `H W` or `H W C`."""
+        wide = min(frame.width, self._width or frame.width)
+        tall = max(2, round(frame.height * wide / frame.width))
+        return self._tables.reformat(frame, wide, tall, self._pix_fmt, interpolation="AREA").to_ndarray()
+
+
 def pictures(path: str | Path, about: Probe) -> Iterator[Picture]:
     """Every frame in display order as an upright RGB image; raises as `raw_frames` does."""
+    to_rgb = Converter("rgb24")
     for number, seconds, frame in raw_frames(path, about):
-        yield Picture(number, seconds, upright(frame.to_ndarray(format="rgb24"), frame.rotation))
+        yield Picture(number, seconds, upright(to_rgb(frame), frame.rotation))
 
 
 def scale(image: np.ndarray, height: int, width: int) -> np.ndarray:

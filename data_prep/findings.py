@@ -25,11 +25,9 @@ def remarks(found: Mapping[Path, Found]) -> list[Remark]:
     """What is unusual about the videos and was handled or should be looked at."""
     said = []
     for path, one in sorted(found.items()):
-        said += [Remark(str(path), note) for note in one["probe"]["notes"]]
-        said += [
-            Remark(f"{path} frames {t['start']} to {t['end']}", "writing runs across the picture (a ticker?)")
-            for t in one["tickers"]
-        ]
+        said += [Remark(path, note) for note in one["probe"]["notes"]]
+        spans = [(ticker["start"], ticker["end"]) for ticker in one["tickers"]]
+        said += [Remark(path, "writing runs across the picture (a ticker?)", span) for span in spans]
     return said
 
 
@@ -39,3 +37,10 @@ def stage_seconds(records: Iterable[dict[str, Any]]) -> Counter[str]:
     for record in records:
         total.update(record.get("seconds", {}))
     return total
+
+
+def stage_shares(seconds: Counter[str], frames: int) -> list[tuple[str, float, float]]:
+    """Stage, share of the time, frames a second; the most costly first, the whole last."""
+    total = sum(seconds.values())
+    spent = [(stage, each) for stage, each in [*seconds.most_common(), ("all", total)] if each > 0]
+    return [(stage, each / total, frames / each) for stage, each in spent]

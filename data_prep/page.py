@@ -77,8 +77,14 @@ are texts.</p>
 <tr><td>{{ view }}</td><td class="{{ verdict }}">{{ verdict }}</td>
 <td>{{ shots }}</td><td>{{ "%.3f"|format(hours) }}</td></tr>
 {% endfor %}</table>{% endif %}
+{% if stages %}<table><tr><th>stage</th><th>share of the time</th><th>frames/s of one core</th></tr>
+{% for stage, share, rate in stages %}
+<tr><td>{{ stage }}</td><td>{{ "%.0f"|format(100 * share) }} %</td><td>{{ "%.0f"|format(rate) }}</td></tr>
+{% endfor %}</table>{% endif %}
 {% for video in videos %}
 <h2>{{ video.name }}</h2>
+{% for remark in video.remarks %}<p>{{ remark }}</p>
+{% endfor %}
 <img alt="frames of {{ video.name }} with what was found drawn in" src="data:image/jpeg;base64,{{ video.sheet }}">
 <svg viewBox="0 0 {{ video.frames }} 28" preserveAspectRatio="none" role="img" aria-label="timeline">
 {% for start, end, verdict, reason in video.verdicts %}
@@ -112,8 +118,16 @@ def video_block(page: VideoPage) -> dict[str, Any]:
 
 
 def write_page(
-    path: Path, blocks: Sequence[dict[str, Any]], set_aside: Sequence[Any], totals: Sequence[Any] = ()
+    path: Path,
+    blocks: Sequence[dict[str, Any]],
+    set_aside: Sequence[Any],
+    totals: Sequence[Any] = (),
+    stages: Sequence[Any] = (),
 ) -> None:
-    """Write the page, atomically."""
-    text = _TEMPLATE.render(videos=blocks, set_aside=set_aside, totals=totals)
+    """Write the page, atomically.
+
+    A block may have `remarks`, sentences; `totals` are view, verdict, shots and hours; `stages` are what
+    `findings.stage_shares` gives.
+    """
+    text = _TEMPLATE.render(videos=blocks, set_aside=set_aside, totals=totals, stages=stages)
     write_atomic(path, text.encode())

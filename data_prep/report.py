@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.findings import stage_shares
 from data_prep.run import Outcome
 from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS
 
@@ -55,11 +56,9 @@ def _listed(title: str, column: str, lines: Sequence[tuple[str, str]]) -> Table:
 
 
 def _time_table(outcome: Outcome) -> Table:
-    total = sum(outcome.seconds.values())
     table = Table(title="Where the time goes (of one core)", title_justify="left")
     for name in ("stage", "share", "frames/s"):
         table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage, seconds in [*outcome.seconds.most_common(), ("all", total)]:
-        if seconds > 0:
-            table.add_row(stage, f"{seconds / total:.0%}", f"{outcome.frames / seconds:.0f}")
+    for stage, share, rate in stage_shares(outcome.seconds, outcome.frames):
+        table.add_row(stage, f"{share:.0%}", f"{rate:.0f}")
     return table

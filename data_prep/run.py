@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from tqdm import tqdm
 from data_prep.analysis import pack
 from data_prep.config import Preprocess
 from data_prep.engine import Engine, TaskError, make_engine
-from data_prep.findings import brief, look_alikes, remarks, stage_seconds
+from data_prep.findings import brief, look_alikes, remarks, stage_seconds, stage_shares
 from data_prep.hashes import HashCache
+from data_prep.masking import Found
 from data_prep.page import write_page
 from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
@@ -58,13 +60,13 @@ def preprocess(
         by_content, set_aside = _scan(inputs, output, workers)
         firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path))
         refused, analyses, analysed = _analyse(firsts, output, settings, workers)
-        found = {firsts[c].path: brief(Records(output / "analysis").get(key)) for c, key in analyses.items()}
+        found = _briefs(firsts, analyses, output)
         said, alike = remarks(found), look_alikes(found)
         if settings.drop_near_duplicates:
             refused |= {c: alike[firsts[c].path] for c in analyses if firsts[c].path in alike}
             analyses = {c: key for c, key in analyses.items() if c not in refused}
         else:
-            said += [Remark(str(path), sentence) for path, sentence in alike.items()]
+            said += [Remark(path, sentence) for path, sentence in alike.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
         stored = _store(jobs, output, workers)
         rows, left, stored_seconds = _results(firsts, jobs, refused, output, settings)
@@ -73,9 +75,11 @@ def preprocess(
         if not rows:
             raise UserError(_nothing_usable(set_aside))
         manifest = load_manifest(output)
-        page = _write_report(output, manifest, [jobs[c].key for c in firsts if c in jobs], set_aside)
         frames, seconds = sum(one["frames"] for one in found.values()), stage_seconds(found.values()) + stored_seconds
-        return Outcome(manifest, page, set_aside, said, len(by_content), len(analysed | stored), frames, seconds)
+        page, new = output / "report.html", len(analysed | stored)
+        outcome = Outcome(manifest, page, set_aside, said, len(by_content), new, frames, seconds)
+        _write_report(outcome, [jobs[c] for c in firsts if c in jobs])
+        return outcome
 
 
 def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, count: int) -> Path:
@@ -88,6 +92,8 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
         by_content, set_aside = _scan(inputs, output, workers)
         firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path)[:count])
         refused, analyses, _ = _analyse(firsts, output, settings, workers)
+        found = _briefs(firsts, analyses, output)
+        alike = [Remark(path, sentence) for path, sentence in look_alikes(found).items()]
         set_aside += [SetAside(str(firsts[content].path), reason) for content, reason in refused.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
         blocks = {}
@@ -98,8 +104,10 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
                 blocks[job.path] = result
         if not blocks:
             raise UserError(_nothing_usable(set_aside))
-        page = output / "preview.html"
-        write_page(page, [blocks[path] for path in sorted(blocks)], set_aside)
+        page, said = output / "preview.html", remarks(found) + alike
+        shown = [_with_remarks(blocks[path], path, said) for path in sorted(blocks)]
+        stages = stage_shares(stage_seconds(found.values()), sum(one["frames"] for one in found.values()))
+        write_page(page, shown, set_aside, stages=stages)
         return page
 
 
@@ -251,16 +259,26 @@ def _row(source: Source, content: str, shot: dict[str, Any], settings: Preproces
     }
 
 
-def _write_report(output: Path, manifest: Manifest, keys: list[str], set_aside: list[SetAside]) -> Path:
-    pages = Records(output / "pages")
-    blocks = [block for key in keys if (block := pages.get(key)) is not None][:_ON_PAGE]
+def _briefs(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[Path, Found]:
+    return {firsts[c].path: brief(Records(output / "analysis").get(key)) for c, key in analyses.items()}
+
+
+def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:
+    pages, manifest = Records(outcome.manifest.root / "pages"), outcome.manifest
+    blocks = ((block, job.path) for job in jobs if (block := pages.get(job.key)) is not None)
+    shown = [_with_remarks(*each, outcome.remarks) for each in islice(blocks, _ON_PAGE)]
     totals = []
     for view in VIEWS:
         for said in VERDICTS:
             shots = [shot for shot in manifest.supplying(view) if shot.verdict == said]
             totals.append((view, said, len(shots), sum(shot.num_frames / shot.fps for shot in shots) / 3600))
-    write_page(output / "report.html", blocks, set_aside, totals)
-    return output / "report.html"
+    write_page(outcome.page, shown, outcome.set_aside, totals, stage_shares(outcome.seconds, outcome.frames))
+
+
+def _with_remarks(block: dict[str, Any], path: Path, said: list[Remark]) -> dict[str, Any]:
+    mine = [remark for remark in said if remark.path == path]
+    sentences = [f"frames {r.frames[0]} to {r.frames[1]}: {r.text}" if r.frames else r.text for r in mine]
+    return {**block, "remarks": sentences}
 
 
 def _nothing_usable(set_aside: list[SetAside]) -> str:

@@ -25,10 +25,16 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a video, or some frames of it, that is used but that the user should know."""
+    """Something about a video that is used, or about some of its frames, that the user should know."""
 
-    what: str
+    path: Path
     text: str
+    frames: tuple[int, int] | None = None
+
+    @property
+    def what(self) -> str:
+        """The path, with the frames if it is about some."""
+        return str(self.path) + (f" frames {self.frames[0]} to {self.frames[1]}" if self.frames else "")
 
 
 def scan(inputs: Iterable[str | Path]) -> tuple[list[Source], list[SetAside]]:

@@ -41,7 +41,8 @@ class Template:
     """bool `H W` of the box: pixels of strokes' edges."""
     values: np.ndarray
     """float32 `2 N`: mean gradients at those pixels."""
-    energy: float
+    weights: np.ndarray
+    """float32 `H W` of the box: what each pixel's brightness adds to the presence."""
 
     @classmethod
     def learn(cls, images: Sequence[np.ndarray], box: Box, least: float = _EDGE, cover: float = _COVER) -> Self | None:
@@ -59,7 +60,7 @@ class Template:
         if edges.sum() < max(24, cover * edges.size):
             return None
         values = mean[:, edges]  # float32 `2 N`
-        return cls(box, edges, values, float((values**2).sum()))
+        return cls(box, edges, values, _adjoint(mean * edges) / float((values**2).sum()))
 
     def extent(self) -> Box:
         """The smallest box around the edges."""
@@ -70,8 +71,23 @@ class Template:
     def presence(self, image_HW: np.ndarray) -> float:
         """How strongly a grey picture shows the text."""
         top, left, bottom, right = self.box
-        found = gradients(image_HW[top:bottom, left:right])[:, self.edges]
-        return float((found * self.values).sum() / self.energy)
+        return float(np.vdot(image_HW[top:bottom, left:right].astype(np.float32), self.weights))
+
+
+def _adjoint(fields: np.ndarray) -> np.ndarray:
+    """The weights w, `H W`, with (w · image) = (fields · gradients of the image) for every image; `fields` is `2 H W`.
+
+    A frame is compared with a template by one such product, many times faster than by its gradients.
+    """
+    smooth, slope = np.array([1, 2, 1], np.float32), np.array([-1, 0, 1], np.float32) / 8
+    dx, dy = (np.pad(field, 2) for field in fields)
+    wide = cv2.sepFilter2D(dx, -1, -slope, smooth) + cv2.sepFilter2D(dy, -1, smooth, -slope)
+    wide = wide[1:-1, 1:-1]
+    # Beyond its border a picture is mirrored, the border row itself once (OpenCV's default).
+    for rows in (wide, wide.T):
+        rows[2] += rows[0]
+        rows[-3] += rows[-1]
+    return np.ascontiguousarray(wide[1:-1, 1:-1])
 
 
 def frames_shown(presences: Sequence[float]) -> int:

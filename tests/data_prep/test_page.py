@@ -53,6 +53,14 @@ def test_the_page_is_self_contained_and_escapes_names(tmp_path):
     assert not re.search(r"(?:src|href)=\"(?!data:)", text)
 
 
+def test_the_page_tells_what_is_remarkable_and_where_the_time_went(tmp_path):
+    block = {**video_block(page()), "remarks": ["looks like <other>.mp4"]}
+    write_page(tmp_path / "report.html", [block], [], stages=[("decoding", 0.256, 812.4), ("all", 1.0, 208.0)])
+    text = (tmp_path / "report.html").read_text()
+    assert "<p>looks like &lt;other&gt;.mp4</p>" in text
+    assert "<td>decoding</td><td>26 %</td><td>812</td>" in text
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_chromium_opens_the_page_without_errors(tmp_path):
     path = tmp_path / "report.html"

@@ -124,6 +124,8 @@ def test_a_video_that_is_encoded_again_and_scaled_is_reported_and_dropped_by_set
     kept = preprocess([tmp_path / "in"], tmp_path / "out", SETTINGS)
     (remark,) = kept.remarks
     assert remark.what.endswith("b.mp4") and "a.mp4" in remark.text and len(kept.manifest) == 3
+    page = kept.page.read_text()
+    assert page.count("only encoded otherwise</p>") == 1 and "<td>texts</td>" in page
     dropping = SETTINGS.model_copy(update={"drop_near_duplicates": True})
     dropped = preprocess([tmp_path / "in"], tmp_path / "out", dropping)
     assert dropped.new == 0 and dropped.remarks == []
