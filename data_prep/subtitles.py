@@ -15,7 +15,7 @@ import numpy as np
 
 from data_prep.spot_letters import LetterSpotter
 from data_prep.spot_model import spot_with_model
-from data_prep.text_shape import darkened_box, grow_letters, text_shape
+from data_prep.text_shape import darkened_box, drawn_box, grow_letters, text_shape
 from data_prep.text_track import Box, Template, frames_shown
 
 # Spotting by letters and by the model, times a second; pictures of the letters' window.
@@ -49,6 +49,8 @@ class TextEvent:
     box: Box
     covered: np.ndarray
     """bool `H W` of the box: pixels that it covers."""
+    boxes: list[Box]
+    """What is drawn behind the letters."""
     sure: bool
 
 
@@ -69,6 +71,8 @@ class _Track:
     """The picture before it, if it shows the same scene."""
     changes: list[tuple[np.ndarray, np.ndarray]]
     """The first picture that shows it fully and the one before it, if they show the same scene."""
+    sudden: bool
+    """Whether it was fully there within `_HARD` frames."""
     stride: int = 1
     spots: int = 1
     """How many times it was spotted while it was followed."""
@@ -141,10 +145,12 @@ class SubtitleFinder:
         start = centre - frames_shown(back) + 1
         forward = [template.presence(self._frame(n)) for n in range(centre, self._last + 1)]
         local = self._comes_alone(template, back, start - 1, centre)
-        hidden = self._without(start - 1, centre)
         full = max((n for n, value in enumerate(back[: centre - start + 1]) if value > _FULL), default=0)
+        hidden = self._without(start - 1, centre - full)
         changes = [(self._frame(centre - full), image) for image in hidden]
-        self._active.append(_Track(box, template, centre, back, forward, local, [self._frame(centre)], hidden, changes))
+        sudden = centre - full - (start - 1) <= _HARD
+        first = [self._frame(centre)]
+        self._active.append(_Track(box, template, centre, back, forward, local, first, hidden, changes, sudden))
 
     def cut(self, number: int) -> None:
         """Tell that a new shot begins with this frame, as soon as it is known."""
@@ -215,20 +221,26 @@ class SubtitleFinder:
 
     def _add(self, track: _Track, start: int, end: int, last: int, strength: float, alone: bool) -> None:
         """Add a text that ended: its frames, the last that shows it fully, whether it came or went alone."""
+        # What is drawn behind a text that this one takes the place of; one that fades has gone already.
+        replaced = [event for event in self.events if track.sudden and abs(event.end - 1 - start) <= _HARD]
+        others = [box for event in replaced for box in event.boxes]
         after = self._without(end, max(start, end - 2))
-        changes = track.changes + [(self._frame(max(last, self._oldest())), image) for image in after]
-        boxes = [box for change in changes if (box := darkened_box(track.letters, *change)) is not None]
+        changes = [(*change, others) for change in track.changes]
+        changes += [(self._frame(max(last, self._oldest())), image, []) for image in after]
+        darkened = [box for change in changes if (box := darkened_box(track.letters, *change)) is not None]
+        drawn = drawn_box(track.letters, np.mean(track.samples, axis=0, dtype=np.float32))
+        boxes = darkened + [drawn] * (drawn is not None)
         hidden = track.hidden + after
         moves = _surrounding_moves(track.template.box, track.samples)
         letters = track.letters
         # What comes and goes with a text belongs to it, if the rest of the scene moves all the time or not at all.
         if hidden and (moves or any(_stays(track.template.box, track.samples[0], image) for image in hidden)):
             letters = grow_letters(letters, strength, track.samples, hidden)
-        box, covered = text_shape(track.letters, letters, strength, track.samples, hidden, boxes)
+        box, covered = text_shape(letters, strength, track.samples, hidden, boxes)
         # Eyes and leaves are taken for letters now and then, but not again and again.
-        sure = (alone or moves or bool(boxes)) and (strength > _PLAIN or track.spots >= _SPOTS)
+        sure = (alone or moves or bool(darkened)) and (strength > _PLAIN or track.spots >= _SPOTS)
         # One frame more at either end: the faintest trace must not be trained on.
-        self.events.append(TextEvent(max(0, start - 1), min(end + 1, self._last + 1), box, covered, sure))
+        self.events.append(TextEvent(max(0, start - 1), min(end + 1, self._last + 1), box, covered, boxes, sure))
 
 
 def _holds(track: _Track, box: Box, frame: int) -> bool:

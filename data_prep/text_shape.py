@@ -25,7 +25,6 @@ _DARKER, _DARKER_SHARE, _INSIDE, _OUTSIDE = 4.0, 0.2, 0.6, 0.3
 
 
 def text_shape(
-    spotted: Box,
     letters: Box,
     strength: float,
     shown: Sequence[np.ndarray],
@@ -34,15 +33,14 @@ def text_shape(
 ) -> tuple[Box, np.ndarray]:
     """The covered box and the covered pixels in it (bool `H W`).
 
-    `spotted` is the box of the letters first seen, `letters` that of all of them, `strength` the mean gradient of their
-    edges; `shown` are a few grey pictures of the text's lifetime, `hidden` some of the same scene without it, `boxes`
-    what is known already to be drawn behind it.
+    `letters` is the box of all letters, `strength` the mean gradient of their edges; `shown` are a few grey pictures of
+    the text's lifetime, `hidden` some of the same scene without it, `boxes` what is known to be drawn behind it.
     """
     height, width = shown[0].shape
     pad = _MARGIN + 1
     box = _clip((letters[0] - pad, letters[1] - pad, letters[2] + pad, letters[3] + pad), height, width)
     covered = _strokes(box, strength, shown, hidden)
-    for drawn in filter(None, [drawn_box(spotted, np.mean(shown, axis=0, dtype=np.float32)), *boxes]):
+    for drawn in boxes:
         drawn = _clip((drawn[0] - 2, drawn[1] - 2, drawn[2] + 2, drawn[3] + 2), height, width)
         whole = (min(box[0], drawn[0]), min(box[1], drawn[1]), max(box[2], drawn[2]), max(box[3], drawn[3]))
         larger = np.zeros((whole[2] - whole[0], whole[3] - whole[1]), bool)
@@ -141,10 +139,11 @@ def _edge(darkening: np.ndarray, last: bool) -> int | None:
     return int(good[-1] if last else good[0])
 
 
-def darkened_box(letters: Box, shown_HW: np.ndarray, hidden_HW: np.ndarray) -> Box | None:
+def darkened_box(letters: Box, shown_HW: np.ndarray, hidden_HW: np.ndarray, others: Sequence[Box] = ()) -> Box | None:
     """The box behind the letters, if the picture gets darker there and nowhere around as the text comes.
 
-    `shown_HW` and `hidden_HW` are grey pictures with and without the text, a few frames apart in one shot.
+    `shown_HW` and `hidden_HW` are grey pictures with and without the text, a few frames apart in one shot; `others` are
+    boxes drawn behind another text in the second one.
     """
     top, left, bottom, right = letters
     line = bottom - top
@@ -153,7 +152,14 @@ def darkened_box(letters: Box, shown_HW: np.ndarray, hidden_HW: np.ndarray) -> B
     window = np.s_[first : bottom + round(_REACH * line)]
     # Averages, because the scene may have moved a little between the two.
     shown, hidden = (cv2.blur(image[window].astype(np.float32), (5, 5)) for image in (shown_HW, hidden_HW))
-    darker = hidden - shown > np.maximum(_DARKER, _DARKER_SHARE * hidden)
+    least = np.maximum(_DARKER, _DARKER_SHARE * hidden)
+    darker = hidden - shown > least
+    beyond = np.ones(darker.shape, bool)
+    for box in others:
+        # It was dark there already: what stays so lies in both boxes.
+        both = np.s_[max(0, box[0] - first) : max(0, box[2] - first), box[1] : box[3]]
+        darker[both] |= shown[both] - hidden[both] <= least[both]
+        beyond[both] = False
     # Without the letters' holes.
     padded = np.pad(darker.astype(np.uint8), line)
     whole = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((line | 1, line | 1), np.uint8))[line:-line, line:-line]
@@ -167,7 +173,6 @@ def darkened_box(letters: Box, shown_HW: np.ndarray, hidden_HW: np.ndarray) -> B
     # Letters that have an outline darken the picture too, but not along four straight edges.
     edges = [inside[1:4], inside[-4:-1]]
     edges += [inside[:, 1:4]] * (columns[0] > 0) + [inside[:, -4:-1]] * (columns[1] < darker.shape[1])
-    beyond = np.ones(darker.shape, bool)
     beyond[max(0, rows[0] - 3) : rows[1] + 3, max(0, columns[0] - 3) : columns[1] + 3] = False
     if min(edge.mean() for edge in edges) < _INSIDE or (beyond.any() and darker[beyond].mean() > _OUTSIDE):
         return None

@@ -130,3 +130,13 @@ def test_a_dark_box_is_found_by_what_it_does_to_the_picture_and_an_outline_is_no
     assert darkened_box(letters, outlined, scene) is None
     # A whole picture that gets darker is a fade of the film.
     assert darkened_box(letters, (0.35 * scene).astype(np.uint8), scene) is None
+
+
+def test_a_box_that_takes_the_place_of_another_is_found_though_where_both_lie_nothing_gets_darker():
+    scene = grey_scene(4, 2)[0]
+    before, shown = scene.copy(), scene.copy()
+    before[270:312, 60:580] = 0.35 * scene[270:312, 60:580]
+    shown[290:334, 100:540] = 0.35 * scene[290:334, 100:540]
+    letters, other = (298, 150, 328, 490), (270, 60, 312, 580)
+    found = darkened_box(letters, shown, before, [other])
+    assert np.abs(np.subtract(found, (290, 100, 334, 540))).max() <= 2
