@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from footage import titled_films
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
+TIMES = re.compile(rb"<table><tr><th>stage</th>.*?</table>", re.DOTALL)
+"""How long each stage took, which the report tells: no two runs agree on that."""
 
 
 def start(films: Path, output: Path) -> subprocess.Popen:
@@ -27,7 +30,8 @@ def start(films: Path, output: Path) -> subprocess.Popen:
 def contents(output: Path) -> dict[str, bytes]:
     """What a run is for: manifest, masks, shots and report."""
     kept = [p for p in output.rglob("*") if p.suffix in (".parquet", ".npz", ".mp4", ".html")]
-    return {str(p.relative_to(output)): p.read_bytes() for p in kept if not p.name.startswith(".")}
+    read = {str(p.relative_to(output)): p.read_bytes() for p in kept if not p.name.startswith(".")}
+    return {name: TIMES.sub(b"", content) for name, content in read.items()}
 
 
 def finished_work(output: Path) -> dict[Path, int]:

@@ -27,14 +27,17 @@ def load_curve_settings(path: Path, overrides: list[str], quick: bool) -> CurveC
 
 
 def learning_curve(config: CurveConfig) -> None:
-    """Do what is not done yet, then write table, plot and JSON into the output folder."""
+    """Do what is not done yet, then (or when stopped) write table, plot and JSON into the output folder."""
     init_distributed()
     set_up_logging()
     data = load_data(config)
     cells, folder = make_tasks(config, data), config.output / "cells"
-    run_tasks(cells, folder)
-    results = [task.settings | task.result(folder) for task in cells if "count" in task.settings]
-    write_curve(config, results)
+    try:
+        run_tasks(cells, folder)
+    finally:  # stopped half-way, the table of what is there
+        found = [(task.settings, task.result(folder)) for task in cells if "count" in task.settings]
+        if measured := [settings | result for settings, result in found if result is not None]:
+            write_curve(config, measured)
 
 
 def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:

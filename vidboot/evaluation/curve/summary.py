@@ -42,7 +42,10 @@ Ratios = dict[int, tuple[float, str]]
 
 
 def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> None:
-    """Write JSON and plot into the output folder and print the table. `results`: count, seed and rows of each cell."""
+    """Write JSON and plot into the output folder and print the table; what is not measured yet is left out.
+
+    `results`: count, seed and rows of each cell.
+    """
     rows = [
         {"row": name, "count": found["count"], "seed": found["seed"], **row}
         for found in results
@@ -67,41 +70,50 @@ def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> No
     with atomic_path(config.output / PLOT_FILE) as partial:
         plot(errors, config.counts).savefig(partial, dpi=120)
     print_table(table(errors, config.counts, ratios))
-    if config.samples:
+    if any("autocorrelation_error" in row for row in rows):
         print_table(correlation_table(rows))
 
 
 def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:
     """Errors of the seeds, by method and number of full videos."""
-    errors: Errors = defaultdict(lambda: defaultdict(list))
+    errors: Errors = {WHOLE: {}}
     for row in rows:
-        errors[row["row"]][row["count"]].append(row["error"])
+        errors.setdefault(row["row"], {}).setdefault(row["count"], []).append(row["error"])
     return errors
 
 
 def data_efficiency_ratio(errors: Errors, counts: Sequence[int]) -> Ratios:
     """For each n: full videos that the best rival needs for the error of base + residual at n, over n; `=`, `>` or `<`.
 
-    The best rival's error at a count is the least among the methods' means over seeds.
+    The best rival's error at a count is the least among the means over seeds of the rivals measured there.
     """
-    means = [_means(errors[name], counts) for name in RIVALS if name in errors]
-    return _ratios([min(of_count) for of_count in zip(*means, strict=True)], errors, counts)
+    means = [_filled(_means(errors[name], counts), counts) for name in RIVALS if name in errors]
+    measured = {n: [mean[n] for mean in means if n in mean] for n in counts}
+    return _ratios({n: min(of_count) for n, of_count in measured.items() if of_count}, errors)
 
 
 def ratios_by_rival(errors: Errors, counts: Sequence[int]) -> dict[str, Ratios]:
     """The same against each rival alone, where it learns from full videos at all."""
     learning = [name for name in RIVALS if name in errors and set(errors[name]) != {0}]
-    return {name: _ratios(_means(errors[name], counts), errors, counts) for name in learning}
+    return {name: _ratios(_means(errors[name], counts), errors) for name in learning}
 
 
-def _means(of_count: dict[int, list[float]], counts: Sequence[int]) -> list[float]:
-    return [float(np.mean(of_count[n] if n in of_count else of_count[0])) for n in counts]
+def _means(of_count: dict[int, list[float]], counts: Sequence[int]) -> dict[int, float]:
+    found = {n: of_count.get(n) or of_count.get(0) for n in counts}
+    return {n: float(np.mean(values)) for n, values in found.items() if values}
 
 
-def _ratios(rival: Sequence[float], errors: Errors, counts: Sequence[int]) -> Ratios:
+def _filled(mean: dict[int, float], counts: Sequence[int]) -> dict[int, float]:
+    """Between two measured counts the log–log line: a rival must not look worse where it was not measured."""
+    known, errors = np.log(list(mean)), np.log(list(mean.values()))
+    within = [n for n in counts if mean and min(mean) <= n <= max(mean)]
+    return {n: mean.get(n) or float(np.exp(np.interp(np.log(n), known, errors))) for n in within}
+
+
+def _ratios(rival: dict[int, float], errors: Errors) -> Ratios:
     ratios = {}
-    for n in counts:
-        needed, bound = videos_needed(counts, rival, float(np.mean(errors[WHOLE][n])))
+    for n, whole in sorted(errors[WHOLE].items() if rival else ()):
+        needed, bound = videos_needed(list(rival), list(rival.values()), float(np.mean(whole)))
         ratios[n] = (needed / n, bound)
     return ratios
 
@@ -143,6 +155,8 @@ def correlation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
     spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
     return f"{np.mean(values):.4f}{spread}"
 
@@ -152,13 +166,14 @@ def plot(errors: Errors, counts: Sequence[int]) -> Figure:
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         panel = figure.subplots()
-        for name, style in FLAT.items():
+        for name, style in ((name, style) for name, style in FLAT.items() if name in errors):
             panel.axhline(errors[name][0][0], color=style.rstrip(":"), label=name, linestyle=":", linewidth=1.2)
-        for name, style in STYLES.items():
-            values = [errors[name][n] for n in counts]
-            panel.plot(counts, [np.mean(v) for v in values], style, label=name, markersize=4)
+        for name, style in ((name, style) for name, style in STYLES.items() if name in errors):
+            there = [n for n in counts if n in errors[name]]
+            values = [errors[name][n] for n in there]
+            panel.plot(there, [np.mean(v) for v in values], style, label=name, markersize=4)
             panel.fill_between(
-                counts, [min(v) for v in values], [max(v) for v in values], color=style[:2], alpha=0.15, linewidth=0
+                there, [min(v) for v in values], [max(v) for v in values], color=style[:2], alpha=0.15, linewidth=0
             )
         panel.set(xscale="log", yscale="log", xlabel="full videos", ylabel="held-out error, EDM-weighted")
         panel.set_xticks(counts, [str(n) for n in counts])

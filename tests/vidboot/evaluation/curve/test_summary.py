@@ -1,7 +1,7 @@
 import pytest
 
 from vidboot.evaluation.curve.rows import BASE, DIRECT, FINE_TUNED, UNTUNED, WHOLE
-from vidboot.evaluation.curve.summary import data_efficiency_ratio, errors_by_row, ratios_by_rival
+from vidboot.evaluation.curve.summary import data_efficiency_ratio, errors_by_row, plot, ratios_by_rival, table
 from vidboot.theory.experiments import videos_needed
 
 COUNTS = [4, 16, 64, 256]
@@ -49,3 +49,16 @@ def test_against_one_rival_alone_the_ratio_is_its_own():
     assert of_rival[DIRECT][4] == (pytest.approx((2 / 0.9) ** (1 / 0.3)), "=")
     assert of_rival[DIRECT][64] == (4.0, ">")
     assert of_rival[FINE_TUNED] == data_efficiency_ratio(errors, COUNTS)
+
+
+def test_what_is_not_measured_yet_is_left_out():
+    part = {n: error for n, error in power_law(1, 0.3).items() if n != 64}
+    errors = {DIRECT: part, FINE_TUNED: power_law(2, 0.3), WHOLE: {16: [0.9 * 16**-0.3]}}
+    ratio, bound = data_efficiency_ratio(errors, COUNTS)[16]
+    assert set(data_efficiency_ratio(errors, COUNTS)) == {16} and bound == "="
+    # Of the better rival 64 is missing: there its line goes on from 16 to 256, and the worse one's error is not taken.
+    assert ratio == pytest.approx((1 / 0.9) ** (1 / 0.3), rel=1e-6)
+    shown = table(errors, COUNTS, data_efficiency_ratio(errors, COUNTS))
+    assert [list(column.cells) for column in shown.columns][3][0] == "–"
+    assert plot(errors, COUNTS).axes[0].get_lines()[0].get_xdata().tolist() == [4, 16, 256]
+    assert data_efficiency_ratio(errors_by_row([]), COUNTS) == {}
