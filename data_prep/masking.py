@@ -17,6 +17,9 @@ Found = dict[str, Any]
 """An analysis as `analysis.analyse` gives it."""
 
 
+_UNTOLD = "too little motion or time to tell an overlay from the scene"
+
+
 def covered_spans(found: Found, pooled: np.ndarray | None) -> Iterator[tuple[int, int, np.ndarray]]:
     """First frame, frame after the last, covered pixels (bool `H W`, analysed size) of everything that is burnt in."""
     height, width = found["size"]
@@ -86,16 +89,18 @@ def shot_mask(
 def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
     """The verdict on a shot and its reason; `pooled` tells that videos of the same source settled the overlays."""
     start, end = span
+    moving = found["moving"] or any(s["moving"] for s in found["segments"] if s["start"] < end and s["end"] > start)
+    told = moving or pooled
     if masked:
         here = [o["opacity"] for o in found["overlays"] if o["start"] < end and o["end"] > start]
-        return "masked", "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
+        reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
+        return "masked", reason if told else f"{reason}; {_UNTOLD}"
     if any(t["start"] < end and t["end"] > start for t in found["tickers"]):
         return "uncertain", "writing that runs across the picture"
     if any(t["start"] < end and t["end"] > start and not t["sure"] for t in found["texts"]):
         return "uncertain", "writing that may belong to the scene"
-    moving = any(s["moving"] for s in found["segments"] if s["start"] < end and s["end"] > start)
-    if not (moving or found["moving"] or pooled):
-        return "uncertain", "too little motion or time to tell an overlay from the scene"
+    if not told:
+        return "uncertain", _UNTOLD
     return "clean", "nothing burnt in was found"
 
 
