@@ -16,7 +16,8 @@ from data_prep.config import Preprocess
 from data_prep.decode import probe
 from data_prep.masking import covered_spans
 
-MOVING = [("trailer_bbb.mp4", 590, 500), ("bikes.mp4", 0, 240), ("Megamind.avi", 0, 260)]
+# The trailer has titles of its own elsewhere.
+MOVING = [("trailer_bbb.mp4", 855, 235), ("bikes.mp4", 0, 240), ("Megamind.avi", 0, 260)]
 PICTURES = [
     "china.jpg",
     "flower.jpg",
