@@ -34,8 +34,6 @@ from vidboot.views import View, pool, take_frames
 
 DATA_CHANNELS = 3
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
-WARM_START = "warm_start"
-"""Stage and folder of the network that the residual starts from."""
 WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
 Made = TypeVar("Made")
 
@@ -239,7 +237,7 @@ def weights_hash(run_dir: str | Path) -> str:
     digest = hashlib.sha256()
     for name in (WEIGHTS_FILE, GATE_FILE, CALIBRATION_FILE, CONFIG_FILE):
         for path in sorted(Path(run_dir).rglob(name)):
-            if path.relative_to(run_dir).parts[0] == WARM_START:
+            if path.relative_to(run_dir).parts[0] == "warm_start":
                 continue
             digest.update(path.relative_to(run_dir).as_posix().encode())
             digest.update(path.read_bytes())

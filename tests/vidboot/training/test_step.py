@@ -50,7 +50,7 @@ def test_a_step_that_is_not_finite_changes_no_weight(train_step, value):
     assert math.isfinite(good)
     assert train_step.skipped == 1
     after = train_step.engine.module.state_dict()
-    assert all(now.isfinite().all() for now in after.values())
+    assert all(weight.isfinite().all() for weight in after.values())
     assert any(not torch.equal(before[name], now) for name, now in after.items())
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from vidboot.config import RunConfig
-from vidboot.model import DATA_CHANNELS, residual_network, view_network
-from vidboot.training.estimate import base_flops, forward_backward
+from vidboot.model import DATA_CHANNELS
+from vidboot.training.estimate import base_flops, forward_backward, network_of
 from vidboot.training.view_stage import frame_counts, scale_of
 from vidboot.training.warm_start import long_share
 
@@ -72,6 +72,6 @@ def _view(config: RunConfig, name: str) -> float:
 def _step(config: RunConfig, name: str, batch: int, num_frames: int) -> float:
     scale = 1 if name == "residual" else scale_of(config, name)
     with torch.device("meta"):
-        network = residual_network(config) if name == "residual" else view_network(config, name)
+        network = network_of(config, name)
         x = torch.empty(batch, DATA_CHANNELS, num_frames, config.video.height // scale, config.video.width // scale)
         return forward_backward(network, x, {"base": x} if name == "residual" else {})[1]

@@ -13,7 +13,7 @@ from vidboot.evaluation.curve.data import CurveData, ids, load_data
 from vidboot.evaluation.curve.rows import Methods
 from vidboot.evaluation.curve.summary import write_curve
 from vidboot.evaluation.curve.tasks import Task, run_tasks
-from vidboot.model import WARM_START, weights_hash
+from vidboot.model import weights_hash
 from vidboot.strict import load_settings
 from vidboot.training.distributed import init_distributed
 from vidboot.training.log import set_up_logging
@@ -72,9 +72,9 @@ def _settings(run: RunConfig) -> dict[str, Any]:
 
 
 def _train_views(run: RunConfig, work: Path) -> dict[str, Any]:
-    for name in [*run.views, *([WARM_START] if run.residual.warm_start is not None else [])]:
+    for name in [*run.views, *(["warm_start"] if run.residual.warm_start is not None else [])]:
         train(run, only=name)
-    return {"weights": weights_hash(run.run_dir) + weights_hash(run.run_dir / WARM_START)}
+    return {"weights": weights_hash(run.run_dir) + weights_hash(run.run_dir / "warm_start")}
 
 
 def _train_joint(methods: Methods, work: Path) -> dict[str, Any]:
