@@ -20,13 +20,13 @@ clip:
   overlap: 2
   network: {{ channels: 8, multipliers: [1, 2] }}
   train: {{ steps: 6, batch_size: 4, warmup_steps: 2 }}
+  long_share: 0.5
 low_res:
   - scale: 2
     network: {{ channels: 8, multipliers: [1, 2] }}
     train: {{ steps: 4, batch_size: 2, warmup_steps: 2 }}
 calibration: {{ num_videos: 2, sigmas: [0.3, 3.0] }}
 residual:
-  warm_start: {{ steps: 4, batch_size: 2, learning_rate: 1.0e-3, warmup_steps: 2 }}
   train: {{ steps: 4, batch_size: 2, learning_rate: 1.0e-3, warmup_steps: 2 }}
 evaluation: {{ sigmas: [0.5, 2.0], num_videos: 2 }}
 log: {{ log_every: 1, evaluate_every: 2, sample_every: 4, sample_steps: 2, checkpoint_every: 2 }}

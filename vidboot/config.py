@@ -92,6 +92,9 @@ class ClipConfig(Strict):
     """Frames shared by neighbouring windows."""
     network: NetworkConfig
     train: OptimizationConfig
+    long_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the steps on low-resolution videos of all frames, at full size (see `vidboot.training.bands`); each
+    costs as much as a step on full videos."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "ClipConfig":
@@ -109,12 +112,9 @@ class LowResConfig(Strict):
 
 
 class ResidualConfig(Strict):
-    """The residual network; its warm start and its regularisation are the method."""
+    """The residual network; it starts as the clip network, and its regularisation is the method."""
 
     train: OptimizationConfig
-    warm_start: OptimizationConfig | None = None
-    """Before that, train the clip network on all views at full size, and start from there (None: from the clip network
-    as it is)."""
     pull: NonNegativeFloat = 0.01
     """Weight of ‖θ − θ_start‖² in the loss: the pull towards the warm start."""
     penalty: NonNegativeFloat = 0.05
@@ -205,8 +205,8 @@ class RunConfig(Strict):
             _ = self.plan
         except ValueError as error:
             raise ValueError(f"low_res: {error}") from None
-        if self.residual is not None and self.residual.warm_start is not None and not self.low_res:
-            raise ValueError("residual.warm_start is training on all views, but low_res names none beside the clips")
+        if self.clip.long_share and not self.low_res:
+            raise ValueError("clip.long_share is a share of low-resolution videos, but low_res names no such view")
         used = {region.view.scale for region in self.plan.regions(self.video.num_frames)}
         if idle := [view.scale for view in self.low_res if view.scale not in used]:
             raise ValueError(
@@ -231,6 +231,4 @@ class RunConfig(Strict):
 
 def optimization_of(config: RunConfig, name: str) -> OptimizationConfig:
     """How the stage `name` of a run is trained."""
-    if name in config.views:
-        return config.views[name].train
-    return config.residual.warm_start if name == "warm_start" else config.residual.train
+    return config.views[name].train if name in config.views else config.residual.train

@@ -230,15 +230,10 @@ def save(model: VideoModel, folder: Path) -> None:
 
 
 def weights_hash(run_dir: str | Path) -> str:
-    """A hash of all that decides what a finished run generates: weights, gate, calibration and configuration.
-
-    The residual's warm start is not among it: the residual network has taken it over.
-    """
+    """A hash of all that decides what a finished run generates: weights, gate, calibration and configuration."""
     digest = hashlib.sha256()
     for name in (WEIGHTS_FILE, GATE_FILE, CALIBRATION_FILE, CONFIG_FILE):
         for path in sorted(Path(run_dir).rglob(name)):
-            if path.relative_to(run_dir).parts[0] == "warm_start":
-                continue
             digest.update(path.relative_to(run_dir).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

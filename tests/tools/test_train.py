@@ -24,7 +24,7 @@ def losses(run, stage):
 
 
 def test_a_run_leaves_everything_it_promises(trained_run):
-    for stage, steps in (("clip", 6), ("low_res_2", 4), ("warm_start", 4), ("residual", 4)):
+    for stage, steps in (("clip", 6), ("low_res_2", 4), ("residual", 4)):
         folder = trained_run / stage
         assert len(losses(trained_run, stage)) == steps
         assert load_file(folder / "model.safetensors")
@@ -41,7 +41,7 @@ def test_finished_stages_are_skipped(trained_run, tool):
     before = (trained_run / "clip" / "model.safetensors").stat().st_mtime_ns
     done = tool("train", "--config", trained_run.parent / "tiny.yaml")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("finished before, skipped") == 5
+    assert done.stdout.count("finished before, skipped") == 4
     assert (trained_run / "clip" / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -116,7 +116,7 @@ def test_killed_it_goes_on_from_the_last_checkpoint(trained_run, tiny_config, tm
 def test_dry_run_starts_nothing(tiny_config, tmp_path, tool):
     done = tool("train", "--config", tiny_config, "--dry-run")
     assert done.returncode == 0, done.stderr
-    stages = ("clip", "low_res_2", "calibration", "warm_start", "residual")
+    stages = ("clip", "low_res_2", "calibration", "residual")
     assert all(stage in done.stdout for stage in (*stages, "to do"))
     assert not (tmp_path / "run").exists()
 

@@ -1,7 +1,6 @@
 """Processes and devices: one process under plain `python`, as many as the `deepspeed` launcher starts."""
 
 import os
-import socket
 
 import deepspeed
 import torch
@@ -14,17 +13,19 @@ def init_distributed() -> None:
     deepspeed_logger.setLevel("WARNING")
     # Without this, the first engine on a CPU compiles a shared-memory operator for a minute, and needs a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if "RANK" not in os.environ:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    backend, alone = "nccl" if torch.cuda.is_available() else "gloo", "MASTER_ADDR" not in os.environ
+    if alone:
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
     if "OMP_NUM_THREADS" not in os.environ and not torch.cuda.is_available():
         # More threads than cores make torch's threads wait for each other: processes share the cores.
         local_processes = int(os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"]))
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_processes))
-    if not dist.is_initialized():
-        deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
+    if dist.is_initialized():
+        return
+    if alone:
+        # A store in memory: a port that was free a moment ago can be another program's now.
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    deepspeed.init_distributed(backend, auto_mpi_discovery=False)
 
 
 def rank() -> int:

@@ -15,7 +15,7 @@ from vidboot.training.estimate import Cost, network_of, step_cost
 from vidboot.training.log import memory_gb
 from vidboot.training.residual_stage import full_shots
 from vidboot.training.run import check_run, is_finished, stage_names
-from vidboot.training.view_stage import frame_counts, shots_for
+from vidboot.training.view_stage import mean_frame_counts, shots_for
 
 
 def print_plan(config: RunConfig) -> None:
@@ -47,11 +47,11 @@ def _costs(config: RunConfig) -> Table:
     table = Table(
         title=f"Cost with {world_size()} process(es), {config.deepspeed.precision}; this config: ZeRO-{stage}"
     )
-    for column in ("stage", "TFLOP a step", "activations", "GB a process at ZeRO 0 / 1 / 2 / 3", "GB on disk"):
+    for column in ("stage", "TFLOP a step, at most", "activations", "GB a process at ZeRO 0 / 1 / 2 / 3", "GB on disk"):
         table.add_column(column, justify="right" if column != "stage" else "left")
     for name in stage_names(config):
         if name != "calibration":
-            counts = frame_counts(config, name) if name in config.views else [config.video.num_frames]
+            counts = mean_frame_counts(config, name) if name in config.views else [config.video.num_frames]
             cost = step_cost(config, name, max(counts))
             memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
             disk = cost.checkpoint_bytes() * (config.log.keep_checkpoints + 1) / 1e9
@@ -72,10 +72,8 @@ def _row(config: RunConfig, name: str, split: Split | None) -> tuple[str, str, s
     network, optimization = network_of(config, name), optimization_of(config, name)
     if name == "residual":
         counts, shots = [config.video.num_frames, config.video.overlap], split and full_shots(config, split.train)
-    elif name == "warm_start":
-        counts, shots = [config.video.num_frames, config.clip.num_frames], split and list(split.train)
     else:
-        counts, shots = list(frame_counts(config, name)), split and shots_for(config, name, split.train)
+        counts, shots = list(mean_frame_counts(config, name)), split and shots_for(config, name, split.train)
     parameters = sum(p.numel() for p in network.parameters())
     frames = ", ".join(str(count) for count in sorted(set(counts), reverse=True))
     return f"{parameters / 1e6:.2f} M", frames, _amount(shots), f"{optimization.steps} × {optimization.batch_size}"

@@ -56,16 +56,14 @@ def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:
         save_calibration(config.run_dir, calibration)
 
 
-def residual_stage(
-    config: RunConfig, model: VideoModel, start: Preconditioned, split: Split, held_out: "HeldOut"
-) -> Stage:
-    """Training of D_θ, warm-started from `start` (of the clip network's shape), beside the frozen base of `model`."""
+def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out: "HeldOut") -> Stage:
+    """Training of D_θ, warm-started from the clip network, beside the frozen base of `model`."""
     settings, num_frames = config.residual, config.video.num_frames
     shots = full_shots(config, split.train)
     seed = config.seed * 1000
     torch.manual_seed(seed)
     network = residual_network(config).to(device())
-    network.network.warm_start(start.network)
+    network.network.warm_start(model.views["clip"].network)
     # Windows of a longer video meet in `overlap` frames, where D is called too.
     counts = {num_frames: 1.0, config.video.overlap: 0.25}
     return Stage(

@@ -3,35 +3,29 @@
 import json
 import logging
 import statistics
-from pathlib import Path
 from typing import Any
 
 from vidboot.config import RunConfig, optimization_of
 from vidboot.data.datasets import Split, split_shots
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import load_manifest
-from vidboot.edm import Preconditioned
 from vidboot.errors import UserError
 from vidboot.evaluation.results import report_results
 from vidboot.model import (
     CALIBRATION_FILE,
     SPLIT_FILE,
     WEIGHTS_FILE,
-    VideoModel,
     load_parts,
-    load_weights,
     save_config,
     save_gate,
     save_weights,
-    view_network,
 )
 from vidboot.training.distributed import barrier, device, init_distributed, rank
 from vidboot.training.engine import batch_per_process
 from vidboot.training.log import set_up_logging
 from vidboot.training.loop import train_stage
 from vidboot.training.residual_stage import HeldOut, calibrate, full_shots, residual_stage
-from vidboot.training.view_stage import check_size, shots_for, view_stage
-from vidboot.training.warm_start import warm_start_stage
+from vidboot.training.view_stage import check_size, view_dataset, view_stage
 
 logger = logging.getLogger(__name__)
 SETTINGS_FILE = "settings.json"
@@ -39,10 +33,8 @@ SETTINGS_FILE = "settings.json"
 
 def stage_names(config: RunConfig) -> list[str]:
     """The stages of a run, in order."""
-    names = [*config.views, *(["calibration"] if config.calibration is not None else [])]
-    if config.residual is not None:
-        names += [*(["warm_start"] if config.residual.warm_start is not None else []), "residual"]
-    return names
+    calibration = ["calibration"] if config.calibration is not None else []
+    return [*config.views, *calibration, *(["residual"] if config.residual is not None else [])]
 
 
 def train(config: RunConfig, only: str | None = None) -> None:
@@ -75,7 +67,7 @@ def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
     for name in stage_names(config) if only is None else [only]:
         check_same_settings(config, name)
         if name in config.views:
-            shots_for(config, name, split.train)
+            view_dataset(config, name, split.train, seed=0, batch_size=1)
         if name == "residual":
             full_shots(config, split.train)
         if name != "calibration":
@@ -105,16 +97,10 @@ def _run_stage(config: RunConfig, name: str, split: Split) -> None:
         write_atomic(folder / SETTINGS_FILE, json.dumps(stage_settings(config, name), indent=2).encode())
     if name in config.views:
         network = train_stage(view_stage(config, name, split), folder, config)
-    elif name == "warm_start":
-        start = load_weights(config.run_dir / "clip", view_network(config, "clip")).requires_grad_(True).to(device())
-        optimization = config.residual.warm_start
-        stage = warm_start_stage(config, start, optimization, split.train, split.validation)
-        network = train_stage(stage, folder, config)
     else:
         model = load_parts(config, config.run_dir, residual=False).to(device())
         held_out = HeldOut(config, model.base, split.validation)
-        start = load_start(config, config.run_dir, model)
-        network = train_stage(residual_stage(config, model, start, split, held_out), folder, config)
+        network = train_stage(residual_stage(config, model, split, held_out), folder, config)
         gate = held_out.gate(network)
         logger.info(
             "gate γ(σ): %s", "  ".join(f"{s:g}: {g:.2f}" for s, g in zip(gate.sigmas, gate.values, strict=True))
@@ -133,19 +119,10 @@ def stage_settings(config: RunConfig, name: str) -> dict[str, Any]:
     shared["data"] = {key: values["data"][key] for key in ("manifest", "holdout")}
     views = {view: config.views[view].model_dump(mode="json") for view in config.views}
     if name in views:
-        return shared | {name: views[name]}
-    if name == "warm_start":
-        finest = f"low_res_{config.low_res[0].scale}"
-        return shared | {"clip": views["clip"], finest: views[finest], name: values["residual"]["warm_start"]}
+        finest = {"band": config.low_res[0].scale} if name == "clip" and config.clip.long_share else {}
+        return shared | {name: views[name] | finest}
     shared["data"]["max_full_videos"] = values["data"]["max_full_videos"]
     return shared | views | {"calibration": values["calibration"], "residual": values["residual"]}
-
-
-def load_start(config: RunConfig, run_dir: Path, model: VideoModel) -> Preconditioned:
-    """What the residual starts from: the network that has seen all views, if the run trains one; the clip network."""
-    if config.residual.warm_start is None:
-        return model.views["clip"]
-    return load_weights(run_dir / "warm_start", view_network(config, "clip"))
 
 
 def check_same_settings(config: RunConfig, name: str) -> None:

@@ -5,21 +5,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch.utils.data import Dataset
 
 from vidboot.config import LowResConfig, RunConfig
 from vidboot.data.datasets import Split, ViewDataset, held_out_windows, to_frames
 from vidboot.data.manifest import Shot
 from vidboot.data.video import write_video
-from vidboot.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.edm import Noise, Preconditioned
 from vidboot.errors import UserError
 from vidboot.evaluation.denoising import denoising_errors
 from vidboot.model import view_network
 from vidboot.samplers import sample_heun
-from vidboot.score import Denoiser
+from vidboot.training.bands import WithLongVideos, view_loss
 from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
-from vidboot.training.stage import Batch, Stage
+from vidboot.training.stage import Stage
 
 
 def scale_of(config: RunConfig, name: str) -> int:
@@ -39,6 +38,28 @@ def frame_counts(config: RunConfig, name: str) -> dict[int, float]:
     longest = max(counts)
     shorter = {n: c for n, c in counts.items() if n != longest}
     return {longest: 1.0} | {n: c / sum(shorter.values()) for n, c in shorter.items()}
+
+
+def view_dataset(config: RunConfig, name: str, shots: Sequence[Shot], seed: int, batch_size: int) -> Dataset:
+    """What the view `name` is trained on. Raises `UserError` if there is nothing to draw from."""
+
+    def draw(source: str, counts: dict[int, float], seed: int) -> ViewDataset:
+        return ViewDataset(shots_for(config, source, shots), counts, seed, batch_size, config.data, config.run_dir)
+
+    own = draw(name, frame_counts(config, name), seed)
+    if scale_of(config, name) > 1 or not config.clip.long_share:
+        return own
+    band = config.low_res[0].scale
+    long = draw(f"low_res_{band}", {config.video.num_frames: 1.0}, seed + band)
+    return WithLongVideos(own, long, band, config.clip.long_share)
+
+
+def mean_frame_counts(config: RunConfig, name: str) -> dict[int, float]:
+    """Share of the steps that a view's network takes on each frame count, long videos of the clip network included."""
+    counts = frame_counts(config, name)
+    long = config.clip.long_share if scale_of(config, name) == 1 else 0.0
+    shares = {n: (1 - long) * weight / sum(counts.values()) for n, weight in counts.items()}
+    return shares | ({config.video.num_frames: shares.get(config.video.num_frames, 0.0) + long} if long else {})
 
 
 def shots_for(config: RunConfig, name: str, shots: Sequence[Shot]) -> list[Shot]:
@@ -71,8 +92,7 @@ def check_size(config: RunConfig, shots: Sequence[Shot]) -> None:
 
 def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
     """Training of the view `name`. Raises `UserError` if there is nothing to draw from."""
-    view, scale, counts = config.views[name], scale_of(config, name), frame_counts(config, name)
-    shots = shots_for(config, name, split.train)
+    view, scale, longest = config.views[name], scale_of(config, name), max(frame_counts(config, name))
     # Seeds of the stages differ by name, so that their networks and draws are independent.
     seed = config.seed * 1000 + scale
     torch.manual_seed(seed)
@@ -83,25 +103,13 @@ def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
         name=name,
         network=network,
         optimization=view.train,
-        dataset=ViewDataset(shots, counts, seed, view.train.batch_size, config.data, config.run_dir),
+        dataset=view_dataset(config, name, split.train, seed, view.train.batch_size),
         scale=scale,
         noise=noise,
         loss=view_loss(config.noise.sigma_data),
-        evaluate=held_out_error(config, scale, max(counts), split.validation),
-        sample=sample_video(config, scale, max(counts), noise, split.train[0].fps),
+        evaluate=held_out_error(config, scale, longest, split.validation),
+        sample=sample_video(config, scale, longest, noise, split.train[0].fps),
     )
-
-
-def view_loss(sigma_data: float) -> Callable[[Denoiser, Batch], Float[Tensor, "B"]]:
-    """λ(σ) · Σ m (D − x0)² / Σ m, of each item."""
-
-    def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
-        """The loss of each item."""
-        x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
-        x0_hat = network(x, batch.sigma, mask=batch.mask, **batch.conditions)
-        return loss_weight(batch.sigma, sigma_data) * squared_error(x0_hat, batch.x0, batch.mask)
-
-    return loss
 
 
 def held_out_error(

@@ -19,7 +19,7 @@ def stage_and_batches(model, shots, monkeypatch, draws):
     train = model.config.residual.train.model_copy(update={"steps": 6, "batch_size": 2})
     residual = model.config.residual.model_copy(update={"train": train, "draws": draws})
     config = model.config.model_copy(update={"residual": residual})
-    stage = residual_stage(config, model, model.views["clip"], Split(shots, (), ()), NoHeldOut())
+    stage = residual_stage(config, model, Split(shots, (), ()), NoHeldOut())
     return stage, [micro_batches[0] for micro_batches in draw_steps(stage, 0, 0)]
 
 

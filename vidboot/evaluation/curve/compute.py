@@ -8,8 +8,7 @@ import torch
 from vidboot.config import RunConfig
 from vidboot.model import DATA_CHANNELS
 from vidboot.training.estimate import base_flops, forward_backward, network_of
-from vidboot.training.view_stage import frame_counts, scale_of
-from vidboot.training.warm_start import long_share
+from vidboot.training.view_stage import mean_frame_counts, scale_of
 
 
 @dataclass(frozen=True)
@@ -17,13 +16,13 @@ class Compute:
     """Operations that the run's stages take, and what a step of each rival takes."""
 
     views: float
-    """Training all views, and the residual's warm start on them."""
+    """Training all views."""
     residual: float
     """Training the residual network; the frozen base's predictions included, as if it used every estimate."""
     full_step: float
     """A step of the clip network on full videos, as many as a step of the residual has."""
-    mixed_step: float
-    """A step on clips or low-res videos at full size, on average; see `long_share`."""
+    clip_step: float
+    """A step of the clip network's training as a view, on average: on clips, or long low-res videos at full size."""
 
     @property
     def direct_steps(self) -> int:
@@ -36,9 +35,9 @@ class Compute:
         return max(1, round(self.residual / self.full_step))
 
     @property
-    def mixed_steps(self) -> int:
-        """Training on all partial data: what the views take."""
-        return max(1, round(self.views / self.mixed_step))
+    def joint_steps(self) -> int:
+        """Training one network on all partial data: what the views take."""
+        return max(1, round(self.views / self.clip_step))
 
 
 def count_operations(config: RunConfig) -> Compute:
@@ -46,27 +45,18 @@ def count_operations(config: RunConfig) -> Compute:
     settings, num_frames = config.residual, config.video.num_frames
     batch = settings.train.batch_size
     predicted = min(settings.train.steps, (settings.draws or math.inf) // batch)
-    start = settings.warm_start
-    warm_start = 0.0 if start is None else start.steps * _mixed_step(config, start.batch_size)
     return Compute(
-        views=sum(_view(config, name) for name in config.views) + warm_start,
+        views=sum(view.train.steps * _view_step(config, name) for name, view in config.views.items()),
         residual=settings.train.steps * _step(config, "residual", batch, num_frames)
         + predicted * base_flops(config, batch),
         full_step=_step(config, "clip", batch, num_frames),
-        mixed_step=_mixed_step(config, config.clip.train.batch_size),
+        clip_step=_view_step(config, "clip"),
     )
 
 
-def _mixed_step(config: RunConfig, batch: int) -> float:
-    share = long_share(config)
-    clip, long = (_step(config, "clip", batch, n) for n in (config.clip.num_frames, config.video.num_frames))
-    return (1 - share) * clip + share * long
-
-
-def _view(config: RunConfig, name: str) -> float:
-    optimization, counts = config.views[name].train, frame_counts(config, name)
-    mean = sum(w * _step(config, name, optimization.batch_size, n) for n, w in counts.items()) / sum(counts.values())
-    return optimization.steps * mean
+def _view_step(config: RunConfig, name: str) -> float:
+    batch = config.views[name].train.batch_size
+    return sum(share * _step(config, name, batch, n) for n, share in mean_frame_counts(config, name).items())
 
 
 def _step(config: RunConfig, name: str, batch: int, num_frames: int) -> float:

@@ -50,6 +50,8 @@ class CurveConfig(Strict):
         run = self.run
         if run.residual is None or run.calibration is None or not run.low_res:
             raise ValueError("a learning curve needs run.low_res, run.calibration and run.residual")
+        if not run.clip.long_share:
+            raise ValueError("a learning curve needs run.clip.long_share: one of its rivals learns from all data so")
         if run.data.classes or len(run.data.frame_strides) > 1:
             raise ValueError("learning curves know neither run.data.classes nor several run.data.frame_strides")
         if self.digits is not None and run.video.height != run.video.width:

@@ -72,9 +72,9 @@ def _settings(run: RunConfig) -> dict[str, Any]:
 
 
 def _train_views(run: RunConfig, work: Path) -> dict[str, Any]:
-    for name in [*run.views, *(["warm_start"] if run.residual.warm_start is not None else [])]:
+    for name in run.views:
         train(run, only=name)
-    return {"weights": weights_hash(run.run_dir) + weights_hash(run.run_dir / "warm_start")}
+    return {"weights": weights_hash(run.run_dir)}
 
 
 def _train_joint(methods: Methods, work: Path) -> dict[str, Any]:

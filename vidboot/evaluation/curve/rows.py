@@ -36,8 +36,7 @@ from vidboot.regions import region_graph, windows
 from vidboot.score import AveragedWindows, ComposedDenoiser, Denoiser, ResidualDenoiser
 from vidboot.training.distributed import device
 from vidboot.training.residual_stage import HeldOut, residual_stage
-from vidboot.training.run import load_start
-from vidboot.training.warm_start import warm_start_stage
+from vidboot.training.view_stage import view_stage
 
 DIRECT = "direct training"
 UNTUNED, FINE_TUNED, FINE_TUNED_GATED = "clip network, untuned", "clip network, fine-tuned", "… fine-tuned, gated"
@@ -99,10 +98,9 @@ class Methods:
     def train_joint(self, work: Path) -> None:
         """Train one network on all partial data, into the folder `joint`."""
         run = self.run(0, work)
-        optimization = run.clip.train.model_copy(update={"steps": self.compute.mixed_steps})
-        torch.manual_seed(run.seed)
-        network = view_network(run, "clip").to(device())
-        stage = warm_start_stage(run, network, optimization, self.data.partial, self.data.validation)
+        train = run.clip.train.model_copy(update={"steps": self.compute.joint_steps})
+        run = run.model_copy(update={"clip": run.clip.model_copy(update={"train": train})})
+        stage = view_stage(run, "clip", Split(self.data.partial, self.data.validation, self.data.test))
         save_weights(self.joint, train_quietly(stage, work, run, 1))
 
     def fixed(self, work: Path) -> Rows:
@@ -167,8 +165,7 @@ class Methods:
         run, shots = self.run(seed, work), self.data.draw(count, seed)
         model = VideoModel(run, self.model.views, calibration=self._calibrated(run, count, seed))
         held_out = HeldOut(run, model.base, self.data.validation)
-        start = load_start(run, self.views, model)
-        stage = residual_stage(run, model, start, Split(shots, self.data.validation, self.data.test), held_out)
+        stage = residual_stage(run, model, Split(shots, self.data.validation, self.data.test), held_out)
         best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
         network = best.restored(residual_network(run).to(device()), GATED)
         gate = held_out.gate(network)

@@ -12,10 +12,10 @@ from vidboot.config import OptimizationConfig, RunConfig
 from vidboot.data.datasets import ViewDataset
 from vidboot.data.manifest import Shot
 from vidboot.edm import Preconditioned
+from vidboot.training.bands import view_loss
 from vidboot.training.loop import train_stage
 from vidboot.training.residual_stage import HeldOut
 from vidboot.training.stage import Stage
-from vidboot.training.view_stage import view_loss
 
 UNGATED, GATED = "ungated", "error"
 """What a stopping point is chosen by: the held-out error of the network alone, or gated towards its start."""

@@ -1,13 +1,17 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from small_model import small_model
 
+from vidboot.data.datasets import Split
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.edm import add_noise, loss_weight, squared_error
+from vidboot.training.bands import view_loss
 from vidboot.training.stage import Batch, draw_steps
-from vidboot.training.warm_start import AllViews, band_loss, long_share, warm_start_stage
+from vidboot.training.view_stage import frame_counts, mean_frame_counts, view_dataset, view_stage
 from vidboot.views import View
 
 
@@ -30,7 +34,7 @@ def test_of_a_low_res_video_only_its_band_counts():
     gradients = []
     for video in (x0, other):
         network.zero_grad()
-        band_loss(0.5)(network, a_batch(2, video)).sum().backward()
+        view_loss(0.5)(network, a_batch(2, video)).sum().backward()
         gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
@@ -43,7 +47,7 @@ def test_the_band_loss_is_the_projected_error_of_the_formula():
     x0_hat = network(lowered + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise, batch.sigma, mask=seen)
     error = view.lift(view.project(x0_hat - batch.x0), 12)
     expected = loss_weight(batch.sigma, 0.5) * error.square().flatten(1).mean(1)
-    torch.testing.assert_close(band_loss(0.5)(network, batch), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(view_loss(0.5)(network, batch), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_of_clips_the_loss_is_that_of_the_clip_view():
@@ -52,7 +56,7 @@ def test_of_clips_the_loss_is_that_of_the_clip_view():
     batch = a_batch(1, x0, mask)
     x0_hat = network(add_noise(x0, batch.sigma, batch.noise, mask), batch.sigma, mask=mask)
     expected = loss_weight(batch.sigma, 0.5) * squared_error(x0_hat, x0, mask)
-    torch.testing.assert_close(band_loss(0.5)(network, batch), expected)
+    torch.testing.assert_close(view_loss(0.5)(network, batch), expected)
 
 
 @pytest.mark.parametrize("band", [1, 2])
@@ -61,35 +65,55 @@ def test_what_lies_under_a_mask_changes_nothing(band):
     mask = torch.ones(2, 1, 12, 16, 16, dtype=torch.bool)
     mask[:, :, 3:7, 5:9, 2:11] = False
     hidden = torch.where(mask, x0, torch.full_like(x0, float("nan")))
-    plain, damaged = (band_loss(0.5)(network, a_batch(band, v, mask)) for v in (x0, hidden))
+    plain, damaged = (view_loss(0.5)(network, a_batch(band, v, mask)) for v in (x0, hidden))
     torch.testing.assert_close(damaged, plain, rtol=0, atol=0)
     # A low-res pixel with one hidden pixel is hidden whole: its other pixels don't matter either.
     beside = x0.clone()
     beside[..., 3:7, 4, 2] += 1.0
-    changed = band_loss(0.5)(network, a_batch(band, beside, mask))
+    changed = view_loss(0.5)(network, a_batch(band, beside, mask))
     assert torch.equal(changed, plain) == (band == 2)
+
+
+def with_long_share(config, share, **train):
+    train = config.clip.train.model_copy(update=train)
+    return config.model_copy(update={"clip": config.clip.model_copy(update={"long_share": share, "train": train})})
 
 
 def test_each_step_is_of_one_kind_and_the_same_whatever_the_order(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
-    config, shots = small_model().config, load_manifest(tmp_path).shots
-    dataset = AllViews(config, shots, 7, 4)
-    steps = [[dataset[4 * step + item] for item in range(4)] for step in range(60)]
-    lengths = {1: config.clip.num_frames, 2: config.video.num_frames}
+    config, shots = with_long_share(small_model().config, 0.3), load_manifest(tmp_path).shots
+    dataset = view_dataset(config, "clip", shots, 7, 4)
+    steps = [[dataset[4 * step + item] for item in range(4)] for step in range(100)]
     for samples in steps:
-        assert len({s["band"] for s in samples}) == 1
-        assert all(s["frames"].shape[0] == lengths[s["band"]] for s in samples)
-    long = np.mean([samples[0]["band"] == 2 for samples in steps])
-    assert abs(long - long_share(config)) < 3 * (long_share(config) / 60) ** 0.5
-    again = AllViews(config, shots, 7, 4)[4 * 41 + 2]
+        assert len({(s["band"], s["frames"].shape[0]) for s in samples}) == 1
+    counts = {band: {s[0]["frames"].shape[0] for s in steps if s[0]["band"] == band} for band in (1, 2)}
+    assert counts == {1: set(frame_counts(config, "clip")), 2: {config.video.num_frames}}
+    assert abs(np.mean([samples[0]["band"] == 2 for samples in steps]) - 0.3) < 3 * (0.3 * 0.7 / 100) ** 0.5
+    again = view_dataset(config, "clip", shots, 7, 4)[4 * 41 + 2]
     assert again["seed"] == steps[41][2]["seed"] and torch.equal(again["frames"], steps[41][2]["frames"])
+
+
+def test_without_a_share_of_long_videos_the_clip_network_sees_clips_only(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    dataset = view_dataset(with_long_share(small_model().config, 0.0), "clip", load_manifest(tmp_path).shots, 7, 4)
+    assert all("band" not in dataset[4 * step] for step in range(20))
+
+
+def test_the_share_of_each_frame_count_is_what_is_drawn(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    config = with_long_share(small_model().config, 0.3)
+    dataset = view_dataset(config, "clip", load_manifest(tmp_path).shots, 7, 1)
+    drawn = Counter(dataset[step]["frames"].shape[0] for step in range(400))
+    shares = mean_frame_counts(config, "clip")
+    assert sum(shares.values()) == pytest.approx(1.0)
+    for count, share in shares.items():
+        assert abs(drawn[count] / 400 - share) < 4 * (share * (1 - share) / 400) ** 0.5
 
 
 def test_its_batches_carry_the_band_and_train(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
     model, shots = small_model(), load_manifest(tmp_path).shots
-    optimization = model.config.clip.train.model_copy(update={"steps": 40, "batch_size": 2})
-    stage = warm_start_stage(model.config, model.views["clip"].requires_grad_(True), optimization, shots, shots)
+    stage = view_stage(with_long_share(model.config, 0.4, steps=40, batch_size=2), "clip", Split(shots, shots, shots))
     bands = []
     for (batch,) in draw_steps(stage, 0, 0):
         loss = stage.loss(stage.network, batch)

@@ -1,0 +1,64 @@
+"""The view networks' loss; and long low-resolution videos at full size, of which only a band is known.
+
+With `clip.long_share` the clip network learns from low-resolution videos of all frames too, in that share of its
+steps. Of those only a band is known, P x0 with P = AᵀA of the low-res factor r; the rest is hidden like pixels under
+a mask: the input there is noise alone, the mask channel says that of each pixel 1/r² is known, and the loss is that
+of the band,
+
+    λ(σ) · ‖P (D(P x0 + σ n; σ) − x0)‖² / number of pixels
+
+So a network of full size, run at full length, knows what only long videos show before it has seen a full one. It is the
+finest view there is, and what the residual network starts from.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vidboot.data.datasets import ViewDataset
+from vidboot.edm import add_noise, loss_weight, squared_error
+from vidboot.training.stage import Batch
+from vidboot.views import pool, unpool
+
+
+class WithLongVideos(Dataset):
+    """Clips, and in a share of the steps low-resolution videos at full size; stateless like `ViewDataset`.
+
+    A sample's `band` is the low-res factor whose band is all that's known of it; 1 for clips.
+    """
+
+    def __init__(self, clips: ViewDataset, long: ViewDataset, band: int, share: float) -> None:
+        self.kinds, self.band, self.share = {1: clips, band: long}, band, share
+        self.seed, self.batch_size = clips.seed, clips.batch_size
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        rng = np.random.default_rng([self.seed, 2, index // self.batch_size])
+        band = self.band if rng.random() < self.share else 1
+        return self.kinds[band][index] | {"band": band}
+
+
+def view_loss(sigma_data: float) -> Callable[[Callable[..., Tensor], Batch], Float[Tensor, "B"]]:
+    """λ(σ) · Σ m (D − x0)² / Σ m of each item, m = 1 where it is observed; of a band only what it holds."""
+
+    def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
+        """The loss of each item; a low-res pixel is known only if none of its pixels is masked."""
+        r = batch.band
+        if r == 1:
+            x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
+            x0_hat = network(x, batch.sigma, mask=batch.mask, **batch.conditions)
+            return loss_weight(batch.sigma, sigma_data) * squared_error(x0_hat, batch.x0, batch.mask)
+        seen = pool(batch.mask.to(batch.x0.dtype), r) == r  # r · mean = r where all are seen
+        hidden_zero = torch.where(batch.mask, batch.x0, torch.zeros_like(batch.x0))
+        y = torch.where(seen, pool(hidden_zero, r), torch.zeros(()).to(batch.x0))
+        x = add_noise(unpool(y, r), batch.sigma, batch.noise)
+        # `unpool` spreads each value over r × r pixels, 1/r to each: of a pixel 1/r² is known.
+        known = unpool(seen.to(x.dtype), r) / r
+        x0_hat = network(x, batch.sigma, mask=known, **batch.conditions)
+        # Σ over the band's r-fold fewer values, over all pixels: what the band adds to the loss of a full video.
+        return loss_weight(batch.sigma, sigma_data) * squared_error(pool(x0_hat, r), y, seen) / r**2
+
+    return loss
