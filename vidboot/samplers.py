@@ -88,10 +88,10 @@ def sample_heun(
 
 def _heun_step_(denoise: Denoiser, x: Tensor, sigma: float, sigma_next: float) -> None:
     """x ← x + h (d + d')/2 with h = σ' − σ, d = (x − D(x; σ))/σ and d' the same at x' = x + h d, σ'."""
-    x_next = torch.lerp(_denoised(denoise, x, sigma), x, sigma_next / sigma)
     if sigma_next == 0:
-        x.copy_(x_next)
+        x.copy_(_denoised(denoise, x, sigma))
         return
+    x_next = torch.lerp(_denoised(denoise, x, sigma), x, sigma_next / sigma)
     # x + h (d + d')/2 = (x + x')/2 + h/(2σ') (x' − D'), since h d = x' − x.
     share = (sigma_next - sigma) / (2 * sigma_next)
     x.lerp_(x_next, 0.5).add_(x_next, alpha=share).sub_(_denoised(denoise, x_next, sigma_next), alpha=share)
