@@ -94,6 +94,24 @@ def test_a_logo_in_front_of_a_plain_sky_is_left_open():
     assert finder.sums.moving() and find_overlays(finder.sums) is None
 
 
+def test_few_still_shots_are_left_open_and_of_many_the_logo_is_told():
+    few, many, clean = (OverlayFinder(360, 640) for _ in range(3))
+    for shot in range(24):
+        picture = grey_scene(40 + shot, 1)[0]
+        burnt = cv2.putText(picture.copy(), "NEWS", (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4)
+        # Lights that flicker: the picture varies, and its edges stay.
+        for light in (0.8, 1.0, 0.7):
+            clean.feed((light * picture).astype(np.uint8))
+            many.feed((light * burnt).astype(np.uint8))
+        for light in (0.8, 1.0, 0.7) * 4 * (shot < 3):
+            few.feed((light * burnt).astype(np.uint8))
+    assert find_overlays(few.sums) is None
+    logo = cv2.putText(np.zeros((360, 640), np.uint8), "NEWS", (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4) > 0
+    covered = find_overlays(many.sums)
+    assert (logo & ~covered).sum() <= 0.05 * logo.sum() and (covered & ~logo).mean() < 0.02
+    assert not find_overlays(clean.sums).any()
+
+
 def test_edges_along_the_cameras_way_are_no_overlay():
     scene = grey_scene(3, 100)[::5].copy()
     # A shop front's ledge: it stays where it is while the camera drives past.
