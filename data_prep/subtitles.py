@@ -149,8 +149,14 @@ class SubtitleFinder:
         hidden = self._without(start - 1, centre - full)
         changes = [(self._frame(centre - full), image) for image in hidden]
         sudden = centre - full - (start - 1) <= _HARD
-        first = [self._frame(centre)]
+        first = self._stood(back, start, centre)
         self._active.append(_Track(box, template, centre, back, forward, local, first, hidden, changes, sudden))
+
+    def _stood(self, back: Sequence[float], start: int, centre: int) -> list[np.ndarray]:
+        """A few pictures that show a text fully before it was spotted: one that is spotted late has stood for long."""
+        shown = [n for n in range(centre, start - 1, -self._tick) if back[centre - n] > _FULL] or [centre]
+        step = -(-len(shown) // (_SAMPLES // 2))
+        return [self._frame(n) for n in shown[::step][::-1]]
 
     def cut(self, number: int) -> None:
         """Tell that a new shot begins with this frame, as soon as it is known."""

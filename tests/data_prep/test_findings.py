@@ -68,6 +68,21 @@ def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
     assert (covered[55] & ~changed).mean() < 0.04
 
 
+def test_a_text_that_is_spotted_late_is_told_by_how_the_scene_moved_before():
+    drifting = grey_scene(1, 60)
+    drifting[40:] = drifting[40]
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    finder = SubtitleFinder(25.0, None)
+    spot = finder._letters.feed
+    finder._letters.feed = lambda image: spot(image) if finder._last > 50 else spot(image)[:0]
+    for number, image in enumerate(drifting):
+        level = min(1.0, max(0, number - 8) / 10)  # it fades in over a scene that moves
+        finder.feed(np.where(layer > 0, (1 - level) * image + level * layer, image).astype(np.uint8))
+    assert [(event.start, event.end) for event in finder.finish() if event.sure] == [(pytest.approx(9, abs=2), 60)]
+
+
 def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
     logo = np.zeros((360, 640), bool)
     logo[20:60, 30:90] = True
