@@ -21,6 +21,8 @@ _EDGE, _CONSISTENT, _CHANCE = 2.0, 0.75, 4.0
 # Less consistent edges along which an overlay goes on, so many times; weaker ones that count beside it.
 _GOES_ON, _STEPS = 0.7, 8
 _WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.4
+# Strength of an overlay's edges as a share of its strongest ones.
+_BOLD = 0.4
 # Least over greatest strength of an overlay's edges by direction, and most overlays at a time.
 _CORNERS, _MOST = 0.12, 4
 # Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
@@ -128,7 +130,24 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
     strength = np.hypot(*mean)
     goes_on = (strength > _EDGE) & (consistency > _GOES_ON)
     weak = (strength > _WEAK_EDGE) & (consistency > _WEAK_CONSISTENT)
-    return grouped_overlays(mean, sums.staying(), goes_on, weak, sums.deviation())
+    edges, deviation = sums.staying(), sums.deviation()
+    covered = grouped_overlays(mean, edges, goes_on, weak, deviation)
+    if covered is None or not covered.any():
+        return covered
+    bold = _bold(edges, strength)
+    goes_on &= strength >= strength[bold & covered].min(initial=np.inf)
+    tight = grouped_overlays(mean, bold, goes_on, weak, deviation)
+    return covered if tight is None or not tight.any() else covered & tight
+
+
+def _bold(edges: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """The edges without the faint ones of each group: edges of the scene that stay by chance beside an overlay."""
+    bold = np.zeros_like(edges)
+    for group in _groups(_closed(edges)):
+        own = edges & group
+        if own.any():
+            bold |= own & (strength >= _BOLD * np.percentile(strength[own], 98))
+    return bold
 
 
 def opacity(covered: np.ndarray, sums: Sums) -> float:

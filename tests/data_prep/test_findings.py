@@ -109,6 +109,20 @@ def test_a_logo_in_front_of_a_plain_sky_is_left_open():
     assert finder.sums.moving() and find_overlays(finder.sums) is None
 
 
+def test_what_stays_faintly_beside_a_logo_is_not_masked_with_it():
+    finder = OverlayFinder(360, 640)
+    for image in grey_scene(2, 100)[::5].copy():
+        wide = image.astype(float)
+        wide[10:100, 120:270] = 0.35 * wide[10:100, 120:270] + 60
+        wide[20:90:14, 130:260] += 6
+        wide[20:90, 130:260:14] += 6
+        image = cv2.putText(wide.astype(np.uint8), "NEWS", (30, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4)
+        finder.feed(image)
+    logo = cv2.putText(np.zeros((360, 640), np.uint8), "NEWS", (30, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4) > 0
+    covered = find_overlays(finder.sums)
+    assert (logo & ~covered).sum() <= 0.05 * logo.sum() and not covered[:, 160:].any()
+
+
 def test_few_still_shots_are_left_open_and_of_many_the_logo_is_told():
     few, many, clean = (OverlayFinder(360, 640) for _ in range(3))
     for shot in range(24):
