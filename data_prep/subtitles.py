@@ -34,8 +34,8 @@ _VARIES = 0.25
 _SHOWN_AT_ALL, _WEAKEST = 0.6, 14.0
 # A text with edges weaker than this (grey levels a pixel) must have been spotted this many times.
 _PLAIN, _SPOTS = 40.0, 3
-# Pictures kept of a text at most.
-_SAMPLES = 12
+# Pictures kept of a text at most, and so few that those from before it was spotted tell its shape too.
+_SAMPLES, _FEW = 12, 4
 # Share of a text's frames that must show it fully: something that drifts through is never there for long.
 _PLATEAU, _FULL = 0.4, 0.7
 
@@ -220,6 +220,8 @@ class SubtitleFinder:
         plateau = [value for value in history[start - first : end - first] if value > _FULL]
         if len(plateau) < max(_SHORTEST * self.fps, _PLATEAU * (end - start)) or np.std(plateau) > _VARIES:
             return
+        if len(track.samples) < _FEW:
+            track.samples = track.earlier + track.samples
         template = Template.learn(track.samples, track.template.box) or track.template
         strength = float(np.hypot(*template.values).mean())
         if strength < _WEAKEST:
