@@ -2,7 +2,7 @@
 
 After Dekel et al. 2017: the mean of signed gradients over many frames keeps the overlay's and averages out the scene's.
 The sums are additive, so the same statistics serve a shot, a video and all videos of one source. A scene that does not
-move keeps its gradients too: then nothing can be said, and `moving` is false.
+move keeps its gradients too: then nothing can be said.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,15 +17,20 @@ from data_prep.text_track import Box, gradients
 # Gradients (grey levels a pixel) are cut off here: a few strong frames must not outweigh many.
 _CLIP = 10.0
 # An overlay's edge: mean gradient and consistency (length of the mean over mean length).
-_EDGE, _CONSISTENT, _CHANCE = 2.0, 0.8, 4.0
-# Weaker edges that count beside an overlay's.
+_EDGE, _CONSISTENT, _CHANCE = 2.0, 0.75, 4.0
+# Less consistent edges along which an overlay goes on, so many times; weaker ones that count beside it.
+_GOES_ON, _STEPS = 0.7, 8
 _WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.4
+# Strength of an overlay's edges as a share of its strongest ones.
+_BOLD = 0.4
 # Least over greatest strength of an overlay's edges by direction, and most overlays at a time.
 _CORNERS, _MOST = 0.12, 4
 # Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
-_SAMPLES, _DEVIATES, _SHARE = 16, 12.0, 0.6
-# Mean change between samples (grey levels) of a moving picture, as the median over the samples.
-_CHANGE = 9.0
+_SAMPLES, _DEVIATES, _SHARE = 16, 12.0, 0.33
+# Cells of the picture (a side); share of a cell that has edges at all times, and of the cells that must be such.
+_CELLS, _TEXTURED, _TEXTURED_CELLS = 8, 0.02, 0.25
+# The scene moves if in this percentage of those cells no more than this share of the edges stay where they are.
+_MOVING_CELLS, _STAY = 80, 0.04
 # An overlay's surrounding: pixels of a ring that deviate, and the share of them that must.
 _RING_DEVIATES, _RING_SHARE = 6.0, 0.7
 # Edges nearer than this are one overlay (closing, then merging), margin of the mask, and smallest overlay, pixels.
@@ -44,19 +49,16 @@ class Sums:
     length: np.ndarray
     grey: np.ndarray
     squares: np.ndarray
-    changes: list[float]
-    """Mean change of brightness from each sample to the next."""
 
     @classmethod
     def zero(cls, height: int, width: int) -> Self:
         """Sums over nothing."""
-        return cls(*(np.zeros((height, width), np.float32) for _ in range(6)), [])
+        return cls(*(np.zeros((height, width), np.float32) for _ in range(6)))
 
     def add(self, other: "Sums") -> None:
         """Add another's samples to these."""
         for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
             mine += theirs
-        self.changes += other.changes
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The six sums."""
@@ -67,12 +69,35 @@ class Sums:
         count = np.maximum(self.count, 1)
         return np.sqrt(np.maximum(self.squares / count - (self.grey / count) ** 2, 0))
 
+    def mean(self) -> np.ndarray:
+        """Mean gradients, `2 H W`."""
+        return np.stack([self.dx, self.dy]) / np.maximum(self.count, 1)
+
+    def consistency(self) -> np.ndarray:
+        """Length of the mean gradient over the mean length."""
+        return np.hypot(self.dx, self.dy) / np.maximum(self.length, 1e-3)
+
+    def staying(self) -> np.ndarray:
+        """Edges that stay where they are."""
+        # The mean of few random gradients is long by chance: about 1 / sqrt(count) of their mean length.
+        needed = np.clip(_CHANCE / np.sqrt(np.maximum(self.count, 1)), _CONSISTENT, 0.95)
+        return (np.hypot(*self.mean()) > _EDGE) & (self.consistency() > needed)
+
     def moving(self) -> bool:
-        """Whether the picture moves enough to tell an overlay from the scene."""
-        if self.count.max(initial=0) < _SAMPLES or not self.changes:
+        """Whether the scene moves enough to tell an overlay from it: few of its edges stay, nearly everywhere.
+
+        An overlay lies in few cells of the picture; a scene that stands still, and shots too few and too slow to
+        average out, keep edges in most of them.
+        """
+        if self.count.max(initial=0) < _SAMPLES or (self.deviation() > _DEVIATES).mean() < _SHARE:
             return False
-        moves = float((self.deviation() > _DEVIATES).mean())
-        return moves >= _SHARE and float(np.median(self.changes)) >= _CHANGE
+        textured = self.length > _EDGE * np.maximum(self.count, 1)
+        every, stays = (
+            cv2.resize(part.astype(np.float32), (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+            for part in (textured, textured & self.staying())
+        )
+        told = every > _TEXTURED
+        return bool(told.mean() >= _TEXTURED_CELLS and np.percentile(stays[told] / every[told], _MOVING_CELLS) <= _STAY)
 
 
 class OverlayFinder:
@@ -80,7 +105,6 @@ class OverlayFinder:
 
     def __init__(self, height: int, width: int) -> None:
         self.sums = Sums.zero(height, width)
-        self._before: np.ndarray | None = None
 
     def feed(self, image_HW: np.ndarray, texts: Iterable[Box] = ()) -> None:
         """Look at one frame."""
@@ -96,24 +120,34 @@ class OverlayFinder:
         sums.length += cv2.magnitude(grads[0], grads[1]) * use
         sums.grey += grey * use
         sums.squares += grey * grey * use
-        if self._before is not None:
-            sums.changes.append(float(cv2.absdiff(image_HW[::4, ::4], self._before).mean()))
-        self._before = image_HW[::4, ::4]
 
 
 def find_overlays(sums: Sums) -> np.ndarray | None:
-    """Covered pixels, bool `H W`, or None if the picture, or what is around an edge, moves too little to tell."""
+    """Covered pixels, bool `H W`, or None if the scene, or what is around an edge, moves too little to tell."""
     if not sums.moving():
         return None
-    count = np.maximum(sums.count, 1)
-    mean = np.stack([sums.dx, sums.dy]) / count
-    consistency = np.hypot(sums.dx, sums.dy) / np.maximum(sums.length, 1e-3)
-    # The mean of few random gradients is long by chance: about 1 / sqrt(count) of their mean length.
-    needed = np.clip(_CHANCE / np.sqrt(count), _CONSISTENT, 0.95)
+    mean, consistency = sums.mean(), sums.consistency()
     strength = np.hypot(*mean)
-    edges = (strength > _EDGE) & (consistency > needed)
+    goes_on = (strength > _EDGE) & (consistency > _GOES_ON)
     weak = (strength > _WEAK_EDGE) & (consistency > _WEAK_CONSISTENT)
-    return grouped_overlays(mean, edges, weak, sums.deviation())
+    edges, deviation = sums.staying(), sums.deviation()
+    covered = grouped_overlays(mean, edges, goes_on, weak, deviation)
+    if covered is None or not covered.any():
+        return covered
+    bold = _bold(edges, strength)
+    goes_on &= strength >= strength[bold & covered].min(initial=np.inf)
+    tight = grouped_overlays(mean, bold, goes_on, weak, deviation)
+    return covered if tight is None or not tight.any() else covered & tight
+
+
+def _bold(edges: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """The edges without the faint ones of each group: edges of the scene that stay by chance beside an overlay."""
+    bold = np.zeros_like(edges)
+    for group in _groups(_closed(edges)):
+        own = edges & group
+        if own.any():
+            bold |= own & (strength >= _BOLD * np.percentile(strength[own], 98))
+    return bold
 
 
 def opacity(covered: np.ndarray, sums: Sums) -> float:
@@ -127,12 +161,15 @@ def opacity(covered: np.ndarray, sums: Sums) -> float:
     return round(float(np.clip(1 - inside / max(around, 1e-3), 0, 1)), 2)
 
 
-def grouped_overlays(mean: np.ndarray, edges: np.ndarray, weak: np.ndarray, deviation: np.ndarray) -> np.ndarray | None:
+def grouped_overlays(
+    mean: np.ndarray, edges: np.ndarray, goes_on: np.ndarray, weak: np.ndarray, deviation: np.ndarray
+) -> np.ndarray | None:
     """Covered pixels from edges that stay (`H W`), of those whose surrounding changes (deviation, grey levels).
 
-    None if all that stays has a surrounding that stays too: a logo in front of a plain sky, or something in the scene.
+    None if nothing can be told: all that stays has a surrounding that stays too (a logo in front of a plain sky, or
+    something in the scene), or more stays than overlays would cover.
 
-    `mean` are the mean gradients, `2 H W`; `weak` edges count only next to an overlay that is found.
+    `mean` are the mean gradients, `2 H W`; overlays go on along the edges `goes_on`, and `weak` ones beside them count.
     """
     covered = np.zeros(edges.shape, bool)
     found = doubtful = 0
@@ -144,11 +181,25 @@ def grouped_overlays(mean: np.ndarray, edges: np.ndarray, weak: np.ndarray, devi
             doubtful += 1
             continue
         found += 1
-        near = cv2.dilate(group.astype(np.uint8), np.ones((_MERGE, _MERGE), np.uint8)) > 0
-        covered |= _filled(_closed(edges | weak) & near)
-    if doubtful and not found:
+        group = _followed(group, _closed(edges | goes_on))
+        covered |= _filled(_closed(edges | weak) & _near(group))
+    if (doubtful and not found) or covered.mean() > _LARGEST or found > _MOST:
         return None
-    return covered if covered.mean() <= _LARGEST and found <= _MOST else np.zeros_like(covered)
+    return covered
+
+
+def _followed(group: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """The group with what follows one another `along` near it, as the letters of a word do."""
+    for _ in range(_STEPS):
+        more = group | (along & _near(group))
+        if more.sum() == group.sum():
+            break
+        group = more
+    return group
+
+
+def _near(group: np.ndarray) -> np.ndarray:
+    return cv2.dilate(group.astype(np.uint8), np.ones((_MERGE, _MERGE), np.uint8)) > 0
 
 
 def _closed(edges: np.ndarray) -> np.ndarray:
@@ -156,8 +207,7 @@ def _closed(edges: np.ndarray) -> np.ndarray:
 
 
 def _groups(closed: np.ndarray) -> Sequence[np.ndarray]:
-    near = cv2.dilate(closed.astype(np.uint8), np.ones((_MERGE, _MERGE), np.uint8))
-    count, labels = cv2.connectedComponents(near)
+    count, labels = cv2.connectedComponents(_near(closed).astype(np.uint8))
     return [(labels == number) & closed for number in range(1, count)]
 
 

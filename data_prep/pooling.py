@@ -41,4 +41,4 @@ def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
     mean = grads.mean(axis=0)
     edges = common & (agreement > _AGREE) & (np.hypot(*mean) > _EDGE)
     edges &= cv2.blur(edges.astype(np.float32), (_WINDOW, _WINDOW)) > _DENSE
-    return grouped_overlays(mean, edges, common & (agreement > _AGREE_WEAK), deviation)
+    return grouped_overlays(mean, edges, edges, common & (agreement > _AGREE_WEAK), deviation)

@@ -79,24 +79,29 @@ def _rows(letters: np.ndarray, height: int) -> list[Box]:
     """Boxes of letters that follow one another on a line: near each other, alike in height, overlapping in height."""
     boxes: list[Box] = []
     remaining = sorted(map(tuple, letters.tolist()))
+    highest = max((letter[3] for letter in remaining), default=0)
     while remaining:
-        row, remaining = _split_row(remaining)
+        row, remaining = _split_row(remaining, highest)
         box = _text_box(row, height)
         if box is not None:
             boxes.append(box)
     return boxes
 
 
-def _split_row(letters: list[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """The row that begins with the first letter, and the other letters; both from left to right."""
+def _split_row(letters: list[tuple[int, ...]], highest: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The row that begins with the first letter, and the other letters, from left to right; none exceeds `highest`."""
     row, others = [letters[0]], letters[1:]
     left, row_top, wide, line = letters[0][:4]
     row_bottom, right = row_top + line, left + wide
     before = 0
     while before < len(row):
         before, rest = len(row), []
-        for letter in others:
+        for place, letter in enumerate(others):
             left, top, wide, tall = letter[:4]
+            if left - right >= 1.6 * highest:
+                # Too far for any letter, and so are all that follow: noise gives thousands of them.
+                rest += others[place:]
+                break
             tallest = max(line, tall)
             upper, lower = min(row_top, top), max(row_bottom, top + tall)
             overlap = min(row_bottom, top + tall) - max(row_top, top)

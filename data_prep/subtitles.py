@@ -34,8 +34,8 @@ _VARIES = 0.25
 _SHOWN_AT_ALL, _WEAKEST = 0.6, 14.0
 # A text with edges weaker than this (grey levels a pixel) must have been spotted this many times.
 _PLAIN, _SPOTS = 40.0, 3
-# Pictures kept of a text at most.
-_SAMPLES = 12
+# Pictures kept of a text at most, and so few that those from before it was spotted tell its shape too.
+_SAMPLES, _FEW = 12, 4
 # Share of a text's frames that must show it fully: something that drifts through is never there for long.
 _PLATEAU, _FULL = 0.4, 0.7
 
@@ -66,7 +66,9 @@ class _Track:
     first_local: bool
     """Whether it came while its surrounding stayed."""
     samples: list[np.ndarray]
-    """A few pictures while it stands, spread over its life."""
+    """A few pictures while it stands, spread over its life from `centre` on."""
+    earlier: list[np.ndarray]
+    """A few from before `centre`."""
     hidden: list[np.ndarray]
     """The picture before it, if it shows the same scene."""
     changes: list[tuple[np.ndarray, np.ndarray]]
@@ -149,8 +151,15 @@ class SubtitleFinder:
         hidden = self._without(start - 1, centre - full)
         changes = [(self._frame(centre - full), image) for image in hidden]
         sudden = centre - full - (start - 1) <= _HARD
-        first = [self._frame(centre)]
-        self._active.append(_Track(box, template, centre, back, forward, local, first, hidden, changes, sudden))
+        first, earlier = [self._frame(centre)], self._stood(back, start, centre)
+        track = _Track(box, template, centre, back, forward, local, first, earlier, hidden, changes, sudden)
+        self._active.append(track)
+
+    def _stood(self, back: Sequence[float], start: int, centre: int) -> list[np.ndarray]:
+        """A few pictures that show a text fully before it was spotted: one that is spotted late has stood for long."""
+        shown = [n for n in range(centre - self._tick, start - 1, -self._tick) if back[centre - n] > _FULL]
+        step = max(1, -(-len(shown) // (_SAMPLES // 2)))
+        return [self._frame(n) for n in shown[::step]]
 
     def cut(self, number: int) -> None:
         """Tell that a new shot begins with this frame, as soon as it is known."""
@@ -211,6 +220,8 @@ class SubtitleFinder:
         plateau = [value for value in history[start - first : end - first] if value > _FULL]
         if len(plateau) < max(_SHORTEST * self.fps, _PLATEAU * (end - start)) or np.std(plateau) > _VARIES:
             return
+        if len(track.samples) < _FEW:
+            track.samples = track.earlier + track.samples
         template = Template.learn(track.samples, track.template.box) or track.template
         strength = float(np.hypot(*template.values).mean())
         if strength < _WEAKEST:
@@ -231,7 +242,7 @@ class SubtitleFinder:
         drawn = drawn_box(track.letters, np.mean(track.samples, axis=0, dtype=np.float32))
         boxes = darkened + [drawn] * (drawn is not None)
         hidden = track.hidden + after
-        moves = _surrounding_moves(track.template.box, track.samples)
+        moves = _surrounding_moves(track.template.box, track.earlier + track.samples)
         letters = track.letters
         # What comes and goes with a text belongs to it, if the rest of the scene moves all the time or not at all.
         if hidden and (moves or any(_stays(track.template.box, track.samples[0], image) for image in hidden)):

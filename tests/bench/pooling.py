@@ -15,6 +15,7 @@ from overlays import find, logo
 from data_prep.analysis import analyse, mean_maps
 from data_prep.config import Preprocess
 from data_prep.decode import probe
+from data_prep.masking import covered_spans, verdict
 from data_prep.pooling import pooled_overlay
 
 SIZE = (360, 640)
@@ -38,15 +39,51 @@ def still(image, seed, count=100):
 
 
 def footage(folder):
+    """Name of each source and its videos; made once, because the noise takes longer than the analysis."""
     for name, pictures in SOURCES.items():
         paths = [find(folder, picture) for picture in pictures]
         if all(paths):
             images = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
-            yield name, [lambda i=image, k=k: still(i, k) for k, image in enumerate(images)]
+            yield name, [still(image, number) for number, image in enumerate(images)]
     street = find(folder, "vtest.avi")
     if street is not None:
         # One and the same scene six times: nothing can be told.
-        yield "one scene", [lambda s=start: load(street, s, 100) for start in range(0, 700, 120)]
+        yield "one scene", [load(street, start, 100) for start in range(0, 700, 120)]
+
+
+def masked(found, pooled):
+    """What the tool masks, bool `T H W`."""
+    covered = np.zeros((found["frames"], *found["size"]), bool)
+    for start, end, area in covered_spans(found, pooled):
+        covered[start:end] |= area
+    return covered
+
+
+def measure(videos, alpha, kind, work, settings):
+    """Unmasked share of the logo, share masked beside it, and how many videos are uncertain alone and pooled."""
+    found, files, truths = [], [], []
+    for number, clean in enumerate(videos):
+        frames = clean.copy()
+        size, truth = frames.shape[1:3], np.zeros(frames.shape[:3], bool)
+        if alpha:
+            burn(frames, logo(size, kind, (size[1] - 140, 20)), 0, len(frames), 0, truth, alpha)
+        encode(work / "clip.mp4", frames, 26)
+        analysis, sums = analyse(work / "clip.mp4", probe(work / "clip.mp4"), settings)
+        files.append(work / f"{number}.npz")
+        np.savez(files[-1], **mean_maps(sums))
+        found.append(analysis)
+        truths.append(truth)
+    pooled = pooled_overlay(files)
+    missed = over = 0.0
+    unsure = {False: 0, True: 0}
+    for analysis, truth in zip(found, truths, strict=True):
+        covered = masked(analysis, pooled)
+        missed += (truth & ~covered).sum() / max(1, sum(t.sum() for t in truths))
+        over += (covered & ~truth).mean() / len(videos)
+        span = (0, analysis["frames"])
+        for told, area in ((False, masked(analysis, None)), (pooled is not None, covered)):
+            unsure[area is covered] += verdict(analysis, told, span, bool(area.any()))[0] == "uncertain"
+    return missed, over, unsure[False], unsure[True]
 
 
 def main():
@@ -58,23 +95,12 @@ def main():
     work = Path(tempfile.mkdtemp())
     for source, videos in footage(folder):
         for alpha, kind in [(0.0, "text"), *[(a, k) for a in (0.45, 0.7, 1.0) for k in ("text", "disc", "word")]]:
-            maps = []
-            for number, make in enumerate(videos):
-                frames = make()
-                size, truth = frames.shape[1:3], np.zeros(frames.shape[:3], bool)
-                if alpha:
-                    burn(frames, logo(size, kind, (size[1] - 140, 20)), 0, len(frames), 0, truth, alpha)
-                encode(work / "clip.mp4", frames, 26)
-                _, sums = analyse(work / "clip.mp4", probe(work / "clip.mp4"), settings)
-                maps.append((work / f"{number}.npz", truth[0]))
-                np.savez(maps[-1][0], **mean_maps(sums))
-            covered = pooled_overlay([path for path, _ in maps])
-            if covered is None:
-                print(f"{source:15} {kind:5} alpha {alpha:.2f} can't tell", flush=True)
-                continue
-            missed = sum((truth & ~covered).sum() for _, truth in maps) / max(1, sum(t.sum() for _, t in maps))
-            over = np.mean([(covered & ~truth).mean() for _, truth in maps])
-            print(f"{source:15} {kind:5} alpha {alpha:.2f} unmasked {missed:7.2%} over {over:.3%}", flush=True)
+            missed, over, alone, pooled = measure(videos, alpha, kind, work, settings)
+            print(
+                f"{source:15} {kind:5} alpha {alpha:.2f} unmasked {missed:7.2%} over {over:.3%} "
+                f"uncertain of {len(videos)}: alone {alone}, pooled {pooled}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

