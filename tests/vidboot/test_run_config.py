@@ -23,6 +23,7 @@ def test_shipped_configs_validate_and_build_their_networks(name):
     ("override", "says"),
     [
         ("clip.overlap=8", "overlap must be below num_frames"),
+        ("clip.long_share=1.0", "less than 1"),
         ("clip.num_frames=33", "at most video.num_frames"),
         ("video.overlap=32", "overlap must be below num_frames"),
         ("video.height=38", "use 36 or 40"),
@@ -39,3 +40,8 @@ def test_shipped_configs_validate_and_build_their_networks(name):
 def test_settings_that_do_not_fit_are_refused(override, says):
     with pytest.raises(UserError, match=says):
         load_settings(RunConfig, CONFIGS / "quickstart.yaml", [override])
+
+
+def test_a_share_of_long_videos_needs_a_low_resolution_view():
+    with pytest.raises(UserError, match="low_res names no such view"):
+        load_settings(RunConfig, CONFIGS / "quickstart.yaml", ["clip.long_share=0.2", "low_res=[]"])
