@@ -115,6 +115,11 @@ class ResidualConfig(Strict):
     """The residual network; it starts as the clip network, and its regularisation is the method."""
 
     train: OptimizationConfig
+    p_mean: float = 1.4
+    """Mean of ln σ in its training: high, as that is where it takes all frames to tell what a video shows. Where there
+    is less noise the views know best, and the gate stays closed."""
+    p_std: PositiveFloat = 0.8
+    """Standard deviation of ln σ in its training."""
     pull: NonNegativeFloat = 0.01
     """Weight of ‖θ − θ_start‖² in the loss: the pull towards the warm start."""
     penalty: NonNegativeFloat = 0.05

@@ -73,7 +73,7 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
         dataset=ViewDataset(
             shots, counts, seed, settings.train.batch_size, config.data, config.run_dir, settings.draws
         ),
-        noise=config.noise,
+        noise=config.noise.model_copy(update={"p_mean": settings.p_mean, "p_std": settings.p_std}),
         loss=_residual_loss(model, config),
         evaluate=held_out.evaluate,
         sample=_sample_full(config, model, shots[0].fps),

@@ -39,3 +39,13 @@ def test_predictions_of_repeated_draws_are_made_once_and_are_the_same(tmp_path, 
     assert asked == [2, 2]
     np.testing.assert_array_equal(losses, expected * 3)
     assert torch.isfinite(torch.tensor(losses)).all()
+
+
+def test_the_residual_has_noise_levels_of_its_own(tmp_path, monkeypatch):
+    write_digits(tmp_path, full=3, clips=0, low_res=0, num_frames=12, size=16)
+    model = small_model()
+    residual = model.config.residual.model_copy(update={"p_mean": 2.0, "p_std": 0.01})
+    model.config = model.config.model_copy(update={"residual": residual})
+    _, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
+    sigmas = torch.cat([batch.sigma for batch in batches])
+    torch.testing.assert_close(sigmas.log(), torch.full((12,), 2.0), atol=0.05, rtol=0)

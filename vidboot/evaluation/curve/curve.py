@@ -45,8 +45,9 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
     run = config.run.model_copy(update={"run_dir": config.output / "views"})
     methods = Methods(config, data, run.run_dir, config.output / "joint")
     shared = _settings(config.run)
-    views = Task("views", shared | data.identity("partial"), partial(_train_views, run))
-    joint = Task("joint", shared | data.identity("partial"), partial(_train_joint, methods))
+    before = _settings(config.run.model_copy(update={"residual": None, "calibration": None}))
+    views = Task("views", before | data.identity("partial"), partial(_train_views, run))
+    joint = Task("joint", before | data.identity("partial"), partial(_train_joint, methods))
     held_out = data.identity("validation", "test") | {"test_videos": config.test_videos, "samples": config.samples}
     tasks = [views, joint, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
     for method, needs in (
