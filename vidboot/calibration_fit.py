@@ -56,14 +56,15 @@ def fit_calibration(
     generator: torch.Generator,
     max_batch_frames: int | None = None,
     progress: bool = True,
+    draws: int = 1,
 ) -> Calibration:
     """Weights for each noise level in `sigmas` and each band, from full videos in [-1, 1] that the views did not see.
 
-    `denoisers` are called without gradients, once for each batch and σ; the noise comes from `generator`. Raises
-    `UserError` if there is no video.
+    `denoisers` are called without gradients, `draws` times for each batch and σ; the noise comes from `generator`.
+    Raises `UserError` if there is no video.
     """
     sigmas = tuple(sorted(float(sigma) for sigma in sigmas))
-    covariances = measure(plan, denoisers, videos, sigmas, generator, max_batch_frames, progress)
+    covariances = measure(plan, denoisers, videos, sigmas, generator, max_batch_frames, progress, draws)
     fits = [[fit_band(plan, level, band) for level, band in enumerate(bands)] for bands in covariances]
     return Calibration(
         plan,
@@ -82,16 +83,25 @@ def measure(
     generator: torch.Generator,
     max_batch_frames: int | None = None,
     progress: bool = True,
+    draws: int = 1,
 ) -> list[list[ErrorCovariance]]:
-    """The estimates' error covariances for each noise level and band (finest first). Arguments as `fit_calibration`."""
+    """The estimates' error covariances for each noise level and band (finest first). Arguments as `fit_calibration`.
+
+    A video's covariance is the mean over `draws` of noise: of a few videos they tell much more than one.
+    """
     products: list[list[list[np.ndarray]]] = [[[] for _ in plan.scales] for _ in sigmas]
     for x0 in tqdm(videos, desc="calibrating", unit="batch", disable=not progress):
-        noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=generator.device).to(x0.device)
-        for at_sigma, sigma in zip(products, sigmas, strict=True):
-            levels = x0.new_full((len(x0),), sigma)
-            made = make_estimates(plan, all_estimates(plan), denoisers, x0 + sigma * noise, levels, max_batch_frames)
-            for level, at_level in enumerate(at_sigma):
-                at_level.append(_error_products(plan, level, made, x0))
+        for draw in range(draws):
+            noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=generator.device).to(x0.device)
+            for at_sigma, sigma in zip(products, sigmas, strict=True):
+                levels, noisy = x0.new_full((len(x0),), sigma), x0 + sigma * noise
+                made = make_estimates(plan, all_estimates(plan), denoisers, noisy, levels, max_batch_frames)
+                for level, at_level in enumerate(at_sigma):
+                    error = _error_products(plan, level, made, x0) / draws
+                    if draw == 0:
+                        at_level.append(error)
+                    else:
+                        at_level[-1] += error
     if not products[0][0]:
         raise UserError("calibration needs at least one full video; without any, use the counting numbers")
     return [

@@ -139,6 +139,8 @@ class CalibrationConfig(Strict):
     """Weights of the base score, fitted on a few full videos."""
 
     num_videos: PositiveInt = 16
+    num_draws: PositiveInt = 64
+    """Noisy videos at each noise level, at least: fewer videos are each noised several times."""
     sigmas: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.1, 0.3, 1.0, 3.0, 10.0]
 
 

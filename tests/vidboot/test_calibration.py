@@ -133,6 +133,19 @@ def test_error_covariances_predict_the_error_of_any_weights(plan):
     assert predicted == pytest.approx(error.square().flatten(1).mean(1).numpy())
 
 
+def test_several_draws_of_noise_are_averaged_for_each_video():
+    plan, videos = ViewPlan(4, 2, (2,)), random((3, 1, 10, 4, 4), 0).split(1)
+
+    def measured(draws: int, generator: torch.Generator, some: list[Tensor]) -> np.ndarray:
+        bands = measure(plan, networks(plan), some, [1.0], generator, progress=False, draws=draws)[0]
+        return np.stack([band.per_video[:, :3, :3] for band in bands])
+
+    one_by_one = torch.Generator().manual_seed(0)
+    expected = [np.mean([measured(1, one_by_one, [x0]) for _ in range(4)], axis=0) for x0 in videos]
+    together = measured(4, torch.Generator().manual_seed(0), videos)
+    np.testing.assert_allclose(together, np.concatenate(expected, axis=1), rtol=1e-12)
+
+
 def covariance(seed: int, count: int = 8, size: int = 4) -> np.ndarray:
     factors = np.random.default_rng(seed).normal(size=(count, size, 3 * size))
     return factors @ factors.transpose(0, 2, 1)

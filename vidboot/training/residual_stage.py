@@ -1,5 +1,6 @@
 """The stages on full videos: calibrating the base, then training the residual network and fitting its gate."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:
         torch.Generator().manual_seed(config.seed),
         config.max_batch_frames,
         progress=rank() == 0,
+        draws=math.ceil(settings.num_draws / max(1, len(videos))),
     )
     if rank() == 0:
         save_calibration(config.run_dir, calibration)
