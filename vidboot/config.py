@@ -1,5 +1,6 @@
 """The configuration of a training run: everything that `tools/train.py` reads from its YAML file."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -142,6 +143,10 @@ class CalibrationConfig(Strict):
     num_draws: PositiveInt = 64
     """Noisy videos at each noise level, at least: fewer videos are each noised several times."""
     sigmas: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.1, 0.3, 1.0, 3.0, 10.0]
+
+    def draws(self, num_videos: int) -> int:
+        """How often each of so many videos is noised."""
+        return math.ceil(self.num_draws / max(1, num_videos))
 
 
 class EvaluationConfig(Strict):

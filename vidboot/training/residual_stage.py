@@ -1,6 +1,5 @@
 """The stages on full videos: calibrating the base, then training the residual network and fitting its gate."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:
         torch.Generator().manual_seed(config.seed),
         config.max_batch_frames,
         progress=rank() == 0,
-        draws=math.ceil(settings.num_draws / max(1, len(videos))),
+        draws=settings.draws(len(videos)),
     )
     if rank() == 0:
         save_calibration(config.run_dir, calibration)

@@ -5,7 +5,6 @@ choose stopping point, learning rate and gate by, and the same others to be repo
 """
 
 import copy
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -187,5 +186,5 @@ class Methods:
             torch.Generator().manual_seed(run.seed),
             run.max_batch_frames,
             progress=False,
-            draws=math.ceil(run.calibration.num_draws / max(1, len(videos))),
+            draws=run.calibration.draws(len(videos)),
         )
