@@ -34,7 +34,8 @@ class Split:
 def split_shots(manifest: Manifest, holdout: float) -> Split:
     """Hold out a share of the full videos: whole sources where there are enough of them, else whole shots.
 
-    The choice depends on the shots' content only, so it stays the same when files are moved. Raises `UserError` if
+    What else a held-out source has, like blurred or shorter shots, is left out altogether: it can't stand for full
+    videos, and no network may learn from it. Without any full video clips are held out instead. The choice depends on the shots' content only, so it stays the same when files are moved. Raises `UserError` if
     there are fewer than three videos to share out.
     """
     kind = "full" if manifest.supplying("full") else "clip"
@@ -54,9 +55,10 @@ def split_shots(manifest: Manifest, holdout: float) -> Split:
         )
     half = max(1, round(holdout * len(eligible) / 2))
     validation, test = (
-        tuple(shot for group in part for shot in group) for part in (eligible[:half], eligible[half : 2 * half])
+        tuple(shot for group in part for shot in group if kind == "clip" or "full" in shot.views)
+        for part in (eligible[:half], eligible[half : 2 * half])
     )
-    held_out = {shot.id for shot in (*validation, *test)}
+    held_out = {shot.id for group in eligible[: 2 * half] for shot in group}
     return Split(tuple(shot for shot in manifest if shot.id not in held_out), validation, test)
 
 

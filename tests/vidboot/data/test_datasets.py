@@ -147,6 +147,21 @@ def test_whole_sources_are_held_out_where_there_are_enough(manifest):
     assert not (sources[0] & sources[1] or sources[0] & sources[2] or sources[1] & sources[2])
 
 
+def test_only_full_videos_stand_for_full_ones_and_nothing_of_a_held_out_source_is_trained_on(manifest):
+    kinds = (frozenset({"full", "clip"}), frozenset({"low_res"}), frozenset({"clip"}))
+    shots = [
+        replace(manifest[0], source=f"s{n}", id=f"{n}{kind}", views=views)
+        for n in range(12)
+        for kind, views in enumerate(kinds)
+    ]
+    split = split_shots(Manifest(manifest.root, shots), 0.35)
+    held_out = [*split.validation, *split.test]
+    assert len(held_out) == 4
+    assert all("full" in shot.views for shot in held_out)
+    assert len(split.train) == 3 * 8
+    assert not {shot.source for shot in split.train} & {shot.source for shot in held_out}
+
+
 def test_too_few_videos_to_split_is_the_users_error(manifest):
     with pytest.raises(UserError, match=r"2 video\(s\)"):
         split_shots(Manifest(manifest.root, manifest.shots[:2]), 0.2)
