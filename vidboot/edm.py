@@ -39,6 +39,8 @@ class Preconditioned(nn.Module):
 
     F is called as `network(x, c_noise, mask, base, label, stride)`: `mask` is true on observed pixels (None: all of
     them), `base` is a second prediction of x0 to read (the residual network's input; None for a view network).
+    A hidden pixel is one of endless noise: where the mask is zero c_in x and c_skip x are 0 and c_out is σ_data, as for
+    σ → ∞. So D is there the mean of what may lie under the mask, given the rest.
     """
 
     def __init__(self, network: nn.Module, sigma_data: float) -> None:
@@ -59,8 +61,13 @@ class Preconditioned(nn.Module):
         c_in, c_skip, c_out, c_noise = self.coefficients(sigma)
         # The base prediction is data, not noise: scaled to unit variance like the noisy input.
         read = None if base is None else base / self.sigma_data
-        F = self.network(c_in * x, c_noise.flatten(), mask, read, label, stride)
-        return c_skip * x + c_out * F.to(x.dtype)
+        if mask is None:
+            F = self.network(c_in * x, c_noise.flatten(), mask, read, label, stride)
+            return c_skip * x + c_out * F.to(x.dtype)
+        hidden = mask == 0
+        seen = torch.where(hidden, torch.zeros_like(x), x)
+        F = self.network(c_in * seen, c_noise.flatten(), mask, read, label, stride)
+        return c_skip * seen + torch.where(hidden, self.sigma_data, c_out) * F.to(x.dtype)
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """c_in, c_skip, c_out, c_noise of noise level σ."""
@@ -83,6 +90,23 @@ def add_noise(
 def loss_weight(sigma: Float[Tensor, "B"], sigma_data: float) -> Float[Tensor, "B"]:
     """λ(σ) = (σ² + σ_data²) / (σ σ_data)²: an equal effective loss at every noise level (arXiv 2206.00364, eq. 8)."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def denoising_loss(
+    x0_hat: Float[Tensor, "B C T H W"],
+    x0: Float[Tensor, "B C T H W"],
+    sigma: Float[Tensor, "B"],
+    sigma_data: float,
+    mask: Bool[Tensor, "B 1 T H W"],
+    known: Bool[Tensor, "B 1 T H W"],
+) -> Float[Tensor, "B"]:
+    """λ(σ) ‖x0_hat − x0‖² over the pixels that the network observed, and λ(∞) ‖·‖² over hidden ones that are `known`.
+
+    Both are means over those pixels, 0 where there are none; λ(∞) = 1/σ_data². Pixels that were masked in the video
+    itself are neither observed nor known. Learning what was hidden on purpose follows Daras et al. 2023 (2305.19256).
+    """
+    hidden = squared_error(x0_hat, x0, known & ~mask) / sigma_data**2
+    return loss_weight(sigma, sigma_data) * squared_error(x0_hat, x0, mask) + hidden
 
 
 def squared_error(

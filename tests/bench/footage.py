@@ -4,10 +4,10 @@ python tools/preprocess.py FOOTAGE --output runs/footage/shots height=72 width=1
 python tests/bench/footage.py runs/footage/shots runs/footage/data
 python tools/evaluate.py learning-curve --config tests/bench/footage.yaml
 
-The shots are cut into spans of 32 frames, of which those without a masked pixel are used, and each picture into tiles of 24×24 pixels. A tile of a span is one
-video, and becomes one of three things: a full video, its first 8 frames, or a low-res video (each 2×2 block its mean).
-So no clip and no low-res video shows what a full one shows. A span counts as one source: the learning curve holds out
-whole spans, and tests on no moment that anything was trained on.
+The shots are cut into spans of 32 frames, of which those without a masked pixel are used, and each picture into tiles
+of 24×24 pixels. A tile of a span is one video, and becomes one of three things: a full video, its first 8 frames, or a
+low-res video (each 2×2 block its mean). So no clip and no low-res video shows what a full one shows. A span counts as
+one source: the learning curve holds out whole spans, and tests on no moment that anything was trained on.
 """
 
 import argparse

@@ -32,6 +32,24 @@ def test_preconditioning_is_that_of_the_paper():
     torch.testing.assert_close(network.seen, torch.full((2,), math.log(sigma) / 4))
 
 
+def test_a_hidden_pixel_is_one_of_endless_noise():
+    # What a pixel of any content becomes as σ → ∞: c_in x = c_skip x = 0, c_out = σ_data. The network adds 1 to tell.
+    class Shifted(Fixed):
+        def forward(self, x, c_noise, mask, base, label, stride):
+            return super().forward(x, c_noise, mask, base, label, stride) + 1
+
+    x, sigma = torch.randn(2, 3, 4, 5, 6), torch.tensor([0.1, 0.7])
+    mask = torch.rand(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(0)) < 0.6
+    denoise = Preconditioned(Shifted(-0.3), 0.5)
+    at_infinity = denoise(torch.randn_like(x), torch.tensor([1e9, 1e9]))
+    expected = torch.where(mask, denoise(x, sigma), at_infinity)
+    torch.testing.assert_close(denoise(x, sigma, mask=mask), expected, rtol=1e-5, atol=1e-5)
+    nothing_known = torch.where(mask, x, torch.full_like(x, float("nan")))
+    assert torch.equal(denoise(nothing_known, sigma, mask=mask), denoise(x, sigma, mask=mask))
+    everything = torch.ones_like(mask)
+    assert torch.equal(denoise(x, sigma, mask=everything), denoise(x, sigma))
+
+
 @pytest.mark.parametrize("sigma", [0.02, 0.5, 5.0, 80.0])
 def test_the_network_sees_and_is_asked_for_unit_variance(sigma):
     # White data of variance σ_data²: input c_in·x and target (x0 − c_skip x)/c_out have variance one (eq. 113, 115),

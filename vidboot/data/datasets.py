@@ -35,8 +35,9 @@ def split_shots(manifest: Manifest, holdout: float) -> Split:
     """Hold out a share of the full videos: whole sources where there are enough of them, else whole shots.
 
     What else a held-out source has, like blurred or shorter shots, is left out altogether: it can't stand for full
-    videos, and no network may learn from it. Without any full video clips are held out instead. The choice depends on the shots' content only, so it stays the same when files are moved. Raises `UserError` if
-    there are fewer than three videos to share out.
+    videos, and no network may learn from it. Without any full video clips are held out instead. The choice depends on
+    the shots' content only, so it stays the same when files are moved. Raises `UserError` if there are fewer than three
+    videos to share out.
     """
     kind = "full" if manifest.supplying("full") else "clip"
     sources = {shot.source for shot in manifest.supplying(kind)}
@@ -118,8 +119,9 @@ class ViewDataset(Dataset):
     Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
     read is set aside (listed in the folder `listing`) and another is drawn. With a `period` the same samples come
     again after so many. A sample holds `frames` (uint8, T H W C: a quarter of what floats would take on the way from a
-    loading process), `mask` (1 T H W, true = observed), the `seed` of its noise, the `shot` it is from, and where asked
-    for class `label` and frame `stride`.
+    loading process), `mask` (1 T H W, true = observed), `known` (true where the video itself has no mask; some of
+    that may be hidden on purpose), the `shot` it is from, the `seed` of its noise, and where asked for class `label`
+    and frame `stride`.
     """
 
     def __init__(
@@ -158,11 +160,11 @@ class ViewDataset(Dataset):
             except UserError as error:  # the video or its mask can't be read
                 self.set_aside.add(shot, error)
                 continue
-            mask = self._with_extra_mask(mask, rng)
+            known, mask = mask, self._with_extra_mask(mask, rng)
             if self.options.horizontal_flip and rng.random() < 0.5:
-                pixels, mask = pixels.flip(-2), mask.flip(-1)
-            sample = {"frames": pixels, "mask": mask, "seed": int(rng.integers(2**62)), "shot": shot.path}
-            return sample | self._conditions(shot, stride, rng)
+                pixels, mask, known = pixels.flip(-2), mask.flip(-1), known.flip(-1)
+            sample = {"frames": pixels, "mask": mask, "known": known, "shot": shot.path}
+            return sample | {"seed": int(rng.integers(2**62))} | self._conditions(shot, stride, rng)
 
     def _draw(
         self, shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator

@@ -3,21 +3,23 @@
 A handwritten digit (scikit-learn's bundled 8×8 images, drawn at twice their size) moves straight on and bounces off the
 borders. Again and again a curtain closes over the whole picture, for longer than a clip, and opens: the same digit goes
 on moving. The light changes slowly. The law is stationary in time, so videos of any length are alike. `write_digits`
-stores them as a folder with a manifest, as preprocessing would: few full videos, many clips, many low-res videos.
+stores them as a folder with a manifest, as preprocessing would: few full videos, many clips, many low-res videos, with
+burnt-in subtitles and their masks if asked for.
 """
 
 import hashlib
-from collections.abc import Iterator
+import string
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from tqdm import tqdm
 
 from vidboot.data.manifest import write_manifest
+from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import write_video
 from vidboot.errors import UserError
 
@@ -101,6 +103,15 @@ def _frame(
     return covered * CURTAIN + (1 - covered) * picture
 
 
+def subtitle(size: int, rng: np.random.Generator) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
+    """Six letters at the top or bottom of a picture: where they are, and they with a pixel around them (true: text)."""
+    letters = np.zeros((size, size), np.uint8)
+    text = "".join(rng.choice(list(string.ascii_letters), 6))
+    baseline = (9, size - 3)[rng.integers(2)]
+    cv2.putText(letters, text, (int(rng.integers(3)), baseline), cv2.FONT_HERSHEY_PLAIN, 0.35, 255)
+    return letters > 0, cv2.dilate(letters, np.ones((3, 3), np.uint8)) > 0
+
+
 def write_digits(
     folder: str | Path,
     *,
@@ -113,39 +124,60 @@ def write_digits(
     clip_frames: int = 8,
     scale: int = 2,
     size: int = 24,
+    subtitled: float = 0.0,
 ) -> None:
     """Write videos and their manifest: `full` videos of `num_frames`, `clips` of `clip_frames`, `low_res` long ones.
 
     A low-res video is stored at full size, but each block of scale × scale pixels holds its mean: the detail is gone.
+    The share `subtitled` of the clips and low-res videos has burnt-in white letters; their masks are stored too.
     All are losslessly stored at 24 frames per second and differ from each other; a larger count keeps the earlier ones.
     """
     folder = Path(folder)
     counts = dict(zip(_KINDS, (full, clips, low_res), strict=True))
     rows = []
     with tqdm(total=sum(counts.values()), desc="moving digits", unit="video") as bar:
-        for kind, frames in _videos(counts, seed, split, num_frames, clip_frames, scale, size):
-            path = f"{kind}/{len([row for row in rows if row['path'].startswith(kind)]):06d}.mp4"
-            write_video(folder / path, frames, 24, lossless=True)
-            rows.append(_row(path, kind, frames))
-            bar.update()
+        for number, (kind, count) in enumerate(counts.items()):
+            share = 0.0 if kind == "full" else subtitled
+            for index in range(count):
+                frames = digit_video((seed, number, index), clip_frames if kind == "clip" else num_frames, split, size)
+                covered = None
+                if int((index + 1) * share) > int(index * share):
+                    letters, covered = subtitle(size, np.random.default_rng([seed, number, index, 1]))
+                    frames = np.where(letters[..., None], np.uint8(255), frames)
+                if kind == "low_res":
+                    frames, covered = _lowered(frames, scale), _all_of_block(covered, scale)
+                rows.append(_store(folder, f"{kind}/{index:06d}", kind, frames, covered))
+                bar.update()
     write_manifest(folder, rows)
 
 
-def _videos(
-    counts: dict[str, int], seed: int, split: Split, num_frames: int, clip_frames: int, scale: int, size: int
-) -> Iterator[tuple[str, UInt8[np.ndarray, "T H W C"]]]:
-    for number, (kind, count) in enumerate(counts.items()):
-        for index in range(count):
-            length = clip_frames if kind == "clip" else num_frames
-            frames = digit_video((seed, number, index), length, split, size)
-            if kind == "low_res":
-                small = frames.reshape(length, size // scale, scale, size // scale, scale, 3).mean((2, 4))
-                frames = small.round().astype(np.uint8).repeat(scale, 1).repeat(scale, 2)
-            yield kind, frames
+def _lowered(frames: UInt8[np.ndarray, "T H W C"], scale: int) -> UInt8[np.ndarray, "T H W C"]:
+    num_frames, height, width, channels = frames.shape
+    blocks = frames.reshape(num_frames, height // scale, scale, width // scale, scale, channels)
+    return blocks.mean((2, 4)).round().astype(np.uint8).repeat(scale, 1).repeat(scale, 2)
 
 
-def _row(path: str, kind: str, frames: UInt8[np.ndarray, "T H W C"]) -> dict[str, Any]:
+def _all_of_block(covered: Bool[np.ndarray, "H W"] | None, scale: int) -> Bool[np.ndarray, "H W"] | None:
+    """Blocks of scale × scale pixels, whole, of which one pixel is covered: it has coloured them all."""
+    if covered is None:
+        return None
+    blocks = covered.reshape(len(covered) // scale, scale, -1, scale).any((1, 3))
+    return blocks.repeat(scale, 0).repeat(scale, 1)
+
+
+def _store(
+    folder: Path,
+    name: str,
+    kind: str,
+    frames: UInt8[np.ndarray, "T H W C"],
+    covered: Bool[np.ndarray, "H W"] | None,
+) -> dict[str, Any]:
+    """Write a video, and its mask if something is covered; returns its row of the manifest."""
     length, height, width, _ = frames.shape
+    path, mask = f"{name}.mp4", None if covered is None else f"{name}.npz"
+    write_video(folder / path, frames, 24, lossless=True)
+    if covered is not None:
+        MaskTrack(length, height, width, [Event(0, length, covered)]).save(folder / mask)
     return {
         "id": hashlib.sha256(frames.tobytes()).hexdigest()[:16],
         "source": f"digits/{path}",
@@ -158,7 +190,7 @@ def _row(path: str, kind: str, frames: UInt8[np.ndarray, "T H W C"]) -> dict[str
         "width": width,
         "crop": [0, 0, height, width],
         "views": list(_KINDS) if kind == "full" else [kind],
-        "verdict": "clean",
-        "mask": None,
+        "verdict": "clean" if mask is None else "masked",
+        "mask": mask,
         "label": None,
     }

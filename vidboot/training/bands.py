@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vidboot.data.datasets import ViewDataset
-from vidboot.edm import add_noise, loss_weight, squared_error
+from vidboot.edm import add_noise, denoising_loss
 from vidboot.training.stage import Batch
 from vidboot.views import pool, unpool
 
@@ -42,7 +42,7 @@ class WithLongVideos(Dataset):
 
 
 def view_loss(sigma_data: float) -> Callable[[Callable[..., Tensor], Batch], Float[Tensor, "B"]]:
-    """λ(σ) · Σ m (D − x0)² / Σ m of each item, m = 1 where it is observed; of a band only what it holds."""
+    """`denoising_loss` of each item; of a band only of what it holds."""
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
         """The loss of each item; a low-res pixel is known only if none of its pixels is masked."""
@@ -50,15 +50,14 @@ def view_loss(sigma_data: float) -> Callable[[Callable[..., Tensor], Batch], Flo
         if r == 1:
             x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
             x0_hat = network(x, batch.sigma, mask=batch.mask, **batch.conditions)
-            return loss_weight(batch.sigma, sigma_data) * squared_error(x0_hat, batch.x0, batch.mask)
-        seen = pool(batch.mask.to(batch.x0.dtype), r) == r  # r · mean = r where all are seen
-        hidden_zero = torch.where(batch.mask, batch.x0, torch.zeros_like(batch.x0))
-        y = torch.where(seen, pool(hidden_zero, r), torch.zeros(()).to(batch.x0))
-        x = add_noise(unpool(y, r), batch.sigma, batch.noise)
+            return denoising_loss(x0_hat, batch.x0, batch.sigma, sigma_data, batch.mask, batch.known)
+        seen, known = (pool(m.to(batch.x0.dtype), r) == r for m in (batch.mask, batch.known))  # r · mean = r: all are
+        y = pool(torch.where(batch.known, batch.x0, torch.zeros_like(batch.x0)), r)
+        x = add_noise(unpool(torch.where(seen, y, torch.zeros_like(y)), r), batch.sigma, batch.noise)
         # `unpool` spreads each value over r × r pixels, 1/r to each: of a pixel 1/r² is known.
-        known = unpool(seen.to(x.dtype), r) / r
-        x0_hat = network(x, batch.sigma, mask=known, **batch.conditions)
+        share = unpool(seen.to(x.dtype), r) / r
+        x0_hat = network(x, batch.sigma, mask=share, **batch.conditions)
         # Σ over the band's r-fold fewer values, over all pixels: what the band adds to the loss of a full video.
-        return loss_weight(batch.sigma, sigma_data) * squared_error(pool(x0_hat, r), y, seen) / r**2
+        return denoising_loss(pool(x0_hat, r), y, batch.sigma, sigma_data, seen, known) / r**2
 
     return loss

@@ -12,7 +12,7 @@ from vidboot.config import RunConfig
 from vidboot.data.datasets import Split, ViewDataset, held_out_windows, to_frames
 from vidboot.data.manifest import Shot
 from vidboot.data.video import write_video
-from vidboot.edm import Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.edm import Preconditioned, add_noise, denoising_loss, squared_error
 from vidboot.errors import UserError
 from vidboot.evaluation.denoising import edm_weighted, fixed_noise
 from vidboot.gate import OPEN, Gate, GateFit
@@ -93,9 +93,11 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
         with torch.no_grad():
             base = _base(model, x, batch) if kept is None else _kept_base(model, x, batch, kept)
         x0_hat = network(x, batch.sigma, mask=batch.mask, base=base, **batch.conditions)
-        error = squared_error(x0_hat, batch.x0, batch.mask)
-        error = error + config.residual.penalty * squared_error(x0_hat, base, batch.mask)
-        return loss_weight(batch.sigma, config.noise.sigma_data) * error
+
+        def distance(target: Tensor) -> Float[Tensor, "B"]:
+            return denoising_loss(x0_hat, target, batch.sigma, config.noise.sigma_data, batch.mask, batch.known)
+
+        return distance(batch.x0) + config.residual.penalty * distance(base)
 
     return loss
 

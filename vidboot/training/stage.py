@@ -27,6 +27,9 @@ class Batch:
 
     x0: Float[Tensor, "B C T H W"]
     mask: Bool[Tensor, "B 1 T H W"]
+    """True where the network observes a pixel."""
+    known: Bool[Tensor, "B 1 T H W"]
+    """True where the loss may ask for a pixel: those observed, and those that are hidden on purpose."""
     sigma: Float[Tensor, "B"]
     noise: Float[Tensor, "B C T H W"]
     seeds: list[int]
@@ -90,11 +93,13 @@ def draw_steps(stage: Stage, start: int, num_workers: int) -> Iterator[list[Batc
 
 def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     """Draw each item's noise level and noise from its own seed."""
-    x0, mask = at_scale(to_tensor(samples["frames"].to(device())), samples["mask"].to(device()), scale)
+    video = to_tensor(samples["frames"].to(device()))
+    x0, mask = at_scale(video, samples["mask"].to(device()), scale)
+    known = at_scale(video, samples["known"].to(device()), scale)[1]
     seeds = samples["seed"].tolist()
     generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators])
     conditions = {name: samples[name].to(device()) for name in ("label", "stride") if name in samples}
     band = int(samples["band"][0]) if "band" in samples else 1
-    return Batch(x0, mask, sigma, noise, seeds, conditions, samples["shot"], band)
+    return Batch(x0, mask, known, sigma, noise, seeds, conditions, samples["shot"], band)

@@ -209,6 +209,7 @@ def test_half_of_the_samples_are_mirrored_with_their_masks(manifest, tmp_path):
         flip = slice(None, None, -1) if not np.array_equal(sample["frames"], frames) else slice(None)
         assert np.array_equal(sample["frames"], frames[:, :, flip])
         assert np.array_equal(sample["mask"][0].numpy(), np.broadcast_to(~covered[:, flip], (4, 8, 16)))
+        assert torch.equal(sample["known"], sample["mask"])  # what is burnt in isn't known
         mirrored += flip.step == -1
     assert 10 < mirrored < 30
 
@@ -221,7 +222,9 @@ def test_a_share_of_clean_samples_gets_real_masks(manifest, tmp_path):
     shots = [manifest[0], replace(manifest[1], mask_path=str(tmp_path / "mask.npz"))]
     options = DataConfig(manifest="unused", extra_masks=0.5)
     dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=options)
-    masks = [sample["mask"] for sample in map(dataset.__getitem__, range(60)) if sample["shot"] == manifest[0].path]
+    samples = [sample for sample in map(dataset.__getitem__, range(60)) if sample["shot"] == manifest[0].path]
+    masks = [sample["mask"] for sample in samples]
+    assert all(sample["known"].all() for sample in samples)
     hidden = [mask for mask in masks if not mask.all()]
     assert all(torch.equal(mask, torch.from_numpy(~covered).expand(1, 4, 8, 16)) for mask in hidden)
     assert 0.2 < len(hidden) / len(masks) < 0.8

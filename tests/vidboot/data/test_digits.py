@@ -67,6 +67,27 @@ def test_the_folder_reads_back_exactly_and_low_res_videos_have_no_detail(tmp_pat
     assert len({shot.id for shot in manifest}) == 7
 
 
+def test_subtitled_videos_differ_from_clean_ones_under_their_masks_only(tmp_path):
+    for folder, share in (("clean", 0.0), ("subtitled", 0.5)):
+        write_digits(tmp_path / folder, full=2, clips=6, low_res=4, num_frames=12, subtitled=share)
+    clean, subtitled = (load_manifest(tmp_path / folder) for folder in ("clean", "subtitled"))
+    masked = 0
+    for a, b in zip(clean, subtitled, strict=True):
+        assert (a.path, a.verdict) == (b.path, "clean")
+        mask, differs = b.mask(), (a.frames() != b.frames()).any(-1)
+        assert (b.verdict == "masked") == (not mask.all()) == bool(differs.any())
+        assert not (differs & mask).any()
+        if b.verdict == "masked":
+            masked += 1
+            assert differs[~mask].mean() > 0.2
+            assert 0.05 < (~mask).mean() < 0.45
+        if b.views == {"low_res"}:
+            blocks = mask.reshape(12, 12, 2, 12, 2)
+            assert (blocks == blocks[:, :, :1, :, :1]).all()
+    assert masked == (6 + 4) // 2
+    assert all(shot.verdict == "clean" for shot in subtitled.supplying("full"))
+
+
 def test_too_small_pictures_are_refused():
     with pytest.raises(ValueError, match="16 pixels"):
         digit_video(0, size=12)

@@ -15,11 +15,12 @@ from vidboot.training.view_stage import frame_counts, mean_frame_counts, view_da
 from vidboot.views import View
 
 
-def a_batch(band, x0, mask=None):
+def a_batch(band, x0, mask=None, known=None):
     generator = torch.Generator().manual_seed(3)
     mask = torch.ones_like(x0[:, :1], dtype=torch.bool) if mask is None else mask
     noise = torch.randn(x0.shape, generator=generator)
-    return Batch(x0, mask, torch.tensor([0.3, 4.0]), noise, [1, 2], {}, ["a", "b"], band)
+    known = mask if known is None else known
+    return Batch(x0, mask, known, torch.tensor([0.3, 4.0]), noise, [1, 2], {}, ["a", "b"], band)
 
 
 def videos(seed=0):
@@ -72,6 +73,27 @@ def test_what_lies_under_a_mask_changes_nothing(band):
     beside[..., 3:7, 4, 2] += 1.0
     changed = view_loss(0.5)(network, a_batch(band, beside, mask))
     assert torch.equal(changed, plain) == (band == 2)
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_what_is_hidden_on_purpose_is_asked_for_but_not_shown(band):
+    network, x0 = small_model().views["clip"], videos()
+    mask = torch.ones(2, 1, 12, 16, 16, dtype=torch.bool)
+    mask[:, :, 3:7, 4:8, 2:10] = False
+    everything = torch.ones_like(mask)
+    seen = []
+
+    def watched(x, sigma, mask):
+        seen.append(network(x, sigma, mask=mask))
+        return seen[-1]
+
+    plain = view_loss(0.5)(watched, a_batch(band, x0, mask))
+    asked = view_loss(0.5)(watched, a_batch(band, x0, mask, everything))
+    assert torch.equal(seen[0], seen[1])  # the network is shown the same
+    # λ(∞) = 4 times the mean error of what is hidden, in the band where only that is known.
+    error = (seen[0] - x0).unflatten(3, (-1, band)).unflatten(5, (-1, band)).mean((4, 6))
+    hidden = error[:, :, 3:7, 4 // band : 8 // band, 2 // band : 10 // band]
+    torch.testing.assert_close(asked - plain, 4 * hidden.square().flatten(1).mean(1), rtol=1e-3, atol=1e-5)
 
 
 def with_long_share(config, share, **train):

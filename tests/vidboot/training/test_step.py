@@ -36,7 +36,7 @@ def loss(network, batch):
 def batch(value=0.5):
     x0 = torch.full((2, 3, 2, 4, 4), value)
     mask = torch.ones(2, 1, 2, 4, 4, dtype=torch.bool)
-    return Batch(x0, mask, torch.tensor([0.5, 2.0]), x0.flip(0), [1, 2], {}, ["a.mp4", "b.mp4"])
+    return Batch(x0, mask, mask, torch.tensor([0.5, 2.0]), x0.flip(0), [1, 2], {}, ["a.mp4", "b.mp4"])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e38])

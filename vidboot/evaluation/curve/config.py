@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from vidboot.config import Folder, RunConfig
+from vidboot.config import Folder, RunConfig, Share
 from vidboot.strict import Strict
 
 
@@ -14,6 +14,8 @@ class DigitsConfig(Strict):
 
     clips: PositiveInt
     low_res: PositiveInt
+    subtitled: Share = 0.0
+    """Share of the clips and of the low-res videos that has burnt-in subtitles, masked."""
     seed: NonNegativeInt = 0
 
 

@@ -79,7 +79,7 @@ def _make_digits(config: CurveConfig) -> dict[str, Path]:
     seeds = {name: 3 * digits.seed + number for number, name in enumerate(folders)}
     held_out = run.evaluation.num_videos + config.test_videos
     contents: dict[str, dict[str, Any]] = {
-        "partial": {"full": HELD_OUT_FULL, "clips": digits.clips, "low_res": digits.low_res},
+        "partial": {"full": HELD_OUT_FULL, **digits.model_dump(exclude={"seed"})},
         "full": {"full": max(config.counts), "clips": 0, "low_res": 0},
         "held_out": {"full": held_out, "clips": 0, "low_res": 0, "split": "test"},
     }
