@@ -183,7 +183,7 @@ def main() -> None:
     seeds = range(a.seeds)
     sampling = Sampling(a.steps, "dpm2m", iterations=a.iterations)
     if a.part == "data":
-        write_digits(a.run.parent / "data", full=128, clips=2048, low_res=512)
+        write_digits(a.run.parent / "data", full=256, clips=2048, low_res=2048, subtitled=0.5)
     elif a.part == "seams":
         seams(a.run, a.rule, a.frames, seeds, sampling)
     elif a.part == "repair":
