@@ -45,7 +45,8 @@ class DataConfig(Strict):
     frame_strides: Annotated[list[PositiveInt], Field(min_length=1)] = [1]
     """Train on every k-th frame, for each of these k equally often; the networks are told k."""
     extra_masks: Share = 0.1
-    """Share of the clean samples that get the mask of a masked shot: networks are right with and without holes."""
+    """Share of the clean samples that get the mask of a masked shot, and are asked for what it hides: so networks are
+    right with and without holes, and learn what may lie under one."""
     classes: list[str] = []
     """Class labels, as in the manifest (the folder names); other shots count as without a class."""
     label_dropout: Share = 0.1
