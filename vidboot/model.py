@@ -136,7 +136,7 @@ class VideoModel:
     def observing(self, mask: Bool[Tensor, "1 1 T H W"]) -> "VideoModel":
         """The same model, whose views know that only the pixels where `mask` is true are seen.
 
-        For one video; what it holds under the mask is not looked at. A low-res pixel is seen only if all its pixels are.
+        For one video; what is under the mask is not looked at. A low-res pixel is seen only if all its pixels are.
         """
 
         def denoiser_of(view: View) -> Denoiser:
