@@ -37,10 +37,11 @@ class Noise(Strict):
 class Preconditioned(nn.Module):
     """D(x; σ) = c_skip x + c_out F(c_in x; c_noise): a network F as a denoiser (arXiv 2206.00364, eq. 7 and table 1).
 
-    F is called as `network(x, c_noise, mask, base, label, stride)`: `mask` is true on observed pixels (None: all of
-    them), `base` is a second prediction of x0 to read (the residual network's input; None for a view network).
-    A hidden pixel is one of endless noise: where the mask is zero c_in x and c_skip x are 0 and c_out is σ_data, as for
-    σ → ∞. So D is there the mean of what may lie under the mask, given the rest.
+    F is called as `network(x, c_noise, mask, base, label, stride)`: `mask` says what share of a pixel is observed
+    (None: all of each; true and false are 1 and 0), `base` is a second prediction of x0 to read (the residual
+    network's input; None for a view network). A hidden pixel is one of endless noise: where the mask is zero c_in x and
+    c_skip x are 0 and c_out is σ_data, as for σ → ∞. So D is there the mean of what may lie under the mask, given the
+    rest, if that was trained (`data.extra_masks`).
     """
 
     def __init__(self, network: nn.Module, sigma_data: float) -> None:
@@ -51,7 +52,7 @@ class Preconditioned(nn.Module):
         self,
         x: Float[Tensor, "B C T H W"],
         sigma: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B 1 T H W"] | None = None,
+        mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None,
         base: Float[Tensor, "B C T H W"] | None = None,
         label: Int[Tensor, "B"] | None = None,
         stride: Int[Tensor, "B"] | None = None,
@@ -100,13 +101,14 @@ def denoising_loss(
     mask: Bool[Tensor, "B 1 T H W"],
     known: Bool[Tensor, "B 1 T H W"],
 ) -> Float[Tensor, "B"]:
-    """λ(σ) ‖x0_hat − x0‖² over the pixels that the network observed, and λ(∞) ‖·‖² over hidden ones that are `known`.
+    """Mean over the `known` pixels of λ (x0_hat − x0)²: λ(σ) where the network observes one, λ(∞) where it is hidden.
 
-    Both are means over those pixels, 0 where there are none; λ(∞) = 1/σ_data². Pixels that were masked in the video
-    itself are neither observed nor known. Learning what was hidden on purpose follows Daras et al. 2023 (2305.19256).
+    λ(∞) = 1/σ_data², as a hidden pixel is one of endless noise. Pixels that were masked in the video itself are not
+    known; observed ones always are. Learning what was hidden on purpose is after Daras et al. 2023 (2305.19256).
     """
-    hidden = squared_error(x0_hat, x0, known & ~mask) / sigma_data**2
-    return loss_weight(sigma, sigma_data) * squared_error(x0_hat, x0, mask) + hidden
+    observed = mask.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
+    seen, hidden = squared_error(x0_hat, x0, mask), squared_error(x0_hat, x0, known & ~mask)
+    return loss_weight(sigma, sigma_data) * observed * seen + (1 - observed) * hidden / sigma_data**2
 
 
 def squared_error(

@@ -34,10 +34,10 @@ class Split:
 def split_shots(manifest: Manifest, holdout: float) -> Split:
     """Hold out a share of the full videos: whole sources where there are enough of them, else whole shots.
 
-    What else a held-out source has, like blurred or shorter shots, is left out altogether: it can't stand for full
-    videos, and no network may learn from it. Without any full video clips are held out instead. The choice depends on
-    the shots' content only, so it stays the same when files are moved. Raises `UserError` if there are fewer than three
-    videos to share out.
+    What else a source has that is held out whole, like blurred or shorter shots, is left out altogether: it can't stand
+    for full videos, and no network may learn from it. Without any full video clips are held out instead. The choice
+    depends on the shots' content only, so it stays the same when files are moved. Raises `UserError` if there are fewer
+    than three videos to share out.
     """
     kind = "full" if manifest.supplying("full") else "clip"
     sources = {shot.source for shot in manifest.supplying(kind)}

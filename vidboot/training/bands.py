@@ -1,9 +1,8 @@
 """The view networks' loss; and long low-resolution videos at full size, of which only a band is known.
 
 With `clip.long_share` the clip network learns from low-resolution videos of all frames too, in that share of its
-steps. Of those only a band is known, P x0 with P = AᵀA of the low-res factor r; the rest is hidden like pixels under
-a mask: the input there is noise alone, the mask channel says that of each pixel 1/r² is known, and the loss is that
-of the band,
+steps. Of those only a band is known, P x0 with P = AᵀA of the low-res factor r; of the rest the input
+is noise alone, the mask channel says that of each pixel 1/r² is observed, and the loss is that of the band,
 
     λ(σ) · ‖P (D(P x0 + σ n; σ) − x0)‖² / number of pixels
 

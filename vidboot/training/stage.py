@@ -94,8 +94,8 @@ def draw_steps(stage: Stage, start: int, num_workers: int) -> Iterator[list[Batc
 def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     """Draw each item's noise level and noise from its own seed."""
     video = to_tensor(samples["frames"].to(device()))
-    x0, mask = at_scale(video, samples["mask"].to(device()), scale)
-    known = at_scale(video, samples["known"].to(device()), scale)[1]
+    x0, masks = at_scale(video, torch.cat([samples["mask"], samples["known"]], dim=1).to(device()), scale)
+    mask, known = masks.split(1, dim=1)
     seeds = samples["seed"].tolist()
     generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
