@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 from small_model import small_model
@@ -5,8 +7,9 @@ from small_model import small_model
 from vidboot.data.datasets import Split
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
+from vidboot.edm import Noise
 from vidboot.training.residual_stage import residual_stage
-from vidboot.training.stage import draw_steps
+from vidboot.training.stage import _with_noise, draw_steps
 
 
 class NoHeldOut:
@@ -49,3 +52,36 @@ def test_the_residual_has_noise_levels_of_its_own(tmp_path, monkeypatch):
     _, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
     sigmas = torch.cat([batch.sigma for batch in batches])
     torch.testing.assert_close(sigmas.log(), torch.full((12,), 2.0), atol=0.05, rtol=0)
+
+
+def test_under_a_mask_the_residual_is_held_to_truth_and_base_only_where_the_truth_is_known(tmp_path, monkeypatch):
+    write_digits(tmp_path, full=3, clips=0, low_res=0, num_frames=12, size=16)
+    model = small_model()
+    stage, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
+    batch, penalty = batches[0], model.config.residual.penalty
+    x0, sigma = batch.x0, batch.sigma
+    mask, known = torch.ones_like(batch.mask), torch.ones_like(batch.mask)
+    mask[:, :, 2:6, 4:10, 3:9] = False  # hidden on purpose, but for its first two columns: those are burnt in
+    known[:, :, 2:6, 4:10, 3:5] = False
+    damaged = torch.where(known, x0, torch.full_like(x0, float("nan")))
+    loss = stage.loss(stage.network, replace(batch, x0=damaged, mask=mask, known=known))
+
+    shown = torch.where(mask, x0, 0.0) + sigma.reshape(-1, 1, 1, 1, 1) * batch.noise
+    base = torch.cat([model.observing(mask[n : n + 1]).base(shown[n : n + 1], sigma[n : n + 1]) for n in (0, 1)])
+    x0_hat = stage.network(shown, sigma, mask=mask, base=base)
+    squares = (x0_hat - x0) ** 2 + penalty * (x0_hat - base) ** 2
+    weights = torch.where(mask, (1 / sigma**2 + 4).reshape(-1, 1, 1, 1, 1), torch.tensor(4.0)) * known
+    expected = (weights * squares).flatten(1).sum(1) / (known.flatten(1).sum(1) * 3)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_low_res_pixel_is_known_only_if_all_its_pixels_are():
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(2, 1, 4, 8, 8, generator=generator) < 0.8
+    known = mask | (torch.rand(2, 1, 4, 8, 8, generator=generator) < 0.7)
+    frames = torch.zeros(2, 4, 8, 8, 3, dtype=torch.uint8)
+    samples = {"frames": frames, "mask": mask, "known": known, "seed": torch.tensor([1, 2]), "shot": ["a", "b"]}
+    batch = _with_noise(samples, 2, Noise())
+    for ours, full in ((batch.mask, mask), (batch.known, known)):
+        assert torch.equal(ours, full.unflatten(3, (4, 2)).unflatten(5, (4, 2)).all(6).all(4))
+    assert not torch.equal(batch.mask, batch.known)
