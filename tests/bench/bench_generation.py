@@ -3,7 +3,7 @@
 python tests/bench/bench_generation.py lags                           covariance of samples over time, Gaussian videos
 python tests/bench/bench_generation.py conditioning                   conditional means and costs, Gaussian videos
 python tests/bench/bench_generation.py memory [--config F]            peak memory and time per frame against length
-    (tests/bench/digits.yaml: three quarters of an hour on one core)
+    (tests/bench/digits.yaml with networks of 16 channels: an hour on one core)
 python tests/bench/bench_generation.py solvers                        DPM-Solver++(2M) against Heun, Gaussian videos
 
 Times are ratios to another measurement of the same run.

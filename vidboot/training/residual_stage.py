@@ -84,7 +84,10 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
 
 
 def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[Tensor, "B"]]:
-    """`denoising_loss` to x0, and penalty times that to D_base, of each item; the pull is the optimiser's."""
+    """λ · (‖D_θ − x0‖² + penalty · ‖D_θ − D_base‖²) of each item, with the λ and the mean of `denoising_loss`.
+
+    The pull towards the start is the optimiser's.
+    """
     kept: dict[int, Tensor] | None = None if config.residual.draws is None else {}
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
