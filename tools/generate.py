@@ -36,10 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--iterations",
         type=int,
-        default=3,
         metavar="K",
-        help="of moment matching: more is nearer to the exact conditional law, and slower; 0 replaces it by the quick, "
-        "biased range–null-space correction (default: %(default)s)",
+        help="condition by K iterations of moment matching: more is nearer to the exact conditional law, and slower; 0 "
+        "replaces it by the quick, biased range–null-space correction (default: the networks are told of known pixels, "
+        "if they were trained with data.context; for what they can't be told, 3)",
     )
     add(
         "--repeats",
@@ -59,7 +59,7 @@ def main() -> None:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise UserError(f"--{name.replace('_', '-')} is at least {least}, got {value}")
-    if arguments.iterations < 0:
+    if arguments.iterations is not None and arguments.iterations < 0:
         raise UserError(f"--iterations is at least 0, got {arguments.iterations}")
     if arguments.fps is not None and not arguments.fps > 0:
         raise UserError(f"--fps is above 0, got {arguments.fps:g}")

@@ -47,6 +47,9 @@ class DataConfig(Strict):
     extra_masks: Share = 0.1
     """Share of the clean samples that get the mask of a masked shot, and are asked for what it hides: so networks are
     right with and without holes, and learn what may lie under one."""
+    context: Share = 0.2
+    """Share of the samples in which the first frames, or all but what a masked shot's mask would hide, come without
+    noise: so networks learn to go on from given frames, and to paint out (0: they are only ever told by gradients)."""
     classes: list[str] = []
     """Class labels, as in the manifest (the folder names); other shots count as without a class."""
     label_dropout: Share = 0.1

@@ -37,11 +37,15 @@ class Noise(Strict):
 class Preconditioned(nn.Module):
     """D(x; σ) = c_skip x + c_out F(c_in x; c_noise): a network F as a denoiser (arXiv 2206.00364, eq. 7 and table 1).
 
-    F is called as `network(x, c_noise, mask, base, label, stride)`: `mask` says what share of a pixel is observed
-    (None: all of each; true and false are 1 and 0), `base` is a second prediction of x0 to read (the residual
-    network's input; None for a view network). A hidden pixel is one of endless noise: where the mask is zero c_in x and
-    c_skip x are 0 and c_out is σ_data, as for σ → ∞. So D is there the mean of what may lie under the mask, given the
-    rest, if that was trained (`data.extra_masks`).
+    F is called as `network(x, c_noise, mask, context, base, label, stride)`: `mask` says what share of a pixel is
+    observed (None: all of each; true and false are 1 and 0), `context` where `x` is without noise (None: nowhere),
+    `base` is a second prediction of x0 to read (the residual network's input; None for a view network).
+
+    Mask and context are the two ends of one scale, a noise level for each pixel (as for frames in Diffusion Forcing,
+    Chen et al. 2024, arXiv 2407.01392). Where the mask is zero c_in x and c_skip x are 0 and c_out is σ_data, as for
+    σ → ∞: D is there the mean of what may lie under the mask, given the rest, if that was trained (`data.extra_masks`).
+    In the context c_in is 1/σ_data, c_skip 1 and c_out 0, as for σ → 0: D is x there, and elsewhere E[x0 | x, context],
+    if that was trained (`data.context`).
     """
 
     def __init__(self, network: nn.Module, sigma_data: float) -> None:
@@ -53,6 +57,7 @@ class Preconditioned(nn.Module):
         x: Float[Tensor, "B C T H W"],
         sigma: Float[Tensor, "B"],
         mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None,
+        context: Bool[Tensor, "B 1 T H W"] | None = None,
         base: Float[Tensor, "B C T H W"] | None = None,
         label: Int[Tensor, "B"] | None = None,
         stride: Int[Tensor, "B"] | None = None,
@@ -62,13 +67,16 @@ class Preconditioned(nn.Module):
         c_in, c_skip, c_out, c_noise = self.coefficients(sigma)
         # The base prediction is data, not noise: scaled to unit variance like the noisy input.
         read = None if base is None else base / self.sigma_data
-        if mask is None:
-            F = self.network(c_in * x, c_noise.flatten(), mask, read, label, stride)
-            return c_skip * x + c_out * F.to(x.dtype)
-        hidden = mask == 0
-        seen = torch.where(hidden, torch.zeros_like(x), x)
-        F = self.network(c_in * seen, c_noise.flatten(), mask, read, label, stride)
-        return c_skip * seen + torch.where(hidden, self.sigma_data, c_out) * F.to(x.dtype)
+        if context is not None:
+            c_in, c_skip, c_out = (
+                torch.where(context, torch.as_tensor(limit, device=x.device), c)
+                for limit, c in ((1 / self.sigma_data, c_in), (1.0, c_skip), (0.0, c_out))
+            )
+        if mask is not None:
+            hidden = mask == 0
+            x, c_out = torch.where(hidden, torch.zeros_like(x), x), torch.where(hidden, self.sigma_data, c_out)
+        F = self.network(c_in * x, c_noise.flatten(), mask, context, read, label, stride)
+        return c_skip * x + c_out * F.to(x.dtype)
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """c_in, c_skip, c_out, c_noise of noise level σ."""
@@ -81,11 +89,16 @@ def add_noise(
     sigma: Float[Tensor, "B"],
     noise: Float[Tensor, "B C T H W"],
     mask: Bool[Tensor, "B 1 T H W"] | None = None,
+    context: Bool[Tensor, "B 1 T H W"] | None = None,
 ) -> Float[Tensor, "B C T H W"]:
-    """x = x0 + σ n; where the mask is false only the noise: what lies under a mask must never be seen."""
+    """x = x0 + σ n; in the context x0 itself; where the mask is false only the noise.
+
+    What lies under a mask must never be seen.
+    """
     if mask is not None:
         x0 = torch.where(mask, x0, torch.zeros_like(x0))
-    return x0 + sigma.reshape(-1, 1, 1, 1, 1) * noise
+    x = x0 + sigma.reshape(-1, 1, 1, 1, 1) * noise
+    return x if context is None else torch.where(context, x0, x)
 
 
 def loss_weight(sigma: Float[Tensor, "B"], sigma_data: float) -> Float[Tensor, "B"]:
@@ -100,12 +113,16 @@ def denoising_loss(
     sigma_data: float,
     mask: Bool[Tensor, "B 1 T H W"],
     known: Bool[Tensor, "B 1 T H W"],
+    context: Bool[Tensor, "B 1 T H W"] | None = None,
 ) -> Float[Tensor, "B"]:
     """Mean over the `known` pixels of λ (x0_hat − x0)²: λ(σ) where the network observes one, λ(∞) where it is hidden.
 
     λ(∞) = 1/σ_data², as a hidden pixel is one of endless noise. Pixels that were masked in the video itself are not
-    known; observed ones always are. Learning what was hidden on purpose is after Daras et al. 2023 (2305.19256).
+    known; observed ones always are. Learning what was hidden on purpose is after Daras et al. 2023 (2305.19256). The
+    `context`, which is without noise, is not asked for.
     """
+    if context is not None:
+        mask, known = mask & ~context, known & ~context
     observed = mask.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
     seen, hidden = squared_error(x0_hat, x0, mask), squared_error(x0_hat, x0, known & ~mask)
     return loss_weight(sigma, sigma_data) * observed * seen + (1 - observed) * hidden / sigma_data**2

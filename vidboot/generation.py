@@ -17,6 +17,9 @@ from vidboot.model import VideoModel
 from vidboot.samplers import SAMPLERS, repeated
 from vidboot.score import Denoiser
 
+MOMENT_ITERATIONS = 3
+"""Of moment matching, where the networks can't be told what is known."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -27,8 +30,9 @@ class Sampling:
 
     num_steps: int = 18
     sampler: str = "heun"
-    iterations: int = 3
-    """Iterations of moment matching (0: the cheap range–null-space correction); used only where something is known."""
+    iterations: int | None = None
+    """Of moment matching, for what is known (0: the cheap range–null-space correction). None: networks that were
+    trained with `data.context` are told of known pixels; for all else `MOMENT_ITERATIONS`."""
     repeats: int = 1
     """How often each step is taken, with the noise put back in between; used only where something is known."""
     label: int | None = None
@@ -39,27 +43,31 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{self.sampler}', only {', '.join(SAMPLERS)}")
-        if self.num_steps < 1 or self.repeats < 1 or self.iterations < 0:
+        if self.num_steps < 1 or self.repeats < 1 or (self.iterations or 0) < 0:
             raise ValueError("steps and repeats are at least 1, iterations at least 0")
 
     def schedule(self, noise: Noise, conditioned: bool) -> Float[Tensor, "steps+1"]:
         """The noise levels, from training's largest to 0."""
         return repeated(noise.steps(self.num_steps), self.repeats if conditioned else 1)
 
-    def denoiser(self, model: VideoModel) -> Denoiser:
+    def denoiser(self, model: VideoModel, known: Known | None = None) -> Denoiser:
+        """The model's D, given the class and what is known."""
+        told = known is not None and self.iterations is None and model.config.data.context > 0
+        denoise = self._guided(model, (lambda m: m.knowing(known)) if told else (lambda m: m.denoise))
+        if known is None or (told and known.blocks is None):
+            return denoise
+        iterations = MOMENT_ITERATIONS if self.iterations is None else self.iterations
+        return MomentMatched(denoise, known, iterations) if iterations else Corrected(denoise, known)
+
+    def _guided(self, model: VideoModel, denoiser_of: Callable[[VideoModel], Denoiser]) -> Denoiser:
         """D_none + w (D_class − D_none) with w = `guidance` (classifier-free guidance, arXiv 2207.12598)."""
+        of_none = denoiser_of(model)
         if self.label is None:
-            return model.denoise
-        of_class = model.given(label=self.label).denoise
+            return of_none
+        of_class = denoiser_of(model.given(label=self.label))
         if self.guidance == 1:
             return of_class
-        return lambda x, sigma: torch.lerp(model.denoise(x, sigma), of_class(x, sigma), self.guidance)
-
-    def condition(self, denoise: Denoiser, known: Known | None) -> Denoiser:
-        """`denoise`, given what is known."""
-        if known is None:
-            return denoise
-        return MomentMatched(denoise, known, self.iterations) if self.iterations else Corrected(denoise, known)
+        return lambda x, sigma: torch.lerp(of_none(x, sigma), of_class(x, sigma), self.guidance)
 
 
 def initial_noise(shape_CTHW: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "B C T H W"]:
@@ -87,12 +95,13 @@ def sample(
     video = model.config.video
     sigmas = sampling.schedule(model.config.noise, known is not None)
     shape = (3, num_frames, video.height, video.width)
-    run, plain = SAMPLERS[sampling.sampler], sampling.denoiser(model)
+    run = SAMPLERS[sampling.sampler]
     if known is None:
         noise = initial_noise(shape, generators).to(model.device)
-        return run(plain, noise.mul_(float(sigmas[0])), sigmas, on_step, generators=generators).clamp_(-1, 1)
+        noise.mul_(float(sigmas[0]))
+        return run(sampling.denoiser(model), noise, sigmas, on_step, generators=generators).clamp_(-1, 1)
     known = known.to(model.device)
-    denoise, videos = sampling.condition(plain, known), []
+    denoise, videos = sampling.denoiser(model, known), []
     # One at a time: gradients need the memory, and what rounding does in conjugate residuals must not depend on others.
     for number, generator in enumerate(generators):
         noise = initial_noise(shape, [generator]).to(model.device)

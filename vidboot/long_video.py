@@ -7,7 +7,7 @@ memory does not grow with the length, nor does the time per frame.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -16,43 +16,50 @@ from torch.utils.checkpoint import checkpoint
 
 from vidboot.regions import Region, region_graph, windows
 from vidboot.score import Denoiser, in_batches, per_item
-from vidboot.views import add_frames_, take_frames
+from vidboot.views import View, add_frames_, take_frames
 
 
 class LongDenoiser:
     """Windows of `length` frames minus the `overlap` frames that neighbours share, for any number of frames.
 
-    `denoise` takes `length` frames or fewer; it is given at most `max_batch_frames` of them at once (but at least one
-    window). A video no longer than a window is denoised as it is. Source: arXiv 2505.11825; DiffCollage, 2303.17076.
+    `denoiser_of` gives each window, of `length` frames or fewer, its denoiser; one that several share is given at most
+    `max_batch_frames` at once (but at least one window). A video no longer than a window is denoised as it is. Source:
+    arXiv 2505.11825; DiffCollage, 2303.17076.
     """
 
-    def __init__(self, denoise: Denoiser, length: int, overlap: int, max_batch_frames: int) -> None:
-        self.denoise, self.length, self.overlap, self.max_batch_frames = denoise, length, overlap, max_batch_frames
+    def __init__(
+        self, denoiser_of: Callable[[View], Denoiser], length: int, overlap: int, max_batch_frames: int
+    ) -> None:
+        self.denoiser_of, self.length, self.overlap = denoiser_of, length, overlap
+        self.max_batch_frames = max_batch_frames
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item."""
         if x.shape[2] <= self.length:
-            return self.denoise(x, sigma)
+            return self.denoiser_of(View(range(x.shape[2])))(x, sigma)
         sigma, total = per_item(sigma, x), torch.zeros_like(x)
-        for group in self._groups(x.shape[2], len(x)):
+        for denoise, group in self._groups(x.shape[2], len(x)):
             noisy = torch.cat([take_frames(x, region.view.frames) for region in group])
-            denoised = self._denoise_group(noisy, sigma.repeat(len(group)))
+            denoised = self._denoise_group(denoise, noisy, sigma.repeat(len(group)))
             for region, part in zip(group, denoised.split(len(x)), strict=True):
                 add_frames_(total, part, region.view.frames, region.count)
         return total
 
-    def _groups(self, num_frames: int, batch: int) -> Iterator[list[Region]]:
-        """Regions of equal length, together no longer than the limit allows."""
+    def _groups(self, num_frames: int, batch: int) -> Iterator[tuple[Denoiser, list[Region]]]:
+        """Regions of equal length with the same denoiser, together no longer than the limit allows."""
         regions = region_graph(windows(num_frames, self.length, self.overlap))
-        for size, same in itertools.groupby(regions, key=lambda region: region.view.num_frames):
-            pending = list(same)
+        told = ((self.denoiser_of(region.view), region) for region in regions)
+        for (denoise, size), same in itertools.groupby(told, key=lambda pair: (pair[0], pair[1].view.num_frames)):
+            pending = [region for _, region in same]
             at_once = max(1, self.max_batch_frames // (size * batch))
             for start in range(0, len(pending), at_once):
-                yield pending[start : start + at_once]
+                yield denoise, pending[start : start + at_once]
 
-    def _denoise_group(self, noisy: Float[Tensor, "N C t H W"], sigma: Float[Tensor, "N"]) -> Tensor:
+    def _denoise_group(
+        self, denoise: Denoiser, noisy: Float[Tensor, "N C t H W"], sigma: Float[Tensor, "N"]
+    ) -> Float[Tensor, "N C t H W"]:
         def run(noisy: Tensor, sigma: Tensor) -> Tensor:
-            return in_batches(self.denoise, noisy, sigma, self.max_batch_frames, noisy.shape[2])
+            return in_batches(denoise, noisy, sigma, self.max_batch_frames, noisy.shape[2])
 
         # With gradients (moment matching) the networks' activations are made again, a group at a time, not kept.
         if torch.is_grad_enabled() and noisy.requires_grad:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidboot.calibration import CalibratedDenoiser, Calibration
+from vidboot.conditioning import Known
 from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path, write_atomic
 from vidboot.display import Video, as_video
@@ -30,7 +31,7 @@ from vidboot.long_video import LongDenoiser
 from vidboot.networks.residual import ResidualUNet
 from vidboot.networks.unet import UNet
 from vidboot.score import Denoiser, ResidualDenoiser, by_scale
-from vidboot.views import View, pool, take_frames
+from vidboot.views import View, pool, take_frames, whole_blocks
 
 DATA_CHANNELS = 3
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
@@ -133,19 +134,37 @@ class VideoModel:
         model.max_batch_frames = self.max_batch_frames
         return model
 
-    def observing(self, mask: Bool[Tensor, "1 1 T H W"]) -> "VideoModel":
-        """The same model, whose views know that only the pixels where `mask` is true are seen.
+    def observing(self, mask: Bool[Tensor, "1 1 T H W"], known: Known | None = None) -> "VideoModel":
+        """The same model, told that only the pixels where `mask` is true are seen, and which are `known` without noise.
 
-        For one video; what is under the mask is not looked at. A low-res pixel is seen only if all its pixels are.
+        For one video; what is under the mask is not looked at. A low-res pixel is seen, or known, only if all its
+        pixels are: where some of a block are known it takes the noisy ones.
         """
 
-        def denoiser_of(view: View) -> Denoiser:
-            seen = pool(take_frames(mask.float(), view.frames), view.scale) == view.scale
-            return partial(self.denoiser_of(view), mask=seen)
+        def told(denoise: Callable[..., Tensor], view: View) -> Callable[..., Tensor]:
+            def part(whole: Bool[Tensor, "1 1 T H W"]) -> Bool[Tensor, "1 1 t h w"]:
+                return whole_blocks(take_frames(whole, view.frames), view.scale)
+
+            if known is None or not (context := part(known.pixels)).any():
+                return partial(denoise, mask=part(mask))
+            values = pool(take_frames(known.values, view.frames), view.scale)
+            inputs = {"mask": part(mask), "context": context}
+            return lambda x, sigma, **more: denoise(torch.where(context, values, x), sigma, **inputs, **more)
 
         model = self.given()
-        model.denoiser_of = denoiser_of
+        model.denoiser_of = lambda view: told(self.denoiser_of(view), view)
+        if self.residual is not None:
+            model.residual = told(self.residual, View(range(mask.shape[2])))
         return model
+
+    def knowing(self, known: Known) -> Denoiser:
+        """D at any length, told which pixels are `known`: E[x0 | x, known], if the networks have learnt it."""
+
+        def denoiser_of(window: View) -> Denoiser:
+            here = known.frames(window.frames[0], window.frames[-1] + 1)
+            return self.observing(torch.ones_like(here.pixels), here).full if here.pixels.any() else self.full
+
+        return self._at_any_length(denoiser_of)
 
     def base(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """D_base: the (calibrated) composed score of the views, for any number of frames."""
@@ -158,8 +177,11 @@ class VideoModel:
 
     def denoise(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """D at any length: beyond T frames, windows of T minus their overlaps, each denoised by `full`."""
+        return self._at_any_length(lambda window: self.full)(x, sigma)
+
+    def _at_any_length(self, denoiser_of: Callable[[View], Denoiser]) -> LongDenoiser:
         video = self.config.video
-        return LongDenoiser(self.full, video.num_frames, video.overlap, self.max_batch_frames)(x, sigma)
+        return LongDenoiser(denoiser_of, video.num_frames, video.overlap, self.max_batch_frames)
 
     def generate(self, num_frames: int, seed: int = 0, **options: Any) -> Video:
         """Sample a video of any number of frames: C T H W in [-1, 1], shown as a player in a notebook.

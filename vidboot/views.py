@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -75,6 +75,13 @@ def unpool(y_BCThw: Float[Tensor, "B C T h w"], scale: int) -> Float[Tensor, "B 
     if scale == 1:
         return y_BCThw
     return (y_BCThw / scale).repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)
+
+
+def whole_blocks(mask_B1THW: Bool[Tensor, "B 1 T H W"], scale: int) -> Bool[Tensor, "B 1 T h w"]:
+    """A mask as a low-res view has it: true for an r×r block whose pixels are all true."""
+    if scale == 1:
+        return mask_B1THW
+    return pool(mask_B1THW.float(), scale) == scale  # r · mean = r
 
 
 def as_slice(frames: Sequence[int]) -> slice | None:

@@ -3,7 +3,7 @@
 python tests/bench/bench_digits.py data
 python tools/train.py --config tests/bench/digits.yaml
 python tests/bench/bench_digits.py seams [--rule joint|stream|disjoint]   seams and drift of long videos
-python tests/bench/bench_digits.py repair                                 painting out a subtitle, beside cv2.inpaint
+python tests/bench/bench_digits.py repair [--steps K]                     painting out a subtitle, beside cv2.inpaint
 python tests/bench/bench_digits.py solvers                                Fréchet distance of DPM-Solver++(2M) and Heun
 
 Times are ratios to another measurement of the same run.
@@ -21,7 +21,7 @@ from tqdm import tqdm
 import vidboot
 from vidboot.conditioning import Known
 from vidboot.data.datasets import split_shots, to_tensor
-from vidboot.data.digits import digit_video, write_digits
+from vidboot.data.digits import digit_video, subtitle, write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.evaluation.features import own_features
 from vidboot.evaluation.statistics import frechet_distance
@@ -113,24 +113,17 @@ def report_drift(videos: torch.Tensor, own: torch.Tensor, real: torch.Tensor) ->
         )
 
 
-def subtitle(size: int) -> np.ndarray:
-    """Where a subtitle's letters are, and a pixel around them: H W."""
-    letters = np.zeros((size, size), np.uint8)
-    cv2.putText(letters, "abcdef", (1, size - 3), cv2.FONT_HERSHEY_PLAIN, 0.35, 255)
-    return cv2.dilate(letters, np.ones((3, 3), np.uint8)) > 0
-
-
 def repair(run: Path, seeds: range, sampling: Sampling) -> None:
     """Error under a burnt-in subtitle, of one sample of the model and of `cv2.inpaint` frame by frame."""
     model = vidboot.load(run)
     length, size = model.config.video.num_frames, model.config.video.height
-    hidden = subtitle(size)
-    mask = torch.from_numpy(~hidden).expand(1, 1, length, size, size)
-    print(f"{100 * hidden.mean():.0f} % of the pixels are hidden; {sampling}")
+    print(sampling)
     squares: dict[str, list[float]] = {}
     for seed in tqdm(seeds, desc="repair"):
+        letters, hidden = subtitle(size, np.random.default_rng([9, seed]))
+        mask = torch.from_numpy(~hidden).expand(1, 1, length, size, size)
         frames = digit_video((9, 0, seed), length, "test", size)
-        damaged = np.where(hidden[..., None], np.uint8(255), frames)
+        damaged = np.where(letters[..., None], np.uint8(255), frames)
         truth = to_tensor(frames)[None]
         made = {"model": sample(model, length, seeded([seed]), sampling, Known.of_pixels(truth, mask))[0]}
         for name, flag in (("Telea", cv2.INPAINT_TELEA), ("Navier–Stokes", cv2.INPAINT_NS)):
@@ -178,7 +171,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=18)
     parser.add_argument("--seeds", type=int, default=4, help="how many videos")
-    parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--iterations", type=int, help="of moment matching; without it the networks are told")
     a = parser.parse_args()
     seeds = range(a.seeds)
     sampling = Sampling(a.steps, "dpm2m", iterations=a.iterations)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidboot.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.edm import Noise, Preconditioned, add_noise, denoising_loss, loss_weight, squared_error
 
 
 class Fixed(torch.nn.Module):
@@ -14,7 +14,7 @@ class Fixed(torch.nn.Module):
         super().__init__()
         self.factor = factor
 
-    def forward(self, x, c_noise, mask, base, label, stride):
+    def forward(self, x, c_noise, mask, context, base, label, stride):
         self.seen = c_noise
         return self.factor * x
 
@@ -35,8 +35,8 @@ def test_preconditioning_is_that_of_the_paper():
 def test_a_hidden_pixel_is_one_of_endless_noise():
     # What a pixel of any content becomes as σ → ∞: c_in x = c_skip x = 0, c_out = σ_data. The network adds 1 to tell.
     class Shifted(Fixed):
-        def forward(self, x, c_noise, mask, base, label, stride):
-            return super().forward(x, c_noise, mask, base, label, stride) + 1
+        def forward(self, x, c_noise, mask, context, base, label, stride):
+            return super().forward(x, c_noise, mask, context, base, label, stride) + 1
 
     x, sigma = torch.randn(2, 3, 4, 5, 6), torch.tensor([0.1, 0.7])
     mask = torch.rand(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(0)) < 0.6
@@ -48,6 +48,43 @@ def test_a_hidden_pixel_is_one_of_endless_noise():
     assert torch.equal(denoise(nothing_known, sigma, mask=mask), denoise(x, sigma, mask=mask))
     everything = torch.ones_like(mask)
     assert torch.equal(denoise(x, sigma, mask=everything), denoise(x, sigma))
+
+
+def test_a_pixel_of_the_context_is_one_without_noise():
+    # What a pixel becomes as σ → 0: c_in = 1/σ_data, c_skip = 1, c_out = 0. The network adds 1 to tell.
+    class Shifted(Fixed):
+        def forward(self, x, c_noise, mask, context, base, label, stride):
+            self.inputs, self.told = x, context
+            return super().forward(x, c_noise, mask, context, base, label, stride) + 1
+
+    x, sigma = torch.randn(2, 3, 4, 5, 6), torch.tensor([0.1, 70.0])
+    context = torch.rand(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(0)) < 0.4
+    denoise = Preconditioned(Shifted(-0.3), 0.5)
+    denoised = denoise(x, sigma, context=context)
+    assert torch.equal(torch.where(context, denoised, x), x)
+    assert torch.equal(denoise.network.told, context)
+    torch.testing.assert_close(
+        torch.where(context, denoise.network.inputs, 0.0), torch.where(context, 2 * x, 0.0), rtol=1e-6, atol=0
+    )
+    torch.testing.assert_close(torch.where(context, 0.0, denoised), torch.where(context, 0.0, denoise(x, sigma)))
+
+
+def test_the_context_is_given_without_noise_and_not_asked_for():
+    generator = torch.Generator().manual_seed(0)
+    x0, noise, x0_hat = torch.randn(3, 2, 3, 2, 4, 4, generator=generator)
+    mask, context = torch.rand(2, 2, 1, 2, 4, 4, generator=generator) < 0.6
+    context &= mask
+    known = mask | (torch.rand(2, 1, 2, 4, 4, generator=generator) < 0.5)
+    sigma = torch.tensor([0.3, 2.0])
+    x = add_noise(x0, sigma, noise, mask, context)
+    shown = torch.where(mask, x0, 0.0) + torch.where(context, 0.0, sigma.reshape(-1, 1, 1, 1, 1) * noise)
+    torch.testing.assert_close(x, shown)
+    # λ by hand: none in the context, λ(σ) on what else is observed, λ(∞) = 4 on what is hidden on purpose.
+    weight = torch.where(mask, (1 / sigma**2 + 4).reshape(-1, 1, 1, 1, 1), torch.tensor(4.0)) * (known & ~context)
+    expected = (weight * (x0_hat - x0) ** 2).flatten(1).sum(1) / ((known & ~context).flatten(1).sum(1) * 3)
+    torch.testing.assert_close(denoising_loss(x0_hat, x0, sigma, 0.5, mask, known, context), expected)
+    everything = torch.ones_like(mask)
+    assert not denoising_loss(x0_hat, x0, sigma, 0.5, everything, everything, everything).any()
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.5, 5.0, 80.0])

@@ -2,9 +2,11 @@ import pytest
 import torch
 from small_model import small_model
 
+from vidboot.calibration import Calibration, Estimate
 from vidboot.conditioning import Known, MomentMatched
 from vidboot.generation import Sampling, generate
 from vidboot.long_video import LongDenoiser
+from vidboot.model import VideoModel
 from vidboot.regions import region_graph, windows
 from vidboot.score import ComposedDenoiser
 
@@ -49,7 +51,7 @@ def test_networks_never_see_more_frames_than_allowed(limit):
         seen.append(x.shape[0] * x.shape[2])
         return x
 
-    LongDenoiser(denoise, 12, 4, limit)(noise(3, 1, 100, 2, 2), torch.ones(3))
+    LongDenoiser(lambda window: denoise, 12, 4, limit)(noise(3, 1, 100, 2, 2), torch.ones(3))
     assert max(seen) <= max(limit, 12)
 
 
@@ -57,11 +59,47 @@ def test_what_is_known_comes_back(model):
     truth = noise(1, 3, 14, 8, 8, seed=5).clamp(-1, 1) / 2
     mask = noise(1, 1, 14, 8, 8, seed=6) > 0
     low = torch.nn.functional.avg_pool3d(truth, (1, 2, 2))
-    for known, iterations in ((Known.of_first_frames(truth[:, :, :3], 14), 1), (Known.of_pixels(truth, mask), 0)):
-        video = generate(model, 14, [0], 2, known=known, iterations=iterations)
-        assert float((known.project(video) - known.lifted).abs().max()) < 1e-4
-    video = generate(model, 14, [0], 2, known=Known.of_low_resolution(low, 2), iterations=1)
-    torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
+    for iterations in (None, 0, 1):
+        for known in (Known.of_first_frames(truth[:, :, :3], 14), Known.of_pixels(truth, mask)):
+            video = generate(model, 14, [0], 2, known=known, iterations=iterations)
+            assert float((known.project(video) - known.lifted).abs().max()) < 1e-4
+        video = generate(model, 14, [0], 2, known=Known.of_low_resolution(low, 2), iterations=iterations)
+        torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
+
+
+class ToldGaussian(torch.nn.Module):
+    """E[x0 | x, context] of Gaussian pixels with covariance `cov` (all of a frame's pixels alike), exactly."""
+
+    def __init__(self, cov):
+        super().__init__()
+        self.cov, self.parameter = cov, torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, sigma, context=None, mask=None):
+        noise = sigma.reshape(-1, 1, 1).double() ** 2 * torch.eye(len(self.cov)).double()
+        if context is not None:
+            noise = noise * ~context[:, 0, :, 0, 0, None]
+        gain = self.cov @ torch.linalg.inv(self.cov + noise)
+        return torch.einsum("bst,bcthw->bcshw", gain, x.double()).to(x.dtype)
+
+
+@pytest.mark.parametrize("iterations", [None, 12])
+def test_samples_given_the_first_frames_have_the_mean_and_variance_of_the_conditional_law(iterations):
+    """The law is that of a linear chain of frames; told networks and exact moment matching both draw from it."""
+    model = small_model()
+    frames = torch.arange(12, dtype=torch.float64)
+    cov = 0.04 * 0.85 ** (frames[:, None] - frames).abs()
+    exact = ToldGaussian(cov)
+    model = VideoModel(model.config.model_copy(update={"residual": None}), {"clip": exact, "low_res_2": exact})
+    model.calibration = Calibration(model.config.plan, (1.0,), (({Estimate("whole", 1): 1.0},) * 2,))
+    given = 0.3 * noise(1, 3, 4, 8, 8, seed=5)
+    known = Known.of_first_frames(given, 12)
+    gain = cov[4:, :4] @ torch.linalg.inv(cov[:4, :4])
+    mean = torch.einsum("st,bcthw->bcshw", gain, given.double()).float()
+    spread = (cov[4:, 4:] - gain @ cov[:4, 4:]).diagonal().sqrt().float()
+    videos = generate(model, 12, range(24), 24, known=known, iterations=iterations)
+    off = (videos[:, :, 4:] - mean) / spread[:, None, None]  # 24 × 192 standard normal values a frame, if exact
+    assert float(off.mean((0, 1, 3, 4)).abs().max()) < 4 * (24 * 192) ** -0.5 + 0.01
+    assert float((off.std((0, 1, 3, 4)) - 1).abs().max()) < 0.06
 
 
 def test_gradients_through_windows_are_those_of_the_plain_composition(model):

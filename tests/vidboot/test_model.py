@@ -1,6 +1,7 @@
 import torch
 import torch.nn.functional as F
 
+from vidboot.conditioning import Known
 from vidboot.config import RunConfig
 from vidboot.model import VideoModel, residual_network, view_network
 from vidboot.regions import region_graph, windows
@@ -72,3 +73,39 @@ def test_hidden_pixels_reach_every_view_as_its_mask(tiny_config):
     assert not torch.allclose(model.base(x, sigma), expected, atol=1e-3)
     everything = torch.ones_like(mask)
     torch.testing.assert_close(model.observing(everything).base(x, sigma), model.base(x, sigma), rtol=1e-4, atol=1e-4)
+
+
+def test_known_pixels_reach_every_view_without_noise(tiny_config):
+    model = model_of(tiny_config)
+    x, values, sigma = torch.randn(1, 3, 12, 8, 16), torch.randn(1, 3, 12, 8, 16), torch.tensor([0.7])
+    pixels = torch.rand(1, 1, 12, 8, 16) < 0.7
+    pixels[:, :, :3], pixels[:, :, 9:] = True, False
+    known = Known.of_pixels(values, pixels)
+    base = torch.zeros_like(x)
+    for region in model.config.plan.regions(12):
+        frames, scale = list(region.view.frames), region.view.scale
+        network = model.views["clip" if scale == 1 else f"low_res_{scale}"]
+        context = pixels[:, :, frames].unfold(3, scale, scale).unfold(4, scale, scale).flatten(5).all(-1)
+        noisy, exact = (F.avg_pool2d(video[0][:, frames], scale)[None] for video in (x, values))
+        x0_hat = network(torch.where(context, exact, noisy), sigma / scale, context=context)
+        base[:, :, frames] += region.count * x0_hat.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
+    torch.testing.assert_close(
+        model.observing(torch.ones_like(pixels), known).base(x, sigma), base, rtol=1e-4, atol=1e-4
+    )
+    full = model.residual(torch.where(pixels, values, x), sigma, base=base, context=pixels)
+    denoised = model.knowing(known)(x, sigma)
+    torch.testing.assert_close(denoised, full, rtol=1e-4, atol=1e-4)  # the gate is open
+    torch.testing.assert_close(torch.where(pixels, denoised, 0.0), known.values, rtol=1e-4, atol=1e-4)
+
+
+def test_beyond_the_training_length_each_window_is_told_what_is_known_of_it(tiny_config):
+    model = model_of(tiny_config)
+    x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
+    known = Known.of_first_frames(torch.randn(1, 3, 10, 8, 16), 31)
+    expected = torch.zeros_like(x)
+    for region in region_graph(windows(31, 12, 4)):
+        frames = list(region.view.frames)
+        here = known.frames(frames[0], frames[-1] + 1)
+        denoise = model.knowing(here) if frames[0] < 10 else model.full
+        expected[:, :, frames] += region.count * denoise(x[:, :, frames], sigma)
+    torch.testing.assert_close(model.knowing(known)(x, sigma), expected, rtol=1e-4, atol=1e-4)

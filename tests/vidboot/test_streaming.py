@@ -9,7 +9,8 @@ from vidboot.errors import UserError
 from vidboot.generation import Sampling
 from vidboot.streaming import StreamState, stream
 
-SAMPLING = Sampling(num_steps=2, iterations=1)
+SAMPLING = Sampling(num_steps=2)
+MOMENTS = Sampling(num_steps=2, iterations=1)
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +26,14 @@ def joined(chunks):
     return torch.cat([frames for frames, _ in chunks], dim=2)
 
 
-def test_chunks_continue_each_other_and_each_seed_is_for_itself(model):
-    chunks = take(stream(model, [1, 2], SAMPLING), 3)
+@pytest.mark.parametrize("sampling", [SAMPLING, MOMENTS])
+def test_chunks_continue_each_other_and_each_seed_is_for_itself(model, sampling):
+    chunks = take(stream(model, [1, 2], sampling), 3)
     assert [(frames.shape[2], state.frames) for frames, state in chunks] == [(12, 12), (8, 20), (8, 28)]
     whole = joined(chunks)
     for number, (_, state) in enumerate(chunks, 1):
         torch.testing.assert_close(state.tail, whole[:, :, : 12 + 8 * (number - 1)][:, :, -4:])
-    alone = joined(take(stream(model, [2], SAMPLING), 3))
+    alone = joined(take(stream(model, [2], sampling), 3))
     torch.testing.assert_close(whole[1:], alone, atol=1e-5, rtol=0)
     assert not torch.allclose(whole[:, :, 12:20], whole[:, :, 20:28])
 
@@ -45,12 +47,13 @@ def test_a_stopped_stream_goes_on_exactly(model, tmp_path):
     assert torch.equal(joined(uninterrupted), joined(begun + rest))
 
 
-def test_what_is_known_of_later_chunks_comes_back(model):
+@pytest.mark.parametrize("sampling", [SAMPLING, MOMENTS])
+def test_what_is_known_of_later_chunks_comes_back(model, sampling):
     truth = torch.rand(1, 3, 28, 8, 8, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(1, 1, 28, 8, 8, dtype=torch.bool)
     mask[..., :3] = True
     known = Known.of_pixels(truth, mask)
-    whole = joined(take(stream(model, [0], SAMPLING, known_of=known.frames), 3))
+    whole = joined(take(stream(model, [0], sampling, known_of=known.frames), 3))
     torch.testing.assert_close(whole[..., :3], truth[..., :3], atol=1e-4, rtol=0)
 
 

@@ -120,8 +120,8 @@ class ViewDataset(Dataset):
     read is set aside (listed in the folder `listing`) and another is drawn. With a `period` the same samples come
     again after so many. A sample holds `frames` (uint8, T H W C: a quarter of what floats would take on the way from a
     loading process), `mask` (1 T H W, true = observed), `known` (true where the video itself has no mask; some of
-    that may be hidden on purpose), the `shot` it is from, the `seed` of its noise, and where asked for class `label`
-    and frame `stride`.
+    that may be hidden on purpose), the `shot` it is from, the `seed` of its noise, and where asked for `context` (true
+    where there is to be no noise), class `label` and frame `stride`.
     """
 
     def __init__(
@@ -160,10 +160,12 @@ class ViewDataset(Dataset):
             except UserError as error:  # the video or its mask can't be read
                 self.set_aside.add(shot, error)
                 continue
-            known, mask = mask, self._with_extra_mask(mask, rng)
+            masks = {"mask": self._with_extra_mask(mask, rng), "known": mask}
+            if self.options.context:
+                masks["context"] = self._context(masks["mask"], rng)
             if self.options.horizontal_flip and rng.random() < 0.5:
-                pixels, mask, known = pixels.flip(-2), mask.flip(-1), known.flip(-1)
-            sample = {"frames": pixels, "mask": mask, "known": known, "shot": shot.path}
+                pixels, masks = pixels.flip(-2), {name: m.flip(-1) for name, m in masks.items()}
+            sample = {"frames": pixels, **masks, "shot": shot.path}
             return sample | {"seed": int(rng.integers(2**62))} | self._conditions(shot, stride, rng)
 
     def _draw(
@@ -186,18 +188,40 @@ class ViewDataset(Dataset):
 
     def _with_extra_mask(self, mask: Bool[Tensor, "1 T H W"], rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
         """Hide some of a clean sample under a real mask, for a share of them (after arXiv 2305.19256)."""
-        num_frames = mask.shape[1]
-        lenders = [s for s in self.masked if s.num_frames >= num_frames]
-        if not lenders or not mask.all() or rng.random() >= self.options.extra_masks:
+        if not mask.all() or rng.random() >= self.options.extra_masks:
             return mask
+        lent = self._lent_mask(mask.shape[1], rng)
+        return mask if lent is None else lent
+
+    def _context(self, mask: Bool[Tensor, "1 T H W"], rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
+        """What of the observed pixels is without noise: for a share of the samples some of it, else nothing.
+
+        Half of them have their first frames (at least one, not all), half all but a real mask: as when a stream goes
+        on, and when something is painted out.
+        """
+        context, num_frames = torch.zeros_like(mask), mask.shape[1]
+        if rng.random() >= self.options.context:
+            return context
+        lent = self._lent_mask(num_frames, rng) if rng.random() < 0.5 else None
+        if lent is not None:
+            return mask & lent
+        if num_frames > 1:
+            context[:, : int(rng.integers(1, num_frames))] = True
+        return mask & context
+
+    def _lent_mask(self, num_frames: int, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"] | None:
+        """A stretch of a masked shot's mask; None if none is long enough, or the one drawn can't be read."""
+        lenders = [s for s in self.masked if s.num_frames >= num_frames]
+        if not lenders:
+            return None
         lender, frames = self._draw(lenders, num_frames, 1, rng)
         if lender.id in self.set_aside.ids:
-            return mask
+            return None
         try:
             return torch.from_numpy(lender.mask(frames))[None]
         except UserError as error:
             self.set_aside.add(lender, error)
-            return mask
+            return None
 
     def _conditions(self, shot: Shot, stride: int, rng: np.random.Generator) -> dict[str, int]:
         """Class number and frame stride, for networks that take them; `len(classes)` stands for no class."""

@@ -56,9 +56,11 @@ class ResidualUNet(UNet):
         if unexpected or any(not name.startswith(new) for name in missing):
             raise ValueError(f"the clip network has other layers than this one: {unexpected or missing}")
 
-    def read_inputs(self, x: Tensor, mask: Tensor | None, base: Tensor | None) -> Float[Tensor, "N D H W"]:
+    def read_inputs(
+        self, x: Tensor, mask: Tensor | None, context: Tensor | None, base: Tensor | None
+    ) -> Float[Tensor, "N D H W"]:
         """Features of the noisy video, plus those of the base prediction."""
-        h = super().read_inputs(x, mask, base)
+        h = super().read_inputs(x, mask, context, base)
         if base is None:
             return h
         return h + self.conv_base(rearrange(base, "b c t h w -> (b t) c h w").to(h.dtype))

@@ -137,7 +137,7 @@ class UNet(nn.Module):
         self.embed_stride = NumberEmbedding(embedding) if frame_strides else None
         if frame_strides:
             zero_init(self.embed_stride.layers[-1])
-        self.conv_in = nn.Conv2d(data_channels + 1, widths[0], 3, padding=1)  # + 1: the mask channel
+        self.conv_in = nn.Conv2d(data_channels + 2, widths[0], 3, padding=1)  # + 2: mask and context
         before = [widths[0], *widths[:-1]]  # channels that come down into each level
         self.encoder = nn.ModuleList(
             Level([c_in] + [c] * (blocks - 1), c, embedding, a)
@@ -158,6 +158,7 @@ class UNet(nn.Module):
         x: Float[Tensor, "B C T H W"],
         c_noise: Float[Tensor, "B"],
         mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None,
+        context: Bool[Tensor, "B 1 T H W"] | None = None,
         base: Float[Tensor, "B C T H W"] | None = None,
         label: Int[Tensor, "B"] | None = None,
         stride: Int[Tensor, "B"] | None = None,
@@ -166,7 +167,7 @@ class UNet(nn.Module):
         self.check_size(*x.shape[-2:])
         num_frames = x.shape[2]
         emb_NE = F.silu(self.condition(c_noise, label, stride)).repeat_interleave(num_frames, dim=0)
-        h = self.read_inputs(x, mask, base)
+        h = self.read_inputs(x, mask, context, base)
         skips: list[list[Tensor]] = []
         for index, level in enumerate(self.encoder):
             h = h if index == 0 else F.avg_pool2d(h, 2)
@@ -199,10 +200,17 @@ class UNet(nn.Module):
         for level in (*self.encoder, *self.decoder):
             level.recompute = on
 
-    def read_inputs(self, x: Tensor, mask: Tensor | None, base: Tensor | None) -> Float[Tensor, "N D H W"]:
-        """First features of the noisy video and of what share of each pixel is known. View networks read no base."""
-        observed = x.new_ones(()).expand(x.shape[0], 1, *x.shape[2:]) if mask is None else mask.to(x.dtype)
-        inputs = torch.cat([x, observed], dim=1).to(self.conv_in.weight.dtype)
+    def read_inputs(
+        self, x: Tensor, mask: Tensor | None, context: Tensor | None, base: Tensor | None
+    ) -> Float[Tensor, "N D H W"]:
+        """First features of the noisy video, of what share of each pixel is observed and of where it is without noise.
+
+        View networks read no base.
+        """
+        shape = x.shape[0], 1, *x.shape[2:]
+        observed = x.new_ones(()).expand(shape) if mask is None else mask.to(x.dtype)
+        exact = x.new_zeros(()).expand(shape) if context is None else context.to(x.dtype)
+        inputs = torch.cat([x, observed, exact], dim=1).to(self.conv_in.weight.dtype)
         return self.conv_in(channels_last(rearrange(inputs, "b c t h w -> (b t) c h w")))
 
     def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:

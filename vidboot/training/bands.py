@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from vidboot.data.datasets import ViewDataset
 from vidboot.edm import add_noise, denoising_loss
 from vidboot.training.stage import Batch
-from vidboot.views import pool, unpool
+from vidboot.views import pool, unpool, whole_blocks
 
 
 class WithLongVideos(Dataset):
@@ -45,18 +45,20 @@ def view_loss(sigma_data: float) -> Callable[[Callable[..., Tensor], Batch], Flo
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
         """The loss of each item; a low-res pixel is known only if none of its pixels is masked."""
-        r = batch.band
+        r, context = batch.band, batch.context
         if r == 1:
-            x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
-            x0_hat = network(x, batch.sigma, mask=batch.mask, **batch.conditions)
-            return denoising_loss(x0_hat, batch.x0, batch.sigma, sigma_data, batch.mask, batch.known)
-        seen, known = (pool(m.to(batch.x0.dtype), r) == r for m in (batch.mask, batch.known))  # r · mean = r: all are
+            x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask, context)
+            x0_hat = network(x, batch.sigma, mask=batch.mask, context=context, **batch.conditions)
+            return denoising_loss(x0_hat, batch.x0, batch.sigma, sigma_data, batch.mask, batch.known, context)
+        seen, known = whole_blocks(batch.mask, r), whole_blocks(batch.known, r)
+        exact = None if context is None else whole_blocks(context, r)
         y = pool(torch.where(batch.known, batch.x0, torch.zeros_like(batch.x0)), r)
-        x = add_noise(unpool(torch.where(seen, y, torch.zeros_like(y)), r), batch.sigma, batch.noise)
         # `unpool` spreads each value over r × r pixels, 1/r to each: of a pixel 1/r² is known.
-        share = unpool(seen.to(x.dtype), r) / r
-        x0_hat = network(x, batch.sigma, mask=share, **batch.conditions)
+        share = unpool(seen.to(y.dtype), r) / r
+        spread = None if exact is None else unpool(exact.to(y.dtype), r) > 0
+        x = add_noise(unpool(torch.where(seen, y, torch.zeros_like(y)), r), batch.sigma, batch.noise, context=spread)
+        x0_hat = network(x, batch.sigma, mask=share, context=spread, **batch.conditions)
         # Σ over the band's r-fold fewer values, over all pixels: what the band adds to the loss of a full video.
-        return denoising_loss(pool(x0_hat, r), y, batch.sigma, sigma_data, seen, known) / r**2
+        return denoising_loss(pool(x0_hat, r), y, batch.sigma, sigma_data, seen, known, exact) / r**2
 
     return loss

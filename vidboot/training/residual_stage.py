@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vidboot.calibration_fit import fit_calibration
+from vidboot.conditioning import Known
 from vidboot.config import RunConfig
 from vidboot.data.datasets import Split, ViewDataset, held_out_windows, to_frames
 from vidboot.data.manifest import Shot
@@ -92,39 +93,42 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
 
     def loss(network: Callable[..., Tensor], batch: Batch) -> Float[Tensor, "B"]:
         """The loss of each item; no gradient goes through the base."""
-        x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
         with torch.no_grad():
-            base = _base(model, x, batch) if kept is None else _kept_base(model, x, batch, kept)
-        x0_hat = network(x, batch.sigma, mask=batch.mask, base=base, **batch.conditions)
+            base = _base(model, batch) if kept is None else _kept_base(model, batch, kept)
+        x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask, batch.context)
+        x0_hat = network(x, batch.sigma, mask=batch.mask, context=batch.context, base=base, **batch.conditions)
 
         def distance(target: Tensor) -> Float[Tensor, "B"]:
-            return denoising_loss(x0_hat, target, batch.sigma, config.noise.sigma_data, batch.mask, batch.known)
+            masks = batch.mask, batch.known, batch.context
+            return denoising_loss(x0_hat, target, batch.sigma, config.noise.sigma_data, *masks)
 
         return distance(batch.x0) + config.residual.penalty * distance(base)
 
     return loss
 
 
-def _base(model: VideoModel, x: Tensor, batch: Batch) -> Float[Tensor, "B C T H W"]:
-    """The base's predictions; masked or under conditions one by one, as regions of several items share a batch."""
-    if not batch.conditions and batch.mask.all():
+def _base(model: VideoModel, batch: Batch) -> Float[Tensor, "B C T H W"]:
+    """The base's predictions; masked, with context or under conditions one by one, as several items share a batch."""
+    x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
+    context = torch.zeros_like(batch.mask) if batch.context is None else batch.context
+    if not batch.conditions and batch.mask.all() and not context.any():
         return model.base(x, batch.sigma)
     items = []
     for n in range(len(x)):
-        mask, own = batch.mask[n : n + 1], model
+        one, own = slice(n, n + 1), model
         if batch.conditions:
             own = own.given(**{name: int(values[n]) for name, values in batch.conditions.items()})
-        if not mask.all():
-            own = own.observing(mask)
-        items.append(own.base(x[n : n + 1], batch.sigma[n : n + 1]))
+        if context[n].any() or not batch.mask[n].all():
+            own = own.observing(batch.mask[one], Known.of_pixels(batch.x0[one], context[one]))
+        items.append(own.base(x[one], batch.sigma[one]))
     return torch.cat(items)
 
 
-def _kept_base(model: VideoModel, x: Tensor, batch: Batch, kept: dict[int, Tensor]) -> Float[Tensor, "B C T H W"]:
+def _kept_base(model: VideoModel, batch: Batch, kept: dict[int, Tensor]) -> Float[Tensor, "B C T H W"]:
     """The base's predictions, from `kept` (by the items' seeds) if they were made before."""
     if any(seed not in kept for seed in batch.seeds):
-        kept.update(zip(batch.seeds, _base(model, x, batch).cpu(), strict=True))
-    return torch.stack([kept[seed] for seed in batch.seeds]).to(x.device)
+        kept.update(zip(batch.seeds, _base(model, batch).cpu(), strict=True))
+    return torch.stack([kept[seed] for seed in batch.seeds]).to(batch.x0.device)
 
 
 class HeldOut:

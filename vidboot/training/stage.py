@@ -40,6 +40,8 @@ class Batch:
     """The files that the samples are from."""
     band: int = 1
     """Low-res factor whose band is all that's known of the videos (1: everything)."""
+    context: Bool[Tensor, "B 1 T H W"] | None = None
+    """True where a pixel is without noise (None: nowhere)."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,14 @@ def draw_steps(stage: Stage, start: int, num_workers: int) -> Iterator[list[Batc
 def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     """Draw each item's noise level and noise from its own seed."""
     video = to_tensor(samples["frames"].to(device()))
-    x0, masks = at_scale(video, torch.cat([samples["mask"], samples["known"]], dim=1).to(device()), scale)
-    mask, known = masks.split(1, dim=1)
+    names = [name for name in ("mask", "known", "context") if name in samples]
+    x0, masks = at_scale(video, torch.cat([samples[name] for name in names], dim=1).to(device()), scale)
+    mask, known, *context = masks.split(1, dim=1)
     seeds = samples["seed"].tolist()
     generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators])
     conditions = {name: samples[name].to(device()) for name in ("label", "stride") if name in samples}
     band = int(samples["band"][0]) if "band" in samples else 1
-    return Batch(x0, mask, known, sigma, noise, seeds, conditions, samples["shot"], band)
+    context = context[0] if context else None
+    return Batch(x0, mask, known, sigma, noise, seeds, conditions, samples["shot"], band, context)

@@ -230,6 +230,41 @@ def test_a_share_of_clean_samples_gets_real_masks(manifest, tmp_path):
     assert 0.2 < len(hidden) / len(masks) < 0.8
 
 
+def test_a_share_of_the_samples_has_first_frames_or_all_but_a_mask_without_noise(manifest, tmp_path):
+    covered = np.zeros((8, 16), bool)
+    covered[6:, 4:12] = True
+    track = MaskTrack(manifest[1].num_frames, 8, 16, [Event(0, manifest[1].num_frames, covered)])
+    track.save(tmp_path / "mask.npz")
+    shots = [manifest[0], replace(manifest[1], mask_path=str(tmp_path / "mask.npz"))]
+    options = DataConfig(manifest="unused", context=0.5, extra_masks=0.3)
+    dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=options)
+    clean = torch.from_numpy(~covered).expand(1, 4, 8, 16)
+    seen = Counter()
+    for sample in map(dataset.__getitem__, range(400)):
+        mask, context = sample["mask"], sample["context"]
+        first = context.any(3).any(2).sum().item()  # frames with context
+        if not context.any():
+            seen["none"] += 1
+        elif torch.equal(context, mask & clean):
+            seen["around a mask"] += 1
+        else:
+            assert torch.equal(context, mask & (torch.arange(4)[:, None, None] < first))
+            seen[first] += 1
+    assert set(seen) == {"none", "around a mask", 1, 2, 3}
+    for kind, share in (("none", 0.5), ("around a mask", 0.25), (1, 0.25 / 3), (2, 0.25 / 3), (3, 0.25 / 3)):
+        assert abs(seen[kind] / 400 - share) < 4 * (share * (1 - share) / 400) ** 0.5
+
+
+def test_without_masked_shots_the_context_is_first_frames_and_without_a_share_there_is_none(manifest):
+    dataset = ViewDataset(manifest, {4: 1.0}, 0, 1, DataConfig(manifest="unused", context=1.0))
+    for sample in map(dataset.__getitem__, range(20)):
+        given = sample["context"].all(3).all(2)[0].tolist()
+        assert given == sorted(given, reverse=True) and given[0] and not given[-1]
+        assert sample["context"].any(3).any(2)[0].tolist() == given
+    none = ViewDataset(manifest, {4: 1.0}, 0, 1, DataConfig(manifest="unused", context=0.0))
+    assert "context" not in none[0]
+
+
 def test_labels_are_class_numbers_and_are_dropped_at_the_set_rate(manifest):
     options = DataConfig(manifest="unused", classes=["cats", "dogs"], label_dropout=0.25)
     shots = [replace(manifest[0], label="dogs"), replace(manifest[1], label="fish")]

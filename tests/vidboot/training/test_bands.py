@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,8 +84,8 @@ def test_what_is_hidden_on_purpose_is_asked_for_but_not_shown(band):
     everything = torch.ones_like(mask)
     seen = []
 
-    def watched(x, sigma, mask):
-        seen.append(network(x, sigma, mask=mask))
+    def watched(x, sigma, mask, context):
+        seen.append(network(x, sigma, mask=mask, context=context))
         return seen[-1]
 
     plain = view_loss(0.5)(watched, a_batch(band, x0, mask))
@@ -96,6 +97,34 @@ def test_what_is_hidden_on_purpose_is_asked_for_but_not_shown(band):
     share = 4 * 4 * 8 / (12 * 16 * 16)
     expected = (1 - share) * plain + share * 4 * hidden.square().flatten(1).mean(1)
     torch.testing.assert_close(asked, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_the_context_is_shown_without_noise_and_the_rest_is_asked_for(band):
+    network, x0 = small_model().views["clip"], videos()
+    context = torch.zeros(2, 1, 12, 16, 16, dtype=torch.bool)
+    context[:, :, :3] = True
+    context[:, :, 5, 4:9, 2:8] = True  # with half-known blocks, which a low-res video takes as noisy
+    whole = context.clone()
+    whole[:, :, 5, 8] &= band == 1
+    shown = []
+
+    def watched(x, sigma, mask, context):
+        assert torch.equal(context, whole)
+        shown.append(x)
+        return network(x, sigma, mask=mask, context=context)
+
+    batch = replace(a_batch(band, x0), context=context)
+    loss = view_loss(0.5)(watched, batch)
+    view = View(range(12), band)
+    lowered = view.lift(view.project(x0), 12)
+    noisy = lowered + torch.where(whole, 0.0, batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise)
+    torch.testing.assert_close(shown[0], noisy)
+    mask = torch.full_like(x0[:, :1], 1 / band**2)
+    x0_hat = network(noisy, batch.sigma, mask=mask, context=whole)
+    error = view.lift(view.project(x0_hat - x0), 12).square() * ~whole
+    mean = error.flatten(1).sum(1) / ((~whole).flatten(1).sum(1) * 3)
+    torch.testing.assert_close(loss, loss_weight(batch.sigma, 0.5) * mean, rtol=1e-4, atol=1e-6)
 
 
 def with_long_share(config, share, **train):

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from small_model import small_model
 
+from vidboot.conditioning import Known
 from vidboot.data.datasets import Split
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
@@ -28,7 +29,8 @@ def stage_and_batches(model, shots, monkeypatch, draws):
 
 def test_predictions_of_repeated_draws_are_made_once_and_are_the_same(tmp_path, monkeypatch):
     write_digits(tmp_path, full=3, clips=0, low_res=0, num_frames=12, size=16)
-    shots, model = load_manifest(tmp_path).shots, small_model()
+    # Without context all items of a batch go through the base together.
+    shots, model = load_manifest(tmp_path).shots, small_model(context=0.0)
     asked = []
     base = model.base
     monkeypatch.setattr(type(model), "base", lambda self, x, sigma: asked.append(len(x)) or base(x, sigma))
@@ -72,6 +74,25 @@ def test_under_a_mask_the_residual_is_held_to_truth_and_base_only_where_the_trut
     squares = (x0_hat - x0) ** 2 + penalty * (x0_hat - base) ** 2
     weights = torch.where(mask, (1 / sigma**2 + 4).reshape(-1, 1, 1, 1, 1), torch.tensor(4.0)) * known
     expected = (weights * squares).flatten(1).sum(1) / (known.flatten(1).sum(1) * 3)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_base_and_the_residual_are_told_the_context(tmp_path, monkeypatch):
+    write_digits(tmp_path, full=3, clips=0, low_res=0, num_frames=12, size=16)
+    model = small_model(context=0.0)
+    stage, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
+    batch, penalty = batches[0], model.config.residual.penalty
+    x0, sigma = batch.x0, batch.sigma
+    context = torch.zeros_like(batch.mask)
+    context[0, :, :5] = True  # the second video has none
+    loss = stage.loss(stage.network, replace(batch, context=context))
+
+    noisy = x0 + sigma.reshape(-1, 1, 1, 1, 1) * batch.noise
+    own = model.observing(batch.mask[:1], Known.of_pixels(x0[:1], context[:1]))
+    base = torch.cat([own.base(noisy[:1], sigma[:1]), model.base(noisy[1:], sigma[1:])])
+    x0_hat = stage.network(torch.where(context, x0, noisy), sigma, context=context, base=base)
+    squares = ((x0_hat - x0) ** 2 + penalty * (x0_hat - base) ** 2) * ~context
+    expected = (1 / sigma**2 + 4) * squares.flatten(1).sum(1) / ((~context).flatten(1).sum(1) * 3)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
 
 
