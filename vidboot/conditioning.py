@@ -2,7 +2,8 @@
 
 First frames, the clean pixels of a damaged video and a low-resolution version of it are all linear: y = A x0. With
 orthonormal rows, A Aᵀ = I, all that the formulas need is the projection P = AᵀA and Aᵀy, a video that is right where
-something is known and zero elsewhere. Two ways to condition a denoiser D; both are denoisers, for any sampler:
+something is known and zero elsewhere. Networks that have learnt it are told known pixels (`VideoModel.knowing`). For
+the rest, and for any denoiser D, there are two ways to condition it; both give denoisers, for any sampler:
 
     D'(x; σ) = D + Aᵀ(y − A D)                                range–null-space correction (DDNM, arXiv 2212.00490)
     D'(x; σ) = D + J Aᵀ (A J Aᵀ)⁻¹ (y − A D),   J = ∂D/∂x      moment matching (ΠGDM, Song et al. 2023; TMPD, arXiv
@@ -74,10 +75,10 @@ class Known:
         beyond = (0, 0, 0, 0, 0, max(0, end - max(start, self.pixels.shape[2])))
 
         def cut(tensor: Tensor) -> Tensor:
-            return F.pad(tensor[:, :, start:end], beyond)
+            return F.pad(tensor[:, :, start:end], beyond) if beyond[-1] else tensor[:, :, start:end]
 
         part = Known(cut(self.pixels), cut(self.values))
-        if self.blocks is None:
+        if self.blocks is None or not self.block_frames[start:end].any():
             return part
         return replace(part, blocks=cut(self.blocks), block_frames=F.pad(self.block_frames[start:end], beyond[4:]))
 

@@ -68,10 +68,8 @@ class Preconditioned(nn.Module):
         # The base prediction is data, not noise: scaled to unit variance like the noisy input.
         read = None if base is None else base / self.sigma_data
         if context is not None:
-            c_in, c_skip, c_out = (
-                torch.where(context, torch.as_tensor(limit, device=x.device), c)
-                for limit, c in ((1 / self.sigma_data, c_in), (1.0, c_skip), (0.0, c_out))
-            )
+            limits = (1 / self.sigma_data, c_in), (1.0, c_skip), (0.0, c_out)
+            c_in, c_skip, c_out = (torch.where(context, limit, c) for limit, c in limits)
         if mask is not None:
             hidden = mask == 0
             x, c_out = torch.where(hidden, torch.zeros_like(x), x), torch.where(hidden, self.sigma_data, c_out)

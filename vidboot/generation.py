@@ -32,7 +32,8 @@ class Sampling:
     sampler: str = "heun"
     iterations: int | None = None
     """Of moment matching, for what is known (0: the cheap range–null-space correction). None: networks that were
-    trained with `data.context` are told of known pixels; for all else `MOMENT_ITERATIONS`."""
+    trained with `data.context` are told of known pixels, and `MOMENT_ITERATIONS` do for all else. Pixels known beside a
+    low-res version are told in any case."""
     repeats: int = 1
     """How often each step is taken, with the noise put back in between; used only where something is known."""
     label: int | None = None
@@ -52,7 +53,8 @@ class Sampling:
 
     def denoiser(self, model: VideoModel, known: Known | None = None) -> Denoiser:
         """The model's D, given the class and what is known."""
-        told = known is not None and self.iterations is None and model.config.data.context > 0
+        able = known is not None and model.config.data.context > 0
+        told = able and (self.iterations is None or known.blocks is not None)
         denoise = self._guided(model, (lambda m: m.knowing(known)) if told else (lambda m: m.denoise))
         if known is None or (told and known.blocks is None):
             return denoise

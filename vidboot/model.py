@@ -64,7 +64,7 @@ class Given(nn.Module):
         self.network, self.conditions = network, conditions
 
     def forward(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], **inputs: Tensor) -> Tensor:
-        """Denoise `x` under the conditions; `inputs` are the network's others (`mask`, `base`)."""
+        """Denoise `x` under the conditions; `inputs` are the network's others."""
         conditions = {name: torch.full((len(x),), value, device=x.device) for name, value in self.conditions.items()}
         return self.network(x, sigma, **inputs, **conditions)
 
@@ -138,17 +138,19 @@ class VideoModel:
         """The same model, told that only the pixels where `mask` is true are seen, and which are `known` without noise.
 
         For one video; what is under the mask is not looked at. A low-res pixel is seen, or known, only if all its
-        pixels are: where some of a block are known it takes the noisy ones.
+        pixels are: so known pixels are expected in `x` too, noisy like all others. Conditions come before this.
         """
 
         def told(denoise: Callable[..., Tensor], view: View) -> Callable[..., Tensor]:
             def part(whole: Bool[Tensor, "1 1 T H W"]) -> Bool[Tensor, "1 1 t h w"]:
                 return whole_blocks(take_frames(whole, view.frames), view.scale)
 
+            seen = part(mask)
+            inputs = {} if seen.all() else {"mask": seen}
             if known is None or not (context := part(known.pixels)).any():
-                return partial(denoise, mask=part(mask))
-            values = pool(take_frames(known.values, view.frames), view.scale)
-            inputs = {"mask": part(mask), "context": context}
+                # Regions of which there is nothing to tell keep their denoiser, and share a batch.
+                return partial(denoise, **inputs) if inputs else denoise
+            values, inputs = pool(take_frames(known.values, view.frames), view.scale), inputs | {"context": context}
             return lambda x, sigma, **more: denoise(torch.where(context, values, x), sigma, **inputs, **more)
 
         model = self.given()
@@ -158,13 +160,21 @@ class VideoModel:
         return model
 
     def knowing(self, known: Known) -> Denoiser:
-        """D at any length, told which pixels are `known`: E[x0 | x, known], if the networks have learnt it."""
+        """D at any length, told which pixels are `known`: E[x0 | x, known], if the networks have learnt it.
+
+        The result has the known values. `x` is noisy everywhere, known pixels included.
+        """
 
         def denoiser_of(window: View) -> Denoiser:
             here = known.frames(window.frames[0], window.frames[-1] + 1)
             return self.observing(torch.ones_like(here.pixels), here).full if here.pixels.any() else self.full
 
-        return self._at_any_length(denoiser_of)
+        def denoise(x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+            """Denoise `x`."""
+            # In blocks that are known in part the bands of the base don't quite add up to what is known.
+            return torch.where(known.pixels, known.values, self._at_any_length(denoiser_of)(x, sigma))
+
+        return denoise
 
     def base(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """D_base: the (calibrated) composed score of the views, for any number of frames."""

@@ -43,7 +43,7 @@ class NaturalRange:
     def __call__(
         self, y: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"], **inputs: Tensor
     ) -> Float[Tensor, "B C t h w"]:
-        """Denoise the view `y` = A x at the full video's σ; `inputs` are the network's others (`mask`)."""
+        """Denoise the view `y` = A x at the full video's σ; `inputs` are the network's others (`mask`, `context`)."""
         return self.scale * self.denoise(y / self.scale, sigma / self.scale, **inputs)
 
 

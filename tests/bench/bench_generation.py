@@ -27,7 +27,7 @@ from vidboot.samplers import repeated, sample_dpm2m, sample_heun
 from vidboot.score import Denoiser
 from vidboot.streaming import stream
 from vidboot.theory.experiments import rules
-from vidboot.theory.gaussian import GaussianVideo
+from vidboot.theory.gaussian import GaussianVideo, WienerDenoiser
 
 NOISE = Noise(sigma_min=0.01, sigma_max=100.0)
 
@@ -73,13 +73,16 @@ def conditioning(steps: int = 18, count: int = 1000) -> None:
     rows = [(f"range–null, {r} ×", 0, r) for r in (1, 4, 10)] + [
         (f"moments, {k} iterations", k, 1) for k in (1, 2, 3, 10, 30)
     ]
-    for name, iterations, repeats in rows:
+    for name, iterations, repeats in [*rows, ("told, by exact networks", None, 1)]:
         schedule = repeated(Noise().steps(steps), repeats)
         passes = sum(1 if b == 0 else 2 for a, b in itertools.pairwise(schedule.tolist()) if b < a)
         passes *= 1 + 2 * (iterations + 1) if iterations else 1
         cells = []
         for known in cases.values():
-            conditioned = MomentMatched(denoise, known, iterations) if iterations else Corrected(denoise, known)
+            if iterations is None:
+                conditioned = told(video, known)
+            else:
+                conditioned = MomentMatched(denoise, known, iterations) if iterations else Corrected(denoise, known)
             generators = seeded(range(count))
             x = torch.stack([torch.randn(*video.shape, dtype=torch.float64, generator=g) for g in generators])
             samples = sample_heun(conditioned, x * schedule[0], schedule, generators=generators).flatten(1)
@@ -87,6 +90,13 @@ def conditioning(steps: int = 18, count: int = 1000) -> None:
             error = (samples.mean(0) - mean).norm() / mean.norm()
             cells.append(f"{100 * float(error):13.1f} %  {float(samples.var(0).sum() / covariance.trace()):5.2f}")
         print(f"{name:30} {passes:7d} " + "".join(f"{cell:>22}" for cell in cells), flush=True)
+
+
+def told(video: GaussianVideo, known: Known) -> Denoiser:
+    """E[x0 | x, y]: what networks give that have learnt perfectly to be told what is known."""
+    mean, covariance = conditional(video, known)
+    wiener, mean = WienerDenoiser(covariance), mean.reshape(video.shape)
+    return lambda x, sigma: known.impose(mean + wiener(x - mean, sigma))
 
 
 def conditional(video: GaussianVideo, known: Known) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +139,7 @@ def one(config: str, mode: str, frames: int) -> None:
         sample(model, frames, seeded([0]), Sampling(2))
     else:
         done = 0
-        for fresh, _ in stream(model, [0], Sampling(1, "euler", iterations=1)):
+        for fresh, _ in stream(model, [0], Sampling(1, "euler")):
             done += fresh.shape[2]
             if done >= frames:
                 break

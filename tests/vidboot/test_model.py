@@ -1,8 +1,11 @@
+from collections import Counter
+
 import torch
 import torch.nn.functional as F
 
 from vidboot.conditioning import Known
 from vidboot.config import RunConfig
+from vidboot.gate import Gate
 from vidboot.model import VideoModel, residual_network, view_network
 from vidboot.regions import region_graph, windows
 from vidboot.score import ComposedDenoiser, by_scale
@@ -92,10 +95,27 @@ def test_known_pixels_reach_every_view_without_noise(tiny_config):
     torch.testing.assert_close(
         model.observing(torch.ones_like(pixels), known).base(x, sigma), base, rtol=1e-4, atol=1e-4
     )
-    full = model.residual(torch.where(pixels, values, x), sigma, base=base, context=pixels)
-    denoised = model.knowing(known)(x, sigma)
-    torch.testing.assert_close(denoised, full, rtol=1e-4, atol=1e-4)  # the gate is open
-    torch.testing.assert_close(torch.where(pixels, denoised, 0.0), known.values, rtol=1e-4, atol=1e-4)
+    model.gate = Gate((1.0,), (0.3,))
+    network = model.residual(torch.where(pixels, values, x), sigma, base=base, context=pixels)
+    for residual, full in ((model.residual, torch.lerp(base, network, 0.3)), (None, base)):
+        model.residual = residual
+        denoised = model.knowing(known)(x.expand(2, -1, -1, -1, -1), sigma.expand(2))
+        for item in denoised:  # a batch of the same video
+            torch.testing.assert_close(torch.where(pixels, 0, item), torch.where(pixels, 0, full), rtol=1e-4, atol=1e-4)
+            assert torch.equal(torch.where(pixels, item, 0), known.values)
+
+
+def test_regions_of_which_nothing_is_known_still_share_a_batch(tiny_config):
+    model, sizes = model_of(tiny_config, "residual=null"), []
+    clip = model.views["clip"]
+    clip.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[::2])))
+    x, sigma = torch.randn(1, 3, 12, 8, 16), torch.tensor([0.7])
+    model.knowing(Known.of_first_frames(x[:, :, :2], 12))(x, sigma)
+    regions = [r.view.frames for r in model.config.plan.regions(12) if r.view.scale == 1]
+    told = [len(frames) for frames in regions if frames[0] < 2]
+    untold = Counter(len(frames) for frames in regions if frames[0] >= 2)
+    expected = [(1, n, 16) for n in told] + [(count, n, 16) for n, count in untold.items()]
+    assert sorted(sizes) == sorted(expected)
 
 
 def test_beyond_the_training_length_each_window_is_told_what_is_known_of_it(tiny_config):

@@ -72,6 +72,6 @@ def test_a_stream_of_a_class_with_guidance_keeps_its_frames(model):
     model = small_model(classes=["cat", "dog"])
     sampling = Sampling(num_steps=2, iterations=1, label=1, guidance=2.0)
     first, second = take(stream(model, [0], sampling), 2)
-    none = joined(take(stream(model, [0], SAMPLING), 2))
+    none = joined(take(stream(model, [0], MOMENTS), 2))
     assert not torch.allclose(joined([first, second]), none, atol=1e-3)
     torch.testing.assert_close(first[1].tail, first[0][:, :, -4:])

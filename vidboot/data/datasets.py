@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from vidboot.config import DataConfig
 from vidboot.data.manifest import Manifest, Shot
+from vidboot.data.masks import box_mask
 from vidboot.data.set_aside import SetAside
 from vidboot.errors import UserError
 
@@ -118,10 +119,12 @@ class ViewDataset(Dataset):
 
     Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
     read is set aside (listed in the folder `listing`) and another is drawn. With a `period` the same samples come
-    again after so many. A sample holds `frames` (uint8, T H W C: a quarter of what floats would take on the way from a
-    loading process), `mask` (1 T H W, true = observed), `known` (true where the video itself has no mask; some of
-    that may be hidden on purpose), the `shot` it is from, the `seed` of its noise, and where asked for `context` (true
-    where there is to be no noise), class `label` and frame `stride`.
+    again after so many. Masks to hide with are those of `lenders` (None: of the shots themselves).
+
+    A sample holds `frames` (uint8, T H W C: a quarter of what floats would take on the way from a loading process),
+    `mask` (1 T H W, true = observed), `known` (true where the video itself has no mask; some of that may be hidden on
+    purpose), the `shot` it is from, the `seed` of its noise, and where asked for `context` (true where there is to be
+    no noise), class `label` and frame `stride`.
     """
 
     def __init__(
@@ -133,10 +136,11 @@ class ViewDataset(Dataset):
         options: DataConfig,
         listing: Path | None = None,
         period: int | None = None,
+        lenders: Sequence[Shot] | None = None,
     ) -> None:
         self.shots, self.seed, self.batch_size = list(shots), seed, batch_size
         self.options, self.period = options, period
-        self.masked = [shot for shot in shots if shot.mask_path is not None]
+        self.masked = [shot for shot in (shots if lenders is None else lenders) if shot.mask_path is not None]
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
         self.decoded = Decoded(options.memory_gb * 1e9)
@@ -196,28 +200,29 @@ class ViewDataset(Dataset):
     def _context(self, mask: Bool[Tensor, "1 T H W"], rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
         """What of the observed pixels is without noise: for a share of the samples some of it, else nothing.
 
-        Half of them have their first frames (at least one, not all), half all but a real mask: as when a stream goes
-        on, and when something is painted out.
+        Half of them have their first frames (at least one, not all), as when a stream goes on, half all but what a mask
+        hides, as when something is painted out: a masked shot's, else a rectangle.
         """
         context, num_frames = torch.zeros_like(mask), mask.shape[1]
         if rng.random() >= self.options.context:
             return context
-        lent = self._lent_mask(num_frames, rng) if rng.random() < 0.5 else None
-        if lent is not None:
-            return mask & lent
-        if num_frames > 1:
+        if num_frames > 1 and rng.random() < 0.5:
             context[:, : int(rng.integers(1, num_frames))] = True
-        return mask & context
+            return mask & context
+        lent = self._lent_mask(num_frames, rng)
+        if lent is None or lent.all():
+            lent = torch.from_numpy(box_mask(*mask.shape[2:], rng))
+        return mask & lent
 
     def _lent_mask(self, num_frames: int, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"] | None:
-        """A stretch of a masked shot's mask; None if none is long enough, or the one drawn can't be read."""
-        lenders = [s for s in self.masked if s.num_frames >= num_frames]
-        if not lenders:
+        """A stretch of a masked shot's mask, from its start again after its end; None if there is none to read."""
+        if not self.masked:
             return None
-        lender, frames = self._draw(lenders, num_frames, 1, rng)
+        lender, first = self._draw(self.masked, 1, 1, rng)
         if lender.id in self.set_aside.ids:
             return None
         try:
+            frames = [(first.start + t) % lender.num_frames for t in range(num_frames)]
             return torch.from_numpy(lender.mask(frames))[None]
         except UserError as error:
             self.set_aside.add(lender, error)

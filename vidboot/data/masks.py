@@ -17,6 +17,18 @@ from vidboot.data.files import atomic_path
 from vidboot.errors import UserError
 
 
+def box_mask(height: int, width: int, rng: np.random.Generator) -> Bool[np.ndarray, "H W"]:
+    """A mask that hides a random rectangle, of an eighth to a half of each side; True = clean."""
+    mask = np.ones((height, width), bool)
+    (top, tall), (left, wide) = (
+        (int(rng.integers(side - size + 1)), size)
+        for side in (height, width)
+        for size in [int(rng.integers(max(1, side // 8), max(1, side // 2) + 1))]
+    )
+    mask[top : top + tall, left : left + wide] = False
+    return mask
+
+
 @dataclass(frozen=True)
 class Event:
     """A shape that covers the picture (bool `H W`, True = covered) in frames `start` up to, not including, `end`."""

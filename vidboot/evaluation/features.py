@@ -112,7 +112,7 @@ def _train(network: Autoencoder, config: RunConfig, shots: Sequence[Shot]) -> No
             "--data has no training clip without a mask for the feature network: give the manifest that the run was "
             "trained on, or --features FILE"
         )
-    options = config.data.model_copy(update={"extra_masks": 0.0, "memory_gb": 1.0})
+    options = config.data.model_copy(update={"extra_masks": 0.0, "context": 0.0, "memory_gb": 1.0})
     data = ViewDataset(clean, {length: 1.0}, config.seed, BATCH_SIZE, options)
     batches = [range(step * BATCH_SIZE, (step + 1) * BATCH_SIZE) for step in range(STEPS)]
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)

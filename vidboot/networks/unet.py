@@ -208,9 +208,9 @@ class UNet(nn.Module):
         View networks read no base.
         """
         shape = x.shape[0], 1, *x.shape[2:]
-        observed = x.new_ones(()).expand(shape) if mask is None else mask.to(x.dtype)
-        exact = x.new_zeros(()).expand(shape) if context is None else context.to(x.dtype)
-        inputs = torch.cat([x, observed, exact], dim=1).to(self.conv_in.weight.dtype)
+        observed = x.new_ones(()) if mask is None else mask.to(x.dtype)
+        exact = x.new_zeros(()) if context is None else context.to(x.dtype)
+        inputs = torch.cat([x, observed.expand(shape), exact.expand(shape)], dim=1).to(self.conv_in.weight.dtype)
         return self.conv_in(channels_last(rearrange(inputs, "b c t h w -> (b t) c h w")))
 
     def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:

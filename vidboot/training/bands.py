@@ -55,7 +55,7 @@ def view_loss(sigma_data: float) -> Callable[[Callable[..., Tensor], Batch], Flo
         y = pool(torch.where(batch.known, batch.x0, torch.zeros_like(batch.x0)), r)
         # `unpool` spreads each value over r × r pixels, 1/r to each: of a pixel 1/r² is known.
         share = unpool(seen.to(y.dtype), r) / r
-        spread = None if exact is None else unpool(exact.to(y.dtype), r) > 0
+        spread = None if exact is None else exact.repeat_interleave(r, dim=-1).repeat_interleave(r, dim=-2)
         x = add_noise(unpool(torch.where(seen, y, torch.zeros_like(y)), r), batch.sigma, batch.noise, context=spread)
         x0_hat = network(x, batch.sigma, mask=share, context=spread, **batch.conditions)
         # Σ over the band's r-fold fewer values, over all pixels: what the band adds to the loss of a full video.

@@ -73,7 +73,7 @@ def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out:
         network=network,
         optimization=settings.train,
         dataset=ViewDataset(
-            shots, counts, seed, settings.train.batch_size, config.data, config.run_dir, settings.draws
+            shots, counts, seed, settings.train.batch_size, config.data, config.run_dir, settings.draws, split.train
         ),
         noise=config.noise.model_copy(update={"p_mean": settings.p_mean, "p_std": settings.p_std}),
         loss=_residual_loss(model, config),
@@ -108,20 +108,19 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
 
 
 def _base(model: VideoModel, batch: Batch) -> Float[Tensor, "B C T H W"]:
-    """The base's predictions; masked, with context or under conditions one by one, as several items share a batch."""
+    """The base's predictions; items that are masked, have context or conditions are made one by one."""
     x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
     context = torch.zeros_like(batch.mask) if batch.context is None else batch.context
-    if not batch.conditions and batch.mask.all() and not context.any():
-        return model.base(x, batch.sigma)
-    items = []
-    for n in range(len(x)):
-        one, own = slice(n, n + 1), model
-        if batch.conditions:
-            own = own.given(**{name: int(values[n]) for name, values in batch.conditions.items()})
-        if context[n].any() or not batch.mask[n].all():
-            own = own.observing(batch.mask[one], Known.of_pixels(batch.x0[one], context[one]))
-        items.append(own.base(x[one], batch.sigma[one]))
-    return torch.cat(items)
+    plain = batch.mask.flatten(1).all(1) & ~context.flatten(1).any(1) & (not batch.conditions)
+    made = torch.empty_like(x)
+    if plain.any():
+        made[plain] = model.base(x[plain], batch.sigma[plain])
+    for n in (~plain).nonzero().flatten().tolist():
+        one = slice(n, n + 1)
+        own = model.given(**{name: int(values[n]) for name, values in batch.conditions.items()})
+        own = own.observing(batch.mask[one], Known.of_pixels(batch.x0[one], context[one]))
+        made[one] = own.base(x[one], batch.sigma[one])
+    return made
 
 
 def _kept_base(model: VideoModel, batch: Batch, kept: dict[int, Tensor]) -> Float[Tensor, "B C T H W"]:

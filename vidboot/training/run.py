@@ -116,7 +116,7 @@ def stage_settings(config: RunConfig, name: str) -> dict[str, Any]:
     """The settings that a stage's result depends on."""
     values = config.model_dump(mode="json")
     shared = {key: values[key] for key in ("seed", "video", "noise")}
-    shared["data"] = {key: values["data"][key] for key in ("manifest", "holdout")}
+    shared["data"] = {key: values["data"][key] for key in ("manifest", "holdout", "extra_masks", "context")}
     views = {view: config.views[view].model_dump(mode="json") for view in config.views}
     if name in views:
         finest = {"band": config.low_res[0].scale} if name == "clip" and config.clip.long_share else {}

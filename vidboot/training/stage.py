@@ -98,12 +98,12 @@ def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     video = to_tensor(samples["frames"].to(device()))
     names = [name for name in ("mask", "known", "context") if name in samples]
     x0, masks = at_scale(video, torch.cat([samples[name] for name in names], dim=1).to(device()), scale)
-    mask, known, *context = masks.split(1, dim=1)
+    of = dict(zip(names, masks.split(1, dim=1), strict=True))
     seeds = samples["seed"].tolist()
     generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators])
     conditions = {name: samples[name].to(device()) for name in ("label", "stride") if name in samples}
     band = int(samples["band"][0]) if "band" in samples else 1
-    context = context[0] if context else None
-    return Batch(x0, mask, known, sigma, noise, seeds, conditions, samples["shot"], band, context)
+    shots = samples["shot"]
+    return Batch(x0, of["mask"], of["known"], sigma, noise, seeds, conditions, shots, band, of.get("context"))

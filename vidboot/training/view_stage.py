@@ -44,7 +44,8 @@ def view_dataset(config: RunConfig, name: str, shots: Sequence[Shot], seed: int,
     """What the view `name` is trained on. Raises `UserError` if there is nothing to draw from."""
 
     def draw(source: str, counts: dict[int, float], seed: int) -> ViewDataset:
-        return ViewDataset(shots_for(config, source, shots), counts, seed, batch_size, config.data, config.run_dir)
+        own = shots_for(config, source, shots)
+        return ViewDataset(own, counts, seed, batch_size, config.data, config.run_dir, lenders=shots)
 
     own = draw(name, frame_counts(config, name), seed)
     if scale_of(config, name) > 1 or not config.clip.long_share:

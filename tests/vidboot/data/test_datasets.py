@@ -255,14 +255,41 @@ def test_a_share_of_the_samples_has_first_frames_or_all_but_a_mask_without_noise
         assert abs(seen[kind] / 400 - share) < 4 * (share * (1 - share) / 400) ** 0.5
 
 
-def test_without_masked_shots_the_context_is_first_frames_and_without_a_share_there_is_none(manifest):
+def test_without_masked_shots_a_rectangle_is_left_out_and_without_a_share_there_is_no_context(manifest):
     dataset = ViewDataset(manifest, {4: 1.0}, 0, 1, DataConfig(manifest="unused", context=1.0))
-    for sample in map(dataset.__getitem__, range(20)):
+    rectangles = 0
+    for sample in map(dataset.__getitem__, range(40)):
+        hidden = ~sample["context"][0]
         given = sample["context"].all(3).all(2)[0].tolist()
-        assert given == sorted(given, reverse=True) and given[0] and not given[-1]
-        assert sample["context"].any(3).any(2)[0].tolist() == given
+        if any(given):
+            assert given == sorted(given, reverse=True) and not given[-1]
+            assert hidden.any(2).any(1).tolist() == [not of_frame for of_frame in given]
+        else:
+            rectangles += 1
+            tall, wide = hidden[0].any(1).sum().item(), hidden[0].any(0).sum().item()
+            assert hidden[0].sum() == tall * wide and 1 <= tall <= 4 and 2 <= wide <= 8
+            assert torch.equal(hidden, hidden[:1].expand_as(hidden))
+    assert 10 < rectangles < 30
     none = ViewDataset(manifest, {4: 1.0}, 0, 1, DataConfig(manifest="unused", context=0.0))
     assert "context" not in none[0]
+
+
+def test_masks_are_lent_by_other_shots_however_short(manifest, tmp_path):
+    covered = np.zeros((8, 16), bool)
+    covered[6:, 4:12] = True
+    MaskTrack(3, 8, 16, [Event(0, 2, covered)]).save(tmp_path / "mask.npz")
+    lender = replace(manifest[1], mask_path=str(tmp_path / "mask.npz"), num_frames=3)
+    options = DataConfig(manifest="unused", extra_masks=1.0, context=0.0)
+    dataset = ViewDataset([manifest[0]], {4: 1.0}, 0, 1, options, lenders=[manifest[2], lender])
+    clean = torch.from_numpy(~covered)
+    patterns = set()
+    for sample in map(dataset.__getitem__, range(30)):
+        assert sample["shot"] == manifest[0].path
+        hidden = ~sample["mask"][0].flatten(1).all(1)
+        assert all(torch.equal(frame, clean) for frame in sample["mask"][0][hidden])
+        patterns.add(tuple(hidden.tolist()))
+    # Of three frames, two covered, over and over.
+    assert patterns == {(True, True, False, True), (True, False, True, True), (False, True, True, False)}
 
 
 def test_labels_are_class_numbers_and_are_dropped_at_the_set_rate(manifest):
