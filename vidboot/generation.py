@@ -14,7 +14,7 @@ from torch import Tensor
 from vidboot.conditioning import Corrected, Known, MomentMatched
 from vidboot.edm import Noise
 from vidboot.model import VideoModel
-from vidboot.samplers import SAMPLERS, repeated
+from vidboot.samplers import SAMPLERS, initial_state, repeated
 from vidboot.score import Denoiser
 
 MOMENT_ITERATIONS = 3
@@ -99,19 +99,19 @@ def sample(
     shape = (3, num_frames, video.height, video.width)
     run = SAMPLERS[sampling.sampler]
     if known is None:
-        noise = initial_noise(shape, generators).to(model.device)
-        noise.mul_(float(sigmas[0]))
-        return run(sampling.denoiser(model), noise, sigmas, on_step, generators=generators).clamp_(-1, 1)
+        denoise = sampling.denoiser(model)
+        x = initial_state(denoise, initial_noise(shape, generators).to(model.device), float(sigmas[0]))
+        return run(denoise, x, sigmas, on_step, generators=generators).clamp_(-1, 1)
     known = known.to(model.device)
     denoise, videos = sampling.denoiser(model, known), []
     # One at a time: gradients need the memory, and what rounding does in conjugate residuals must not depend on others.
     for number, generator in enumerate(generators):
-        noise = initial_noise(shape, [generator]).to(model.device)
+        x = initial_state(denoise, initial_noise(shape, [generator]).to(model.device), float(sigmas[0]))
 
         def tell(step: int, before: int = number * (len(sigmas) - 1)) -> None:
             on_step(before + step)
 
-        x0 = run(denoise, noise.mul_(float(sigmas[0])), sigmas, tell, generators=[generator]).clamp_(-1, 1)
+        x0 = run(denoise, x, sigmas, tell, generators=[generator]).clamp_(-1, 1)
         videos.append(known.impose(x0))
     return torch.cat(videos)
 

@@ -1,9 +1,9 @@
 """Samplers: plain functions `(denoise, x, sigmas) -> x0` over any denoiser, solving dx/dσ = (x − D(x; σ)) / σ.
 
-`x` is noise of standard deviation `sigmas[0]` and is overwritten: a long video is held no more often than needed, three
-times, the denoiser's result included. `sigmas` ends with 0. Where the schedule rises, fresh noise is added: that is how
-a step is repeated (`repeated`). Fresh noise of item b is drawn from `generators[b]`, so that an item's result does not
-depend on the batch. `on_step` is told the number of steps done.
+`x` is noise of standard deviation `sigmas[0]` around the mean (`initial_state`) and is overwritten: a long video is
+held no more often than needed, three times, the denoiser's result included. `sigmas` ends with 0. Where the schedule
+rises, fresh noise is added: that is how a step is repeated (`repeated`). Fresh noise of item b is drawn from
+`generators[b]`, so that an item's result does not depend on the batch. `on_step` is told the number of steps done.
 """
 
 import itertools
@@ -37,6 +37,19 @@ class Sampler(Protocol):
 
 def _silent(step: int) -> None:
     """Progress that nobody asked for."""
+
+
+@torch.no_grad()
+def initial_state(denoise: Denoiser, noise: Float[Tensor, "B C T H W"], sigma: float) -> Float[Tensor, "B C T H W"]:
+    """Where sampling starts: σ n + D(σ n; σ), noise around the mean of the data; `noise` n is overwritten.
+
+    Noise alone is not what D has learnt to expect, however large σ is. Of what the N numbers of a video have in common,
+    like its brightness, noise has a standard deviation of σ/√N only, and the mean that is missing there ends up as a
+    video of another brightness (Lin et al. 2023, arXiv 2305.08891, on the same flaw of discrete schedules). At the
+    largest σ D is all but the mean, given what is known.
+    """
+    x = noise.mul_(sigma)
+    return x.add_(_denoised(denoise, x, sigma))
 
 
 @torch.no_grad()

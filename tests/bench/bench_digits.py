@@ -28,7 +28,7 @@ from vidboot.evaluation.statistics import frechet_distance
 from vidboot.generation import Sampling, initial_noise, sample, seeded
 from vidboot.model import VideoModel
 from vidboot.regions import windows
-from vidboot.samplers import sample_dpm2m, sample_heun
+from vidboot.samplers import initial_state, sample_dpm2m, sample_heun
 from vidboot.score import disjoint_windows
 from vidboot.streaming import stream
 
@@ -155,8 +155,9 @@ def solvers(run: Path, seeds: range) -> None:
         ("DPM-Solver++(2M)", sample_dpm2m, config.noise.steps(32)),
         ("Heun", sample_heun, config.noise.steps(8)),
     ):
-        noise = initial_noise((3, length, size, size), seeded(seeds)) * float(sigmas[0])
-        made = torch.cat([run_sampler(clip, part.clone(), sigmas) for part in noise.split(16)]).clamp(-1, 1)
+        noise = initial_noise((3, length, size, size), seeded(seeds))
+        starts = [initial_state(clip, part.clone(), float(sigmas[0])) for part in noise.split(16)]
+        made = torch.cat([run_sampler(clip, start, sigmas) for start in starts]).clamp(-1, 1)
         distance = frechet_distance(features(made), real)
         first = first or distance
         evaluations = (len(sigmas) - 1) * (1 + (run_sampler is sample_heun)) - (run_sampler is sample_heun)

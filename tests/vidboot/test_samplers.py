@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vidboot.edm import Noise
-from vidboot.samplers import repeated, sample_dpm2m, sample_euler, sample_heun
+from vidboot.samplers import initial_state, repeated, sample_dpm2m, sample_euler, sample_heun
 from vidboot.theory.experiments import rules
 from vidboot.theory.gaussian import GaussianVideo
 
@@ -120,3 +120,25 @@ def test_a_repeated_schedule():
 def test_fresh_noise_needs_generators():
     with pytest.raises(ValueError, match="one generator for each of 1"):
         sample_heun(exact, torch.ones(1, 1, 1, 1, 1), Noise().steps(3), churn=1.0)
+
+
+def test_samples_have_the_brightness_of_the_data():
+    """x0 = m + s z + τ e: one normal z a video, one e a pixel. From noise alone the brightness would be off."""
+    m, s, tau, shape = -0.4, 0.1, 0.2, (256, 3, 4, 8, 8)
+    size = math.prod(shape[1:])
+
+    def exact(x, sigma):
+        level = sigma.reshape(-1, 1, 1, 1, 1) ** 2
+        mean = x.flatten(1).mean(1).reshape(level.shape)
+        shared = size * s**2 + tau**2  # variance along the direction that all pixels share
+        return m + shared / (shared + level) * (mean - m) + tau**2 / (tau**2 + level) * (x - mean)
+
+    sigmas = Noise(sigma_max=20.0).steps(32)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    start = initial_state(exact, noise.clone(), float(sigmas[0]))
+    brightness, alone = (
+        sample_heun(exact, x, sigmas).flatten(1).mean(1) for x in (start, noise.clone() * float(sigmas[0]))
+    )
+    assert float(brightness.mean()) == pytest.approx(m, abs=4 * s / 256**0.5)
+    assert float(brightness.std()) == pytest.approx(s, rel=4 / 512**0.5)
+    assert abs(float(alone.mean()) - m) > 6 * s / 256**0.5

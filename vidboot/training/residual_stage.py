@@ -18,7 +18,7 @@ from vidboot.errors import UserError
 from vidboot.evaluation.denoising import edm_weighted, fixed_noise
 from vidboot.gate import OPEN, Gate, GateFit
 from vidboot.model import VideoModel, residual_network, save_calibration
-from vidboot.samplers import sample_heun
+from vidboot.samplers import initial_state, sample_heun
 from vidboot.score import Denoiser
 from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.training.stage import Batch, Stage
@@ -189,6 +189,7 @@ def _sample_full(config: RunConfig, model: VideoModel, fps: float) -> Callable[[
         whole = VideoModel(config, model.views, network, OPEN, model.calibration)
         shape = (1, 3, config.video.num_frames, config.video.height, config.video.width)
         start = torch.randn(shape, generator=torch.Generator().manual_seed(config.seed)).to(device())
-        write_video(path, to_frames(sample_heun(whole.full, start * float(sigmas[0]), sigmas)[0]), fps)
+        x = initial_state(whole.full, start, float(sigmas[0]))
+        write_video(path, to_frames(sample_heun(whole.full, x, sigmas)[0]), fps)
 
     return sample

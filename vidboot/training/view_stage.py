@@ -15,7 +15,7 @@ from vidboot.edm import Noise, Preconditioned
 from vidboot.errors import UserError
 from vidboot.evaluation.denoising import denoising_errors
 from vidboot.model import view_network
-from vidboot.samplers import sample_heun
+from vidboot.samplers import initial_state, sample_heun
 from vidboot.training.bands import WithLongVideos, view_loss
 from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.training.stage import Stage
@@ -139,7 +139,7 @@ def sample_video(
         sigmas = noise.steps(config.log.sample_steps)
         shape = (1, 3, num_frames, config.video.height // scale, config.video.width // scale)
         start = torch.randn(shape, generator=torch.Generator().manual_seed(config.seed)).to(device())
-        video = sample_heun(network, start * float(sigmas[0]), sigmas)
+        video = sample_heun(network, initial_state(network, start, float(sigmas[0])), sigmas)
         write_video(path, to_frames(video[0]), fps)
 
     return sample
