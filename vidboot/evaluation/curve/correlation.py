@@ -7,7 +7,7 @@ from torch import Tensor
 from vidboot.config import RunConfig
 from vidboot.evaluation.statistics import autocorrelation
 from vidboot.generation import initial_noise, seeded
-from vidboot.samplers import sample_heun
+from vidboot.samplers import initial_state, sample_heun
 from vidboot.score import Denoiser
 from vidboot.training.distributed import device
 
@@ -30,7 +30,8 @@ def correlation_errors(
     made = []
     for generator in seeded(range(count)):
         noise = initial_noise(real.shape[1:], [generator]).to(device())
-        made.append(sample_heun(denoise, noise * float(sigmas[0]), sigmas).clamp(-1, 1).cpu())
+        x = initial_state(denoise, noise, float(sigmas[0]))
+        made.append(sample_heun(denoise, x, sigmas).clamp(-1, 1).cpu())
     mean = real.mean((0, 2))[:, None]
     truth, found = (autocorrelation(videos, mean, lags(config)) for videos in (real, torch.cat(made)))
     return {str(lag): abs(found[lag] - truth[lag]) for lag in truth}
