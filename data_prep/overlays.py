@@ -15,7 +15,7 @@ from data_prep.staying import EDGE, Sums
 _GOES_ON, _STEPS = 0.7, 8
 _WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.4
 # Strength of an overlay's edges as a share of its strongest ones.
-_BOLD = 0.4
+_BOLD = 0.55
 # Least over greatest strength of an overlay's edges by direction, and most overlays at a time.
 _CORNERS, _MOST = 0.12, 4
 # An overlay's surrounding: grey levels by which pixels of a ring deviate if they change, share that must.
@@ -23,8 +23,12 @@ RING_DEVIATES, _RING_SHARE = 6.0, 0.7
 # Edges across the camera's way, pixels: fewest of an overlay, most that a scene has in one place by chance; and how far
 # apart those of one overlay may lie (half of it).
 _ACROSS, _BY_CHANCE, _TOGETHER = 120, 60, 101
+# Least consistency of those: a part of a gradient agrees with others by chance less often than it would as a whole.
+_AGREE_ALONG = 0.65
 # Edges nearer than this are one overlay (closing, then merging), margin of the mask, and smallest overlay, pixels.
 _CLOSE, _MERGE, _MARGIN, _SMALLEST = 9, 25, 3, 60
+# Less opaque than this, a logo may be too faint to be found in parts: so many pixels around its hull.
+_OPAQUE, _FAINT = 0.8, 3
 # Larger than this share of the picture is no overlay.
 _LARGEST = 0.15
 # What spans more than this share of the width while the camera goes past may be a ridge far off.
@@ -33,16 +37,18 @@ _WIDE = 0.5
 
 def find_overlays(sums: Sums) -> np.ndarray | None:
     """Covered pixels, bool `H W`, or None if the scene, or what is around an edge, moves too little to tell."""
-    passed, changes = sums.passed(), sums.deviation() > RING_DEVIATES
-    where, doubtful = _places(sums.along.staying() & passed)
-    beside = _overlays(sums, where, changes | passed) if where.any() else None
-    if beside is not None and beside.any():
-        return beside
-    among_all = _overlays(sums, np.ones_like(where), changes) if sums.moving() else None
-    if among_all is not None and among_all.any():
-        return among_all
-    told = sums.passed_all() or among_all is not None
-    return np.zeros_like(where) if told and not doubtful and not where.any() else None
+    changes, passed = sums.deviation() > RING_DEVIATES, sums.passed()
+    across = _without_few(sums.along.staying(_AGREE_ALONG) & passed)
+    where, doubtful = _places(across)
+    if where.any():
+        return _overlays(sums, where & sums.every.staying() | across, where, changes | passed)
+    if doubtful:
+        return None
+    if sums.passed_all():
+        return where
+    among_all = _overlays(sums, sums.every.staying(), ~where, changes) if sums.moving() else None
+    # Where a camera that moves has not got far, all edges may have stayed.
+    return None if passed.any() and among_all is not None and among_all.any() else among_all
 
 
 def _places(across: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -50,39 +56,52 @@ def _places(across: np.ndarray) -> tuple[np.ndarray, bool]:
 
     Each place is a hull around such edges, which may be no more than the two ends of a box.
     """
-    kept = _without_few(across, _BY_CHANCE)
     where, doubtful = np.zeros_like(across), False
-    for group in _groups(kept, _TOGETHER):
-        own = kept & group
+    for group in _groups(across, _TOGETHER):
+        own = across & group
         if own.sum() >= _ACROSS and np.ptp(np.flatnonzero(own.any(axis=0))) <= _WIDE * own.shape[1]:
-            hull = cv2.convexHull(cv2.findNonZero(own.astype(np.uint8)))
-            where |= _near(cv2.fillConvexPoly(np.zeros(own.shape, np.uint8), hull, 1))
+            where |= _hull(own, _MERGE // 2)
         else:
             doubtful = True
     return where, doubtful
 
 
-def _without_few(edges: np.ndarray, least: int) -> np.ndarray:
-    """The edges without groups of fewer than so many pixels."""
+def _without_few(edges: np.ndarray) -> np.ndarray:
+    """The edges without groups as small as chance makes them."""
     _, labels = cv2.connectedComponents(_near(edges).astype(np.uint8))
     counts = np.bincount(labels[edges], minlength=labels.max() + 1)
-    return edges & (counts[labels] >= least)
+    return edges & (counts[labels] >= _BY_CHANCE)
 
 
-def _overlays(sums: Sums, where: np.ndarray, changes: np.ndarray) -> np.ndarray | None:
-    """Overlays from the edges that stay, as far as there are any `where` (bool `H W`)."""
+def _overlays(sums: Sums, edges: np.ndarray, where: np.ndarray, changes: np.ndarray) -> np.ndarray | None:
+    """Overlays from `edges` that stay and what goes on from them `where` there are any (bool `H W`)."""
     mean, consistency = sums.every.mean(), sums.every.consistency()
     strength = np.hypot(*mean)
     goes_on = where & (strength > EDGE) & (consistency > _GOES_ON)
     weak = where & (strength > _WEAK_EDGE) & (consistency > _WEAK_CONSISTENT)
-    edges = where & sums.every.staying()
     covered = grouped_overlays(mean, edges, goes_on, weak, changes)
     if covered is None or not covered.any():
         return covered
     bold = _bold(edges, strength)
     goes_on &= strength >= strength[bold & covered].min(initial=np.inf)
     tight = grouped_overlays(mean, bold, goes_on, weak, changes)
-    return covered if tight is None or not tight.any() else covered & tight
+    covered = covered if tight is None or not tight.any() else covered & tight
+    return _whole(covered) if opacity(covered, sums) < _OPAQUE else covered
+
+
+def _whole(covered: np.ndarray) -> np.ndarray:
+    """Covered pixels with what is too faint to be found within logos and just around them: the hull of each, widened."""
+    whole = covered.copy()
+    for group in _groups(covered):
+        hull = _hull(group, _FAINT)
+        if hull.mean() <= _LARGEST:
+            whole |= hull
+    return whole
+
+
+def _hull(group: np.ndarray, margin: int) -> np.ndarray:
+    corners = cv2.convexHull(cv2.findNonZero(group.astype(np.uint8)))
+    return _near(cv2.fillConvexPoly(np.zeros(group.shape, np.uint8), corners, 1), 2 * margin + 1)
 
 
 def _bold(edges: np.ndarray, strength: np.ndarray) -> np.ndarray:

@@ -66,10 +66,10 @@ class GradientSums:
         """Length of the mean gradient over the mean length."""
         return np.hypot(self.dx, self.dy) / np.maximum(self.length, 1e-3)
 
-    def staying(self) -> np.ndarray:
-        """Edges that stay where they are."""
+    def staying(self, consistent: float = _CONSISTENT) -> np.ndarray:
+        """Edges that stay where they are, at least so consistently."""
         # The mean of few random gradients is long by chance: about 1 / sqrt(count) of their mean length.
-        needed = np.clip(_CHANCE / np.sqrt(np.maximum(self.count, 1)), _CONSISTENT, 0.95)
+        needed = np.clip(_CHANCE / np.sqrt(np.maximum(self.count, 1)), consistent, 0.95)
         return (np.hypot(*self.mean()) > EDGE) & (self.consistency() > needed)
 
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -156,8 +156,10 @@ class OverlayFinder:
         for top, left, bottom, right in texts:
             use[top:bottom, left:right] = 0
         grads, lengths = gradients(image_HW, self._planes[:2]), self._planes[2]
-        np.clip(grads, -_CLIP, _CLIP, out=grads)
         cv2.magnitude(*grads, lengths)
+        # Their lengths are cut off, not their parts, which would turn them.
+        grads *= _CLIP / np.maximum(lengths, _CLIP)
+        np.minimum(lengths, _CLIP, out=lengths)
         sums, every = self.sums, self.sums.every
         for value, total in zip((use, *grads, lengths, image_HW), (*every.arrays(), sums.grey), strict=True):
             cv2.accumulate(value, total, use)
