@@ -41,7 +41,8 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
     across = _without_few(sums.along.staying(_AGREE_ALONG) & passed)
     where, doubtful = _places(across)
     if where.any():
-        return _overlays(sums, where & sums.every.staying() | across, where, changes | passed)
+        covered = _overlays(sums, where & sums.every.staying() | across, where, changes | passed)
+        return covered if covered is not None and covered.any() else None
     if doubtful:
         return None
     if sums.passed_all():
@@ -90,7 +91,7 @@ def _overlays(sums: Sums, edges: np.ndarray, where: np.ndarray, changes: np.ndar
 
 
 def _whole(covered: np.ndarray) -> np.ndarray:
-    """Covered pixels with what is too faint to be found within logos and just around them: the hull of each, widened."""
+    """Covered pixels with what is too faint to be found in and just around logos: the hull of each, widened."""
     whole = covered.copy()
     for group in _groups(covered):
         hull = _hull(group, _FAINT)

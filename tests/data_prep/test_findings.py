@@ -171,6 +171,16 @@ def test_of_a_plain_box_the_whole_is_found_though_only_its_ends_lie_across_the_c
     assert (box & ~covered).sum() <= 0.05 * box.sum() and (covered & ~box).mean() < 0.02
 
 
+def test_what_stays_where_a_camera_that_zooms_does_not_get_far_is_left_open():
+    finder, picture = OverlayFinder(360, 640), grey_scene(2, 1)[0]
+    for number in range(40):
+        zoom = 1 - 0.012 * number
+        matrix = np.array([[zoom, 0, 320 * (1 - zoom)], [0, zoom, 180 * (1 - zoom)]])
+        finder.feed(cv2.warpAffine(picture, matrix, (640, 360), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
+    assert finder.sums.moving() and not finder.sums.passed()[150:210, 290:350].any()
+    assert find_overlays(finder.sums) is None
+
+
 def test_a_camera_that_shakes_goes_nowhere_however_long_its_way():
     finder, scene = OverlayFinder(360, 640), grey_scene(5, 4)
     for number in range(60):
