@@ -12,9 +12,10 @@ from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
 from data_prep.decode import Converter, Probe, raw_frames, scale
 from data_prep.likeness import Fingerprint
-from data_prep.overlays import OverlayFinder, Sums, find_overlays, opacity
+from data_prep.overlays import find_overlays, opacity
 from data_prep.quality import QualityMeter
 from data_prep.shots import SHOT_WIDTH, ShotFinder
+from data_prep.staying import OverlayFinder, Sums
 from data_prep.stopwatch import Stopwatch
 from data_prep.subtitles import SubtitleFinder
 from data_prep.text_track import Box
@@ -91,7 +92,8 @@ class _Walk:
         self.last = reduced
         self.watch.lap("texts")
         if number % self.overlay_tick == 0:
-            self.overlay.feed(reduced, self.texts.standing())
+            # What has stood since the shot began may be a logo with letters.
+            self.overlay.feed(reduced, self.texts.standing(self.start))
         self.watch.lap("overlays")
         self._measure(number, grey)
         self.watch.lap("bars and quality")
@@ -153,12 +155,8 @@ def covered_area(text: dict[str, Any]) -> tuple[Box, np.ndarray]:
 
 def mean_maps(sums: Sums) -> dict[str, np.ndarray]:
     """Mean gradients and brightness of a video in small numbers, for pooling videos of one source."""
-    count = np.maximum(sums.count, 1)
-    return {
-        "dx": np.round(8 * sums.dx / count).astype(np.int8),
-        "dy": np.round(8 * sums.dy / count).astype(np.int8),
-        "grey": np.round(sums.grey / count).astype(np.uint8),
-    }
+    dx, dy = np.round(8 * sums.every.mean()).astype(np.int8)
+    return {"dx": dx, "dy": dy, "grey": np.round(sums.grey / np.maximum(sums.every.count, 1)).astype(np.uint8)}
 
 
 def shrink_to(covered: np.ndarray, crop: tuple[int, int, int, int], height: int, width: int) -> np.ndarray:

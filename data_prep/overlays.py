@@ -1,143 +1,108 @@
 """Static overlays (logos, watermarks, also semi-transparent): edges that stay where they are while the picture moves.
 
-After Dekel et al. 2017: the mean of signed gradients over many frames keeps the overlay's and averages out the scene's.
-The sums are additive, so the same statistics serve a shot, a video and all videos of one source. A scene that does not
-move keeps its gradients too: then nothing can be said.
+Where all edges of the scene move away, whatever stays is an overlay. Where only those move away that lie across the
+camera's way, an overlay shows by such edges of its own, and what stays beside them belongs to it.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from data_prep.text_track import Box, gradients
+from data_prep.staying import EDGE, Sums
 
-# Gradients (grey levels a pixel) are cut off here: a few strong frames must not outweigh many.
-_CLIP = 10.0
-# An overlay's edge: mean gradient and consistency (length of the mean over mean length).
-_EDGE, _CONSISTENT, _CHANCE = 2.0, 0.75, 4.0
 # Less consistent edges along which an overlay goes on, so many times; weaker ones that count beside it.
 _GOES_ON, _STEPS = 0.7, 8
 _WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.4
 # Strength of an overlay's edges as a share of its strongest ones.
-_BOLD = 0.4
+_BOLD = 0.55
 # Least over greatest strength of an overlay's edges by direction, and most overlays at a time.
 _CORNERS, _MOST = 0.12, 4
-# Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
-_SAMPLES, _DEVIATES, _SHARE = 16, 12.0, 0.33
-# Cells of the picture (a side); share of a cell that has edges at all times, and of the cells that must be such.
-_CELLS, _TEXTURED, _TEXTURED_CELLS = 8, 0.02, 0.25
-# The scene moves if in this percentage of those cells no more than this share of the edges stay where they are.
-_MOVING_CELLS, _STAY = 80, 0.04
-# An overlay's surrounding: pixels of a ring that deviate, and the share of them that must.
-_RING_DEVIATES, _RING_SHARE = 6.0, 0.7
+# An overlay's surrounding: grey levels by which pixels of a ring deviate if they change, share that must.
+RING_DEVIATES, _RING_SHARE = 6.0, 0.7
+# Edges across the camera's way, pixels: fewest of an overlay, most that a scene has in one place by chance; and how far
+# apart those of one overlay may lie (half of it).
+_ACROSS, _BY_CHANCE, _TOGETHER = 120, 60, 101
+# Least consistency of those: a part of a gradient agrees with others by chance less often than it would as a whole.
+_AGREE_ALONG = 0.65
 # Edges nearer than this are one overlay (closing, then merging), margin of the mask, and smallest overlay, pixels.
 _CLOSE, _MERGE, _MARGIN, _SMALLEST = 9, 25, 3, 60
+# Less opaque than this, a logo may be too faint to be found in parts: so many pixels around its hull.
+_OPAQUE, _FAINT = 0.8, 3
 # Larger than this share of the picture is no overlay.
 _LARGEST = 0.15
-
-
-@dataclass
-class Sums:
-    """Sums over samples of one picture size; all float32 `H W`."""
-
-    count: np.ndarray
-    dx: np.ndarray
-    dy: np.ndarray
-    length: np.ndarray
-    grey: np.ndarray
-    squares: np.ndarray
-
-    @classmethod
-    def zero(cls, height: int, width: int) -> Self:
-        """Sums over nothing."""
-        return cls(*(np.zeros((height, width), np.float32) for _ in range(6)))
-
-    def add(self, other: "Sums") -> None:
-        """Add another's samples to these."""
-        for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
-            mine += theirs
-
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """The six sums."""
-        return self.count, self.dx, self.dy, self.length, self.grey, self.squares
-
-    def deviation(self) -> np.ndarray:
-        """Standard deviation of each pixel over the samples, grey levels."""
-        count = np.maximum(self.count, 1)
-        return np.sqrt(np.maximum(self.squares / count - (self.grey / count) ** 2, 0))
-
-    def mean(self) -> np.ndarray:
-        """Mean gradients, `2 H W`."""
-        return np.stack([self.dx, self.dy]) / np.maximum(self.count, 1)
-
-    def consistency(self) -> np.ndarray:
-        """Length of the mean gradient over the mean length."""
-        return np.hypot(self.dx, self.dy) / np.maximum(self.length, 1e-3)
-
-    def staying(self) -> np.ndarray:
-        """Edges that stay where they are."""
-        # The mean of few random gradients is long by chance: about 1 / sqrt(count) of their mean length.
-        needed = np.clip(_CHANCE / np.sqrt(np.maximum(self.count, 1)), _CONSISTENT, 0.95)
-        return (np.hypot(*self.mean()) > _EDGE) & (self.consistency() > needed)
-
-    def moving(self) -> bool:
-        """Whether the scene moves enough to tell an overlay from it: few of its edges stay, nearly everywhere.
-
-        An overlay lies in few cells of the picture; a scene that stands still, and shots too few and too slow to
-        average out, keep edges in most of them.
-        """
-        if self.count.max(initial=0) < _SAMPLES or (self.deviation() > _DEVIATES).mean() < _SHARE:
-            return False
-        textured = self.length > _EDGE * np.maximum(self.count, 1)
-        every, stays = (
-            cv2.resize(part.astype(np.float32), (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
-            for part in (textured, textured & self.staying())
-        )
-        told = every > _TEXTURED
-        return bool(told.mean() >= _TEXTURED_CELLS and np.percentile(stays[told] / every[told], _MOVING_CELLS) <= _STAY)
-
-
-class OverlayFinder:
-    """Feed some frames (grey, uint8 `H W`), with boxes of texts to leave out."""
-
-    def __init__(self, height: int, width: int) -> None:
-        self.sums = Sums.zero(height, width)
-
-    def feed(self, image_HW: np.ndarray, texts: Iterable[Box] = ()) -> None:
-        """Look at one frame."""
-        grads = np.clip(gradients(image_HW), -_CLIP, _CLIP)
-        use = np.ones(image_HW.shape, np.float32)
-        for top, left, bottom, right in texts:
-            use[top:bottom, left:right] = 0
-        grey = image_HW.astype(np.float32)
-        sums = self.sums
-        sums.count += use
-        sums.dx += grads[0] * use
-        sums.dy += grads[1] * use
-        sums.length += cv2.magnitude(grads[0], grads[1]) * use
-        sums.grey += grey * use
-        sums.squares += grey * grey * use
+# What spans more than this share of the width while the camera goes past may be a ridge far off.
+_WIDE = 0.5
 
 
 def find_overlays(sums: Sums) -> np.ndarray | None:
     """Covered pixels, bool `H W`, or None if the scene, or what is around an edge, moves too little to tell."""
-    if not sums.moving():
+    changes, passed = sums.deviation() > RING_DEVIATES, sums.passed()
+    across = _without_few(sums.along.staying(_AGREE_ALONG) & passed)
+    where, doubtful = _places(across)
+    if where.any():
+        covered = _overlays(sums, where & sums.every.staying() | across, where, changes | passed)
+        return covered if covered is not None and covered.any() else None
+    if doubtful:
         return None
-    mean, consistency = sums.mean(), sums.consistency()
+    if sums.passed_all():
+        return where
+    among_all = _overlays(sums, sums.every.staying(), ~where, changes) if sums.moving() else None
+    # Where a camera that moves has not got far, all edges may have stayed.
+    return None if passed.any() and among_all is not None and among_all.any() else among_all
+
+
+def _places(across: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Where overlays are, told by edges `across` the camera's way that stay (both bool `H W`), and whether more may be.
+
+    Each place is a hull around such edges, which may be no more than the two ends of a box.
+    """
+    where, doubtful = np.zeros_like(across), False
+    for group in _groups(across, _TOGETHER):
+        own = across & group
+        if own.sum() >= _ACROSS and np.ptp(np.flatnonzero(own.any(axis=0))) <= _WIDE * own.shape[1]:
+            where |= _hull(own, _MERGE // 2)
+        else:
+            doubtful = True
+    return where, doubtful
+
+
+def _without_few(edges: np.ndarray) -> np.ndarray:
+    """The edges without groups as small as chance makes them."""
+    _, labels = cv2.connectedComponents(_near(edges).astype(np.uint8))
+    counts = np.bincount(labels[edges], minlength=labels.max() + 1)
+    return edges & (counts[labels] >= _BY_CHANCE)
+
+
+def _overlays(sums: Sums, edges: np.ndarray, where: np.ndarray, changes: np.ndarray) -> np.ndarray | None:
+    """Overlays from `edges` that stay and what goes on from them `where` there are any (bool `H W`)."""
+    mean, consistency = sums.every.mean(), sums.every.consistency()
     strength = np.hypot(*mean)
-    goes_on = (strength > _EDGE) & (consistency > _GOES_ON)
-    weak = (strength > _WEAK_EDGE) & (consistency > _WEAK_CONSISTENT)
-    edges, deviation = sums.staying(), sums.deviation()
-    covered = grouped_overlays(mean, edges, goes_on, weak, deviation)
+    goes_on = where & (strength > EDGE) & (consistency > _GOES_ON)
+    weak = where & (strength > _WEAK_EDGE) & (consistency > _WEAK_CONSISTENT)
+    covered = grouped_overlays(mean, edges, goes_on, weak, changes)
     if covered is None or not covered.any():
         return covered
     bold = _bold(edges, strength)
     goes_on &= strength >= strength[bold & covered].min(initial=np.inf)
-    tight = grouped_overlays(mean, bold, goes_on, weak, deviation)
-    return covered if tight is None or not tight.any() else covered & tight
+    tight = grouped_overlays(mean, bold, goes_on, weak, changes)
+    covered = covered if tight is None or not tight.any() else covered & tight
+    return _whole(covered) if opacity(covered, sums) < _OPAQUE else covered
+
+
+def _whole(covered: np.ndarray) -> np.ndarray:
+    """Covered pixels with what is too faint to be found in and just around logos: the hull of each, widened."""
+    whole = covered.copy()
+    for group in _groups(covered):
+        hull = _hull(group, _FAINT)
+        if hull.mean() <= _LARGEST:
+            whole |= hull
+    return whole
+
+
+def _hull(group: np.ndarray, margin: int) -> np.ndarray:
+    corners = cv2.convexHull(cv2.findNonZero(group.astype(np.uint8)))
+    return _near(cv2.fillConvexPoly(np.zeros(group.shape, np.uint8), corners, 1), 2 * margin + 1)
 
 
 def _bold(edges: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -162,9 +127,9 @@ def opacity(covered: np.ndarray, sums: Sums) -> float:
 
 
 def grouped_overlays(
-    mean: np.ndarray, edges: np.ndarray, goes_on: np.ndarray, weak: np.ndarray, deviation: np.ndarray
+    mean: np.ndarray, edges: np.ndarray, goes_on: np.ndarray, weak: np.ndarray, changes: np.ndarray
 ) -> np.ndarray | None:
-    """Covered pixels from edges that stay (`H W`), of those whose surrounding changes (deviation, grey levels).
+    """Covered pixels from edges that stay (`H W`), of those whose surrounding `changes` (bool `H W`).
 
     None if nothing can be told: all that stays has a surrounding that stays too (a logo in front of a plain sky, or
     something in the scene), or more stays than overlays would cover.
@@ -177,7 +142,7 @@ def grouped_overlays(
         own = edges & group
         if own.sum() < _SMALLEST or not _has_corners(mean[:, own]):
             continue
-        if not _stands_out(group, deviation):
+        if not _stands_out(group, changes):
             doubtful += 1
             continue
         found += 1
@@ -198,16 +163,16 @@ def _followed(group: np.ndarray, along: np.ndarray) -> np.ndarray:
     return group
 
 
-def _near(group: np.ndarray) -> np.ndarray:
-    return cv2.dilate(group.astype(np.uint8), np.ones((_MERGE, _MERGE), np.uint8)) > 0
+def _near(group: np.ndarray, side: int = _MERGE) -> np.ndarray:
+    return cv2.dilate(group.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
 def _closed(edges: np.ndarray) -> np.ndarray:
     return cv2.morphologyEx(edges.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_CLOSE, _CLOSE), np.uint8)) > 0
 
 
-def _groups(closed: np.ndarray) -> Sequence[np.ndarray]:
-    count, labels = cv2.connectedComponents(_near(closed).astype(np.uint8))
+def _groups(closed: np.ndarray, side: int = _MERGE) -> Sequence[np.ndarray]:
+    count, labels = cv2.connectedComponents(_near(closed, side).astype(np.uint8))
     return [(labels == number) & closed for number in range(1, count)]
 
 
@@ -220,10 +185,10 @@ def _has_corners(mean: np.ndarray) -> bool:
     return bool(low > _CORNERS * high)
 
 
-def _stands_out(group: np.ndarray, deviation: np.ndarray) -> bool:
+def _stands_out(group: np.ndarray, changes: np.ndarray) -> bool:
     near = cv2.dilate(group.astype(np.uint8), np.ones((9, 9), np.uint8))
     ring = (cv2.dilate(near, np.ones((25, 25), np.uint8)) > 0) & (near == 0)
-    return bool(ring.any() and (deviation[ring] > _RING_DEVIATES).mean() >= _RING_SHARE)
+    return bool(ring.any() and changes[ring].mean() >= _RING_SHARE)
 
 
 def _filled(group: np.ndarray) -> np.ndarray:

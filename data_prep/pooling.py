@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.overlays import grouped_overlays
+from data_prep.overlays import RING_DEVIATES, grouped_overlays
 
 # Videos of one source needed, and most that are looked at.
 POOL_LEAST, _MOST = 6, 24
@@ -41,4 +41,4 @@ def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
     mean = grads.mean(axis=0)
     edges = common & (agreement > _AGREE) & (np.hypot(*mean) > _EDGE)
     edges &= cv2.blur(edges.astype(np.float32), (_WINDOW, _WINDOW)) > _DENSE
-    return grouped_overlays(mean, edges, edges, common & (agreement > _AGREE_WEAK), deviation)
+    return grouped_overlays(mean, edges, edges, common & (agreement > _AGREE_WEAK), deviation > RING_DEVIATES)

@@ -75,6 +75,8 @@ class _Track:
     """The first picture that shows it fully and the one before it, if they show the same scene."""
     sudden: bool
     """Whether it was fully there within `_HARD` frames."""
+    came: int
+    """The first frame that shows it, or -1 if it was there as far back as was looked."""
     stride: int = 1
     spots: int = 1
     """How many times it was spotted while it was followed."""
@@ -110,9 +112,9 @@ class SubtitleFinder:
             for box in spot_with_model(self._frame(centre), self.model):
                 self._start(box, centre)
 
-    def standing(self) -> list[Box]:
-        """Boxes of the texts that stand in the last frame, as far as they are known by now."""
-        return [track.template.box for track in self._active if track.presences[-1] > _FULL / 2]
+    def standing(self, since: int) -> list[Box]:
+        """Boxes of the texts that stand in the last frame and came after the frame `since`, as far as known by now."""
+        return [t.template.box for t in self._active if t.presences[-1] > _FULL / 2 and t.came > since]
 
     def finish(self) -> list[TextEvent]:
         """End what still stands and return all events in order."""
@@ -152,7 +154,8 @@ class SubtitleFinder:
         changes = [(self._frame(centre - full), image) for image in hidden]
         sudden = centre - full - (start - 1) <= _HARD
         first, earlier = [self._frame(centre)], self._stood(back, start, centre)
-        track = _Track(box, template, centre, back, forward, local, first, earlier, hidden, changes, sudden)
+        came = start if start > self._oldest() else -1
+        track = _Track(box, template, centre, back, forward, local, first, earlier, hidden, changes, sudden, came)
         self._active.append(track)
 
     def _stood(self, back: Sequence[float], start: int, centre: int) -> list[np.ndarray]:

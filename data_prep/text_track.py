@@ -25,11 +25,12 @@ _COVER = 0.06
 _SHOWN, _TRACE = 0.5, 0.10
 
 
-def gradients(image_HW: np.ndarray) -> np.ndarray:
+def gradients(image_HW: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Signed gradients in grey levels a pixel, float32 `2 H W`."""
-    dx = cv2.Sobel(image_HW, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
-    dy = cv2.Sobel(image_HW, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-    return np.stack([dx, dy])
+    grads = np.empty((2, *image_HW.shape), np.float32) if out is None else out
+    for axis, part in enumerate(grads):
+        cv2.Sobel(image_HW, cv2.CV_32F, 1 - axis, axis, part, ksize=3, scale=0.125)
+    return grads
 
 
 @dataclass(frozen=True)

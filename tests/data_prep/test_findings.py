@@ -7,8 +7,9 @@ from data_prep.analysis import analyse
 from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
 from data_prep.decode import probe
-from data_prep.overlays import OverlayFinder, find_overlays
+from data_prep.overlays import find_overlays
 from data_prep.quality import detail
+from data_prep.staying import OverlayFinder
 from data_prep.subtitles import SubtitleFinder
 from data_prep.text_shape import darkened_box
 from vidboot.data.video import read_frames
@@ -68,6 +69,21 @@ def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
     assert (covered[55] & ~changed).mean() < 0.04
 
 
+def test_a_text_stands_only_for_those_who_ask_since_a_frame_before_it_came():
+    finder = SubtitleFinder(25.0, None)
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    for number, image in enumerate(grey_scene(1, 60)):
+        finder.feed(np.where(layer > 0, layer, image) if number >= 30 else image)
+    assert finder.standing(0) and finder.standing(25) and not finder.standing(35)
+    # What has been there from the start may be a logo.
+    finder = SubtitleFinder(25.0, None)
+    for image in grey_scene(1, 60):
+        finder.feed(np.where(layer > 0, layer, image))
+    assert finder._active and not finder.standing(0)
+
+
 def test_a_text_that_is_spotted_late_is_told_by_how_the_scene_moved_before():
     drifting = grey_scene(1, 60)
     drifting[40:] = drifting[40]
@@ -98,15 +114,89 @@ def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
     assert find_overlays(still.sums) is None
 
 
-def test_a_logo_in_front_of_a_plain_sky_is_left_open():
-    finder, scene = OverlayFinder(360, 640), grey_scene(2, 100)[::5].copy()
-    scene[:, :120] = 120
+def signed(image, at=(40, 70)):
+    """A picture with letters burnt in."""
     for thickness, colour in ((6, 60), (2, 220)):
-        for image in scene:
-            cv2.putText(image, "NEWS", (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
-    for image in scene:
+        image = cv2.putText(image.copy(), "NEWS", at, cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    return image
+
+
+def test_a_logo_in_front_of_a_plain_sky_is_left_open_unless_the_camera_goes_past():
+    cuts, pan, clean = (OverlayFinder(360, 640) for _ in range(3))
+    for number, image in enumerate(grey_scene(2, 100)[::5].copy()):
+        other = grey_scene(60 + number, 1)[0]
+        for picture in (image, other):
+            picture[:, :120] = 120
+        cuts.feed(signed(other))
+        pan.feed(signed(image))
+        clean.feed(image)
+    assert cuts.sums.moving() and find_overlays(cuts.sums) is None
+    sign = signed(np.zeros((360, 640), np.uint8)) > 0
+    covered = find_overlays(pan.sums)
+    assert (sign & ~covered).sum() <= 0.05 * sign.sum() and (covered & ~sign).mean() < 0.02
+    assert not find_overlays(clean.sums).any()
+
+
+def rails(seed, num_frames, speed):
+    """A scene that passes sideways by `speed` pixels a picture, most of its edges long ones along the way."""
+    generator = np.random.default_rng(seed)
+    wide = generator.integers(0, 256, (30, 640 + round(num_frames * speed)), dtype=np.uint8)
+    wide = cv2.resize(wide, (wide.shape[1], 360), interpolation=cv2.INTER_NEAREST)
+    wide = cv2.GaussianBlur(wide, (0, 0), sigmaX=60, sigmaY=1)
+    wide = cv2.normalize(wide, None, 20, 180, cv2.NORM_MINMAX)
+    for x in range(0, wide.shape[1] - 20, 40):
+        y = int(generator.integers(0, 350))
+        wide[y : y + 10, x : x + 10] += 60
+    return [wide[:, round(speed * n) :][:, :640] for n in range(num_frames)]
+
+
+def test_a_logo_is_told_though_most_of_the_scenes_edges_stay_because_they_run_along_the_cameras_way():
+    burnt, clean = OverlayFinder(360, 640), OverlayFinder(360, 640)
+    for image in rails(0, 40, 6):
+        clean.feed(image)
+        burnt.feed(signed(image))
+    assert not clean.sums.moving() and not burnt.sums.moving()
+    sign = signed(np.zeros((360, 640), np.uint8)) > 0
+    covered = find_overlays(burnt.sums)
+    assert (sign & ~covered).sum() <= 0.05 * sign.sum() and (covered & ~sign).mean() < 0.02
+    assert find_overlays(clean.sums) is not None and not find_overlays(clean.sums).any()
+
+
+def test_of_a_plain_box_the_whole_is_found_though_only_its_ends_lie_across_the_cameras_way():
+    finder, box = OverlayFinder(360, 640), np.zeros((360, 640), bool)
+    box[280:320, 500:590] = True
+    for image in rails(1, 40, 6):
+        finder.feed(np.where(box, 0.3 * image + 0.7 * 255, image).astype(np.uint8))
+    covered = find_overlays(finder.sums)
+    assert (box & ~covered).sum() <= 0.05 * box.sum() and (covered & ~box).mean() < 0.02
+
+
+def test_what_stays_where_a_camera_that_zooms_does_not_get_far_is_left_open():
+    finder, picture = OverlayFinder(360, 640), grey_scene(2, 1)[0]
+    for number in range(40):
+        zoom = 1 - 0.012 * number
+        matrix = np.array([[zoom, 0, 320 * (1 - zoom)], [0, zoom, 180 * (1 - zoom)]])
+        finder.feed(cv2.warpAffine(picture, matrix, (640, 360), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
+    assert finder.sums.moving() and not finder.sums.passed()[150:210, 290:350].any()
+    assert find_overlays(finder.sums) is None
+
+
+def test_a_camera_that_shakes_goes_nowhere_however_long_its_way():
+    finder, scene = OverlayFinder(360, 640), grey_scene(5, 4)
+    for number in range(60):
+        finder.feed(scene[number % 3])
+    assert (finder.sums.along.count > 40).mean() > 0.9
+    assert not finder.sums.passed().any()
+
+
+def test_something_large_that_the_camera_follows_is_left_open():
+    finder = OverlayFinder(360, 640)
+    followed = grey_scene(8, 1)[0]
+    for image in rails(0, 40, 6):
+        image = image.copy()
+        image[80:300, 180:480] = followed[80:300, 180:480]
         finder.feed(image)
-    assert finder.sums.moving() and find_overlays(finder.sums) is None
+    assert find_overlays(finder.sums) is None
 
 
 def test_what_stays_faintly_beside_a_logo_is_not_masked_with_it():
@@ -143,8 +233,8 @@ def test_few_still_shots_are_left_open_and_of_many_the_logo_is_told():
 
 def test_edges_along_the_cameras_way_are_no_overlay():
     scene = grey_scene(3, 100)[::5].copy()
-    # A shop front's ledge: it stays where it is while the camera drives past.
-    scene[:, 150:160, 200:420] = 230
+    # A shop front's ledge, longer than the picture: it stays where it is while the camera drives past.
+    scene[:, 150:160] = 230
     finder = OverlayFinder(360, 640)
     for image in scene:
         finder.feed(image)

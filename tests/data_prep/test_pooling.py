@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 
 from data_prep.analysis import mean_maps
-from data_prep.overlays import OverlayFinder
 from data_prep.pooling import pooled_overlay
+from data_prep.staying import OverlayFinder
 
 
 def still_camera(seed):

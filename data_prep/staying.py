@@ -1,0 +1,192 @@
+"""Sums that tell which edges stay where they are while the picture moves, and whether it moves enough to tell.
+
+After Dekel et al. 2017: the mean of signed gradients over many frames keeps an overlay's and averages out the scene's.
+A scene that does not move keeps its gradients too, and under a camera that pans, the edges that run along its way stay
+where they are. So there are two sums: of whole gradients, and of their part along the camera's motion, which is 0 where
+an edge runs that way, and which counts only as far as the camera has gone. All sums are additive: the same serve a
+shot, a video and all videos of one source.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+
+from data_prep.motion import camera_motion, displacements
+from data_prep.text_track import Box, gradients
+
+# Gradients (grey levels a pixel) are cut off here: a few strong frames must not outweigh many.
+_CLIP = 10.0
+# An overlay's edge: mean gradient and consistency (length of the mean over mean length).
+EDGE = 2.0
+_CONSISTENT, _CHANCE = 0.75, 4.0
+# Samples needed; a pixel moves if it deviates by this; the picture moves if this share of pixels does.
+_SAMPLES, _DEVIATES, _SHARE = 16, 12.0, 0.33
+# Cells of the picture (a side); share of a cell that has edges at all times, and of the cells that must be such.
+_CELLS, _TEXTURED, _TEXTURED_CELLS = 8, 0.02, 0.25
+# A cell stays if more than this share of its edges does; most cells that may: those an overlay lies in.
+_STAY, _STAYING_CELLS = 0.04, 0.2
+# Pixels that the camera goes until an edge has left its place: a sample after less counts for less.
+_STEP = 4.0
+# Pixels that the camera must get away from where a shot began for the scene's edges across its way to have left: edges
+# whose mean along the way is `EDGE`, of gradients up to `_CLIP`, lean to it by at least 11 degrees, so have gone 12.
+_FAR = 64.0
+# The camera's motion is worked out for squares of so many pixels a side.
+_GRID = 8
+# Share of the picture where it must, to find an overlay, and to be sure that there is none (a camera that zooms tells
+# nothing of the middle); share of the samples that must count for that.
+_REACHED, _ALL, _MOSTLY = 0.5, 0.9, 0.5
+
+
+@dataclass
+class GradientSums:
+    """Sums of gradients over samples of one picture size, all float32 `H W`."""
+
+    count: np.ndarray
+    dx: np.ndarray
+    dy: np.ndarray
+    length: np.ndarray
+
+    def add(self, other: "GradientSums") -> None:
+        """Add another's samples to these."""
+        for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
+            mine += theirs
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The four sums."""
+        return self.count, self.dx, self.dy, self.length
+
+    def mean(self) -> np.ndarray:
+        """Mean gradients, `2 H W`."""
+        return np.stack([self.dx, self.dy]) / np.maximum(self.count, 1)
+
+    def consistency(self) -> np.ndarray:
+        """Length of the mean gradient over the mean length."""
+        return np.hypot(self.dx, self.dy) / np.maximum(self.length, 1e-3)
+
+    def staying(self, consistent: float = _CONSISTENT) -> np.ndarray:
+        """Edges that stay where they are, at least so consistently."""
+        # The mean of few random gradients is long by chance: about 1 / sqrt(count) of their mean length.
+        needed = np.clip(_CHANCE / np.sqrt(np.maximum(self.count, 1)), consistent, 0.95)
+        return (np.hypot(*self.mean()) > EDGE) & (self.consistency() > needed)
+
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of the picture that have edges, and those of them whose edges stay: two bool arrays."""
+        textured = self.length > EDGE * np.maximum(self.count, 1)
+        every, stays = (
+            cv2.resize(part.astype(np.float32), (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+            for part in (textured, textured & self.staying())
+        )
+        told = every > _TEXTURED
+        return told, told & (stays > _STAY * every)
+
+
+@dataclass
+class Sums:
+    """Sums over samples of one picture size: gradients, their part along the camera's motion, and brightness."""
+
+    every: GradientSums
+    along: GradientSums
+    grey: np.ndarray
+    squares: np.ndarray
+    gone: np.ndarray
+    """How far the camera got away from where a shot began, pixels, summed over shots."""
+
+    @classmethod
+    def zero(cls, height: int, width: int) -> Self:
+        """Sums over nothing."""
+        nothing = [np.zeros((height, width), np.float32) for _ in range(11)]
+        return cls(GradientSums(*nothing[:4]), GradientSums(*nothing[4:8]), *nothing[8:])
+
+    def add(self, other: "Sums") -> None:
+        """Add another's samples to these."""
+        self.every.add(other.every)
+        self.along.add(other.along)
+        self.grey += other.grey
+        self.squares += other.squares
+        self.gone += other.gone
+
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each pixel over the samples, grey levels."""
+        count = np.maximum(self.every.count, 1)
+        return np.sqrt(np.maximum(self.squares / count - (self.grey / count) ** 2, 0))
+
+    def moving(self) -> bool:
+        """Whether the scene moves enough to tell an overlay from it: few of its edges stay, nearly everywhere.
+
+        An overlay lies in few cells of the picture; a scene that stands still, and shots too few and too slow to
+        average out, keep edges in most of them.
+        """
+        if self.every.count.max(initial=0) < _SAMPLES or (self.deviation() > _DEVIATES).mean() < _SHARE:
+            return False
+        told, stays = self.every.cells()
+        return bool(told.mean() >= _TEXTURED_CELLS and stays[told].mean() <= _STAYING_CELLS)
+
+    def passed(self) -> np.ndarray:
+        """The pixels (bool `H W`) that the camera goes past: all edges of the scene across its way move away there.
+
+        None of them if more stays than overlays would: something that the camera follows.
+        """
+        passed = (self.along.count >= _SAMPLES) & (self.gone >= _FAR)
+        if passed.mean() < _REACHED or self.along.cells()[1].mean() > _STAYING_CELLS:
+            return np.zeros_like(passed)
+        return passed
+
+    def passed_all(self) -> bool:
+        """Whether the camera goes past nearly the whole picture, most of the time."""
+        long = self.along.count >= _MOSTLY * self.every.count
+        return bool((self.passed() & long).mean() >= _ALL)
+
+
+class OverlayFinder:
+    """Feed some frames of one shot (grey, uint8 `H W`), with boxes of texts to leave out."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.sums = Sums.zero(height, width)
+        self._before: np.ndarray | None = None
+        self._away = np.zeros((2, -(-height // _GRID), -(-width // _GRID)), np.float32)
+        # Large arrays are made once: to give them back and ask for them again takes longer than to fill them.
+        self._planes = np.empty((6, height, width), np.float32)
+
+    def feed(self, image_HW: np.ndarray, texts: Iterable[Box] = ()) -> None:
+        """Look at one frame."""
+        use = np.ones(image_HW.shape, np.uint8)
+        for top, left, bottom, right in texts:
+            use[top:bottom, left:right] = 0
+        grads, lengths = gradients(image_HW, self._planes[:2]), self._planes[2]
+        cv2.magnitude(*grads, lengths)
+        # Their lengths are cut off, not their parts, which would turn them.
+        grads *= _CLIP / np.maximum(lengths, _CLIP)
+        np.minimum(lengths, _CLIP, out=lengths)
+        sums, every = self.sums, self.sums.every
+        for value, total in zip((use, *grads, lengths, image_HW), (*every.arrays(), sums.grey), strict=True):
+            cv2.accumulate(value, total, use)
+        cv2.accumulateSquare(image_HW, sums.squares, use)
+        motion = None if self._before is None else camera_motion(self._before, image_HW)
+        self._before = image_HW
+        if motion is not None:
+            self._move(motion, use)
+
+    def _move(self, motion: np.ndarray, use: np.ndarray) -> None:
+        """Add the part of the gradients along the camera's motion since the sample before."""
+        size = use.shape[::-1]
+        moved = displacements(motion, *use.shape, _GRID)
+        distance = np.maximum(np.hypot(*moved), 1e-3)
+        self._away += moved
+        np.maximum(self.sums.gone, cv2.resize(np.hypot(*self._away), size), out=self.sums.gone)
+        dx, dy, part, *fields = self._planes
+        for coarse, field in zip((*moved / distance, np.minimum(distance / _STEP, 1)), fields, strict=True):
+            cv2.resize(coarse, size, field)
+        x, y, weight = fields
+        along = self.sums.along
+        cv2.accumulate(weight, along.count, use)
+        # The part, its sign first, then its size: each time weighted.
+        np.multiply(dx, x, out=part)
+        dy *= y
+        part += dy
+        part *= weight
+        cv2.accumulateProduct(part, x, along.dx, use)
+        cv2.accumulateProduct(part, y, along.dy, use)
+        cv2.accumulate(np.abs(part, out=part), along.length, use)
