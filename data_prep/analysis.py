@@ -1,6 +1,7 @@
 """One pass over a video that finds everything: shots, bars, texts, overlays, quality. What it finds is plain data."""
 
 import base64
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from vidboot.data.video import upright
 ANALYSIS_SIDE = 640
 # Samples a second for overlays, for tickers, and for bars and quality.
 _OVERLAY_RATE, _TICKER_RATE, _SLOW_RATE = 5, 2, 1
+# Pixels beside a bar that gradients, scaling and compression blur it into.
+_BLUR = 3
 
 
 def pack(covered: np.ndarray) -> str:
@@ -109,7 +112,7 @@ class _Walk:
         self.unmeasured = False
 
     def _close(self, end: int) -> None:
-        covered = find_overlays(self.overlay.sums)
+        covered = self._overlays(self.overlay.sums)
         quality = asdict(self.meter.quality())
         self.segments.append({"start": self.start, "end": end, "moving": covered is not None, "quality": quality})
         if covered is not None and covered.any():
@@ -117,13 +120,27 @@ class _Walk:
         self.sums.add(self.overlay.sums)
         self._begin(end)
 
+    def _overlays(self, sums: Sums) -> np.ndarray | None:
+        """Covered pixels of the picture as it is known by now: bars, and their edges, stay where they are as well."""
+        top, left, rows, columns = self.borders.picture()
+        where = (
+            _inside(top, top + rows, self.about.height, self.size[0]),
+            _inside(left, left + columns, self.about.width, self.size[1]),
+        )
+        found = find_overlays(sums.part(where))
+        if found is None:
+            return None
+        covered = np.zeros(self.size, bool)
+        covered[where] = found
+        return covered
+
     def _add_overlay(self, start: int, end: int, covered: np.ndarray, sums: Sums) -> None:
         self.overlays.append({"start": start, "end": end, "bits": pack(covered), "opacity": opacity(covered, sums)})
 
     def finish(self) -> dict[str, Any]:
         """Close the last shot and return what was found, as plain values."""
         self._close(self.frames)
-        whole = find_overlays(self.sums)
+        whole = self._overlays(self.sums)
         if whole is not None and whole.any():
             self._add_overlay(0, self.frames, whole, self.sums)
         texts = [
@@ -145,6 +162,12 @@ class _Walk:
             "fingerprint": self.fingerprint.hashes,
             "seconds": dict(self.watch.seconds),
         }
+
+
+def _inside(first: int, last: int, full: int, reduced: int) -> slice:
+    """Rows or columns from `first` to before `last`, of `full`, at a reduced size, without the blur beside a bar."""
+    start = math.ceil(first * reduced / full) + _BLUR if first else 0
+    return slice(start, int(last * reduced / full) - _BLUR if last < full else reduced)
 
 
 def covered_area(text: dict[str, Any]) -> tuple[Box, np.ndarray]:

@@ -31,6 +31,8 @@ _CLOSE, _MERGE, _MARGIN, _SMALLEST = 9, 25, 3, 60
 _OPAQUE, _FAINT = 0.8, 3
 # Larger than this share of the picture is no overlay.
 _LARGEST = 0.15
+# Texts have hidden most of a pixel's samples if it has less than this share of the others'.
+_HIDDEN = 0.5
 # What spans more than this share of the width while the camera goes past may be a ridge far off.
 _WIDE = 0.5
 
@@ -46,10 +48,20 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
     if doubtful:
         return None
     if sums.passed_all():
-        return where
+        return _under_texts(sums, changes | passed)
     among_all = _overlays(sums, sums.every.staying(), ~where, changes) if sums.moving() else None
     # Where a camera that moves has not got far, all edges may have stayed.
     return None if passed.any() and among_all is not None and among_all.any() else among_all
+
+
+def _under_texts(sums: Sums, changes: np.ndarray) -> np.ndarray:
+    """Overlays where texts (a logo's own letters, say) have hidden most samples: along the way too few count there."""
+    under = sums.every.count < _HIDDEN * sums.every.count.max()
+    nothing = np.zeros_like(under)
+    if not under.any() or not sums.moving():
+        return nothing
+    covered = _overlays(sums, sums.every.staying() & under, under, changes)
+    return nothing if covered is None else covered
 
 
 def _places(across: np.ndarray) -> tuple[np.ndarray, bool]:

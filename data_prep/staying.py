@@ -54,6 +54,10 @@ class GradientSums:
         for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
             mine += theirs
 
+    def part(self, where: tuple[slice, slice]) -> "GradientSums":
+        """The sums of a part of the picture, in the same memory."""
+        return GradientSums(*(array[where] for array in self.arrays()))
+
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The four sums."""
         return self.count, self.dx, self.dy, self.length
@@ -107,6 +111,11 @@ class Sums:
         self.grey += other.grey
         self.squares += other.squares
         self.gone += other.gone
+
+    def part(self, where: tuple[slice, slice]) -> "Sums":
+        """The sums of a part of the picture, in the same memory."""
+        others = (array[where] for array in (self.grey, self.squares, self.gone))
+        return Sums(self.every.part(where), self.along.part(where), *others)
 
     def deviation(self) -> np.ndarray:
         """Standard deviation of each pixel over the samples, grey levels."""

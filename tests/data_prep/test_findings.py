@@ -7,6 +7,7 @@ from data_prep.analysis import analyse
 from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
 from data_prep.decode import probe
+from data_prep.masking import covered_spans, verdict
 from data_prep.overlays import find_overlays
 from data_prep.quality import detail
 from data_prep.staying import OverlayFinder
@@ -112,6 +113,44 @@ def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
     assert (logo & ~covered).sum() <= 0.05 * logo.sum() and (covered & ~logo).mean() < 0.02
     assert not find_overlays(clean.sums).any()
     assert find_overlays(still.sums) is None
+
+
+@pytest.mark.parametrize("bars", [(60, 60, 0, 0), (0, 0, 80, 80)])
+def test_bars_neither_hide_a_logo_nor_raise_doubts(tmp_path, bars):
+    top, bottom, left, right = bars
+    seen = np.zeros((360, 640), bool)
+    seen[top : 360 - bottom, left : 640 - right] = True
+    logo = np.zeros((360, 640), bool)
+    logo[80:120, 110:170] = True
+    verdicts = []
+    for burnt in (False, True):
+        film = np.where(seen, grey_scene(2, 100), 0)
+        film = np.where(burnt & logo, 0.5 * film + 0.5 * 255, film).astype(np.uint8)
+        path = write(tmp_path / f"{burnt}.mp4", np.repeat(film[..., None], 3, axis=-1), crf="23")
+        found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+        covered = np.zeros(seen.shape, bool)
+        for _, _, area in covered_spans(found | {"texts": []}, None):
+            covered |= area
+        assert covered.any() == burnt and not (covered & ~seen).any()
+        if burnt:
+            assert (logo & ~covered).sum() <= 0.05 * logo.sum() and (covered & ~logo).mean() < 0.02
+        verdicts.append(verdict(found, False, (0, 100), burnt)[0])
+    assert verdicts == ["clean", "masked"]
+
+
+def test_a_logo_is_found_though_its_own_letters_are_taken_for_a_text():
+    burnt, clean = OverlayFinder(360, 640), OverlayFinder(360, 640)
+    sign = signed(np.zeros((360, 640), np.uint8)) > 0
+    box = (30, 30, 85, 150)
+    for number, image in enumerate(grey_scene(2, 200)[::5]):
+        for finder, picture in ((burnt, signed(image)), (clean, image)):
+            finder.feed(picture, [box] if number >= 9 else [])
+    assert burnt.sums.passed_all()
+    covered = find_overlays(burnt.sums)
+    assert (sign & ~covered).sum() <= 0.05 * sign.sum()
+    rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    assert 20 <= rows[0] and rows[-1] < 95 and 20 <= columns[0] and columns[-1] < 160  # the text's box, and a margin
+    assert not find_overlays(clean.sums).any()
 
 
 def signed(image, at=(40, 70)):
