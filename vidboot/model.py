@@ -142,6 +142,8 @@ class VideoModel:
         """
 
         def told(denoise: Callable[..., Tensor], view: View) -> Callable[..., Tensor]:
+            """`denoise`, told what is seen and what is known of a view."""
+
             def part(whole: Bool[Tensor, "1 1 T H W"]) -> Bool[Tensor, "1 1 t h w"]:
                 return whole_blocks(take_frames(whole, view.frames), view.scale)
 
