@@ -6,6 +6,7 @@ import math
 import deepspeed
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidboot.config import OptimizationConfig
 
@@ -18,7 +19,7 @@ class PulledAdamW(torch.optim.AdamW):
     """
 
     def __init__(self, params: object, lr: float, weight_decay: float = 0.0, pull: float = 0.0) -> None:
-        super().__init__(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+        super().__init__(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
         self.pull = pull
 
     @torch.no_grad()
@@ -52,12 +53,14 @@ class Average:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(network).float().eval().requires_grad_(False)
         self.decay = decay
+        self.followed: nn.Module | None = None
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Move towards the weights of `network` after `step` steps. All processes take part: ZeRO-3 gathers."""
-        share = 1 - min(self.decay, (1 + step) / (10 + step))
-        theirs = list(network.parameters())
-        with deepspeed.zero.GatheredParameters(theirs):
-            for mine, new in zip(self.network.parameters(), theirs, strict=True):
-                mine.lerp_(new.detach().float(), share)
+        if network is not self.followed:  # walking through the modules takes longer than the update itself
+            self.followed, self.theirs = network, list(network.parameters())
+            self.mine = list(self.network.parameters())
+        with deepspeed.zero.GatheredParameters(self.theirs):
+            new = [parameter.detach().float() for parameter in self.theirs]
+            get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))(self.mine, new, step)

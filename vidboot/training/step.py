@@ -1,5 +1,7 @@
 """One optimiser step, and what to do when its loss or gradient is not finite."""
 
+import math
+
 import deepspeed
 import torch
 import torch.distributed as dist
@@ -20,16 +22,16 @@ class TrainStep:
 
     def __init__(self, engine: deepspeed.DeepSpeedEngine, stage: Stage) -> None:
         self.engine, self.stage = engine, stage
-        self.bad_gradients = torch.zeros((), device=device())
+        self.sum_of_gradients = torch.zeros((), device=device())
         self.bad_in_a_row = self.skipped = 0
         for parameter in engine.module.parameters():
             if parameter.requires_grad:
                 parameter.register_hook(self._clear)
 
     def _clear(self, gradient: Tensor) -> Tensor:
-        finite = gradient.isfinite()
-        self.bad_gradients += (~finite).any()
-        return torch.where(finite, gradient, torch.zeros_like(gradient))
+        # A sum is finite only if all of it is; with isfinite() per parameter a small network's step takes 5 % longer.
+        self.sum_of_gradients += gradient.sum(dtype=torch.float32)
+        return gradient.nan_to_num(0.0, 0.0, 0.0)
 
     def __call__(self, step: int, micro_batches: list[Batch], rate: float, stop: bool) -> tuple[float, bool]:
         """Step number `step` (from 1), on this process's micro-batches; all processes call it.
@@ -37,7 +39,7 @@ class TrainStep:
         Returns the mean loss of the global batch, and whether any process was asked to `stop`.
         """
         self.engine.train()
-        self.bad_gradients.zero_()
+        self.sum_of_gradients.zero_()
         loss = 0.0
         for number, batch in enumerate(micro_batches, 1):
             mean = self.stage.loss(self.engine, batch).mean()
@@ -51,8 +53,8 @@ class TrainStep:
         return totals[0], bool(totals[2])
 
     def _agree(self, loss: float, stop: bool) -> list[float]:
-        """Mean loss, number of bad losses and gradients, number of requests to stop: over all processes."""
-        bad = self.bad_gradients.item() + (not torch.tensor(loss).isfinite())
+        """Mean loss, number of processes with a bad loss or gradient, and with a request to stop: over all."""
+        bad = not (math.isfinite(loss) and math.isfinite(self.sum_of_gradients.item()))
         local = [loss / world_size(), bad, float(stop)]
         return sum_over_ranks(torch.tensor(local, dtype=torch.float64, device=device())).tolist()
 
