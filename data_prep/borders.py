@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_prep.store import Crop
+from data_prep.cropping import Crop
 
 # A pixel brighter than this (grey levels) is picture; a row is picture in a frame if this share of its pixels is.
 _BLACK, _ROW = 24, 0.5
