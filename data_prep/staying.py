@@ -167,7 +167,7 @@ class OverlayFinder:
         grads, (lengths, shrink) = gradients(image_HW, self._planes[:2]), self._planes[2:4]
         cv2.magnitude(*grads, lengths)
         # Their lengths are cut off, not their parts, which would turn them.
-        cv2.divide(_CLIP, cv2.max(lengths, _CLIP, shrink), shrink)
+        np.divide(_CLIP, cv2.max(lengths, _CLIP, shrink), out=shrink)
         for grad in grads:
             cv2.multiply(grad, shrink, grad)
         cv2.min(lengths, _CLIP, lengths)

@@ -164,8 +164,8 @@ class VideoWriter:
 
     Frames are uint8 `H W C` RGB. Even sizes are stored as yuv420p, which every player shows; odd ones, and all if
     `chroma` is "444", as yuv444p; `lossless` keeps the RGB values exactly. `gop` is the distance of key frames.
-    `quick` is for many small files that are read again and again: encoding takes a quarter of the time, decoding half of
-    it, and the same error a third more bytes.
+    `quick` is for many small files that are read again and again: encoding takes a quarter of the time, decoding half
+    of it, and the same error a third more bytes.
     """
 
     def __init__(
