@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
-from data_prep.decode import Converter, Probe, raw_frames, scale
+from data_prep.decode import Converter, Probe, grey, raw_frames, scale
 from data_prep.likeness import Fingerprint
 from data_prep.overlays import find_overlays, opacity
 from data_prep.quality import QualityMeter
@@ -50,7 +50,7 @@ def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[dict[str, A
     walk = _Walk(about, settings)
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
     for number, _, frame in raw_frames(path, about):
-        walk.feed(number, upright(to_grey(frame), frame.rotation), to_small(frame))
+        walk.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame))
     return walk.finish(), walk.sums
 
 

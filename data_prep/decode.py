@@ -8,10 +8,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from vidboot.data.video import VideoError, open_video, upright
 
+# Formats whose first plane is the brightness, 8 bits a pixel, and its black if it has the range of television.
+_LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
 # Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
 _MISSING_ALLOWED = 2
 
@@ -108,6 +110,18 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged after frame {number} ({error.strerror})") from None
     _check_complete(path, about, number + 1, seconds)
+
+
+def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:
+    """A frame's brightness from 0 to 255, uint8 `H W`, not turned upright: as `convert`, made for "gray", gives it.
+
+    Most files hold it as it is but for its range, which takes a third of the time to stretch here.
+    """
+    if frame.format.name not in _LUMA_FIRST or frame.color_range == ColorRange.JPEG:
+        return convert(frame)
+    plane = frame.planes[0]
+    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    return cv2.convertScaleAbs(cv2.max(luma, _BLACK), None, 255 / 219, -_BLACK * 255 / 219)
 
 
 class Converter:

@@ -3,9 +3,10 @@
 import importlib.util
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLong
 from concurrent.futures import as_completed
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import pebble
@@ -43,6 +44,26 @@ def make_engine(name: str, workers: int | None, timeout_seconds: float) -> "Engi
     from data_prep.ray_engine import RayEngine
 
     return RayEngine(workers, timeout_seconds)
+
+
+class FileJob(Protocol):
+    """A job on one file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+
+def largest_first(jobs: Iterable[FileJob]) -> list[FileJob]:
+    """Jobs in an order that leaves no worker with a long video when the others have done."""
+    return sorted(jobs, key=lambda job: -_bytes_of(job.path))
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # gone by now; its job will say so
+        return 0
 
 
 class LocalEngine:

@@ -34,7 +34,7 @@ def camera_motion(before_HW: np.ndarray, image_HW: np.ndarray) -> np.ndarray | N
     if matrix is None or agree.sum() < _AGREE * len(corners):
         return None
     moved = cv2.warpAffine(before, matrix, before.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-    if cv2.absdiff(moved, image).mean() >= _LEFT * cv2.absdiff(before, image).mean():
+    if cv2.norm(moved, image, cv2.NORM_L1) >= _LEFT * cv2.norm(before, image, cv2.NORM_L1):
         return None
     matrix[:, 2] *= _SHRINK
     return matrix

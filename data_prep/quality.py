@@ -1,6 +1,7 @@
 """Measures of a shot's quality, from a few of its frames; they decide which views it can supply."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ class QualityMeter:
     def feed(self, image_HW: np.ndarray, before_HW: np.ndarray) -> None:
         """Look at a frame and the one before it."""
         motion = float(cv2.absdiff(image_HW[::4, ::4], before_HW[::4, ::4]).mean())
-        sharpness = float(cv2.Laplacian(image_HW, cv2.CV_16S).var())
+        sharpness = float(cv2.meanStdDev(cv2.Laplacian(image_HW, cv2.CV_16S))[1][0, 0]) ** 2
         self._found.append((sharpness, detail(image_HW), motion, float(image_HW.mean()), blockiness(image_HW)))
 
     def quality(self) -> Quality:
@@ -51,9 +52,9 @@ def detail(image_HW: np.ndarray) -> float:
     nothing there, so it loses far less by s than by 2 s; the limits lie between the two kinds for eight films.
     """
     image = image_HW.astype(np.float32)
+    lost = cache(lambda factor: _lost(image, factor))
     for factor, limit in _UPSCALED:
-        coarser = _lost(image, 2 * factor)
-        if coarser > _FLAT and _lost(image, factor) < limit * coarser:
+        if lost(2 * factor) > _FLAT and lost(factor) < limit * lost(2 * factor):
             return 1 / factor
     return 1.0
 
@@ -62,7 +63,7 @@ def _lost(image_HW: np.ndarray, factor: int) -> float:
     height, width = image_HW.shape
     small = cv2.resize(image_HW, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
     again = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return float(((image_HW - again) ** 2).mean())
+    return cv2.norm(image_HW, again, cv2.NORM_L2SQR) / image_HW.size
 
 
 def blockiness(image_HW: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data_prep.analysis import pack
 from data_prep.config import Preprocess
-from data_prep.engine import Engine, TaskError, make_engine
+from data_prep.engine import Engine, TaskError, largest_first, make_engine
 from data_prep.findings import brief, look_alikes, remarks, stage_seconds, stage_shares
 from data_prep.hashes import HashCache
 from data_prep.masking import Found
@@ -145,7 +145,7 @@ def _analyse(
     records = Records(output / "analysis")
     keys = {content: _key("analysis", content, settings.digest()) for content in firsts}
     jobs = {c: AnalyseJob(s.path, keys[c], output, settings) for c, s in firsts.items() if records.get(keys[c]) is None}
-    for job, result in _with_progress(engine, analyse_video, list(jobs.values()), "analysing"):
+    for job, result in _with_progress(engine, analyse_video, largest_first(jobs.values()), "analysing"):
         if isinstance(result, TaskError):
             records.put(job.key, {"refused": str(result)})
     refused = {c: reason for c in firsts if (reason := (records.get(keys[c]) or {}).get("refused")) is not None}
@@ -167,7 +167,7 @@ def _store(jobs: dict[str, StoreJob], output: Path, engine: Engine) -> set[str]:
     """Store what is not stored yet; returns what was new."""
     records = Records(output / "records")
     new = {content: job for content, job in jobs.items() if records.get(job.key) is None}
-    for job, result in _with_progress(engine, store_video, list(new.values()), "storing"):
+    for job, result in _with_progress(engine, store_video, largest_first(new.values()), "storing"):
         if isinstance(result, TaskError):
             records.put(job.key, {"refused": str(result)})
     return set(new)

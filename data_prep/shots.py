@@ -10,7 +10,7 @@ from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
 from data_prep.config import ShotSettings
 
 # Cuts are found on small pictures: faster, and less noise from compression.
-SHOT_WIDTH = 256
+SHOT_WIDTH = 160
 # Two cuts this close are one flash, not two shots.
 _MIN_SCENE_LEN = 3
 # Mean brightness of frames that show nothing at all; they are trimmed from the ends of shots.

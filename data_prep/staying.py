@@ -164,11 +164,13 @@ class OverlayFinder:
         use = np.ones(image_HW.shape, np.uint8)
         for top, left, bottom, right in texts:
             use[top:bottom, left:right] = 0
-        grads, lengths = gradients(image_HW, self._planes[:2]), self._planes[2]
+        grads, (lengths, shrink) = gradients(image_HW, self._planes[:2]), self._planes[2:4]
         cv2.magnitude(*grads, lengths)
         # Their lengths are cut off, not their parts, which would turn them.
-        grads *= _CLIP / np.maximum(lengths, _CLIP)
-        np.minimum(lengths, _CLIP, out=lengths)
+        np.divide(_CLIP, cv2.max(lengths, _CLIP, shrink), out=shrink)
+        for grad in grads:
+            cv2.multiply(grad, shrink, grad)
+        cv2.min(lengths, _CLIP, lengths)
         sums, every = self.sums, self.sums.every
         for value, total in zip((use, *grads, lengths, image_HW), (*every.arrays(), sums.grey), strict=True):
             cv2.accumulate(value, total, use)

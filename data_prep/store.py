@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.config import Preprocess
-from data_prep.decode import Probe, pictures, scale
-from vidboot.data.video import VideoWriter
-
-Crop = tuple[int, int, int, int]
-"""Top, left, height, width in upright source pixels."""
+from data_prep.cropping import Crop, Cropper
+from data_prep.decode import Converter, Probe, raw_frames
+from vidboot.data.video import VideoWriter, upright
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
@@ -36,27 +34,26 @@ def store_shots(
     Full-size frames whose numbers are keys of `seen` are put there.
     Returns each shot's frame rate: the file's own, or the mean over the shot if the file's rate varies.
     """
-    top, left, rows, columns = crop
+    to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
     rates = []
     waiting = list(spans)
     first_seconds = 0.0
     with ExitStack() as open_writer:
-        for picture in pictures(path, about):
+        for number, seconds, frame in raw_frames(path, about):
             if not waiting:
                 break
-            if picture.number in seen:
-                seen[picture.number] = picture.image
+            if number in seen:
+                seen[number] = upright(to_rgb(frame), frame.rotation)
             start, end = waiting[0]
-            if picture.number < start:
+            if number < start:
                 continue
-            if picture.number == start:
-                first_seconds = picture.seconds
+            if number == start:
+                first_seconds = seconds
                 writer = open_writer.enter_context(_writer(name(start, end), about.fps, settings))
-            region = picture.image[top : top + rows, left : left + columns]
-            writer.write(scale(region, settings.height, settings.width))
-            if picture.number == end - 1:
+            writer.write(to_small(frame))
+            if number == end - 1:
                 open_writer.close()
-                rates.append(_rate(about.fps, end - start, picture.seconds - first_seconds))
+                rates.append(_rate(about.fps, end - start, seconds - first_seconds))
                 waiting.pop(0)
     return rates
 
@@ -64,7 +61,8 @@ def store_shots(
 def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:
     # Whole chroma: at training sizes, half of it is visibly too little.
     kept = settings.store
-    return VideoWriter(path, fps, crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444")
+    quick = not kept.lossless
+    return VideoWriter(path, fps, crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
 
 
 def _rate(declared: float, frames: int, seconds: float) -> float:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from footage import moving_scene, write
 
-from data_prep.decode import pictures, probe
+from data_prep.decode import Converter, grey, pictures, probe
 from vidboot.data.video import VideoError, read_frames
 
 
@@ -91,3 +91,19 @@ def test_a_file_without_pictures_names_what_it_has(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(VideoError, match=r"no video stream .only: audio"):
         probe(path)
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "nv12", "yuv444p", "yuv420p10le", "gray", "rgb24"])
+def test_grey_pictures_are_what_ffmpeg_makes_of_the_frame(pixels):
+    # 130 wide: rows of a plane do not follow one another without a gap.
+    image = np.random.default_rng(0).integers(0, 256, (72, 130, 3), dtype=np.uint8)
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels)
+    assert np.array_equal(grey(frame, Converter("gray")), frame.to_ndarray(format="gray"))
+
+
+def test_grey_levels_beyond_black_and_white_are_cut_off():
+    levels = np.full((72, 64), 128, np.uint8)
+    levels[:48] = np.linspace(0, 255, 48 * 64).reshape(48, 64)
+    frame = av.VideoFrame.from_ndarray(levels, format="yuv420p")
+    stretched = np.clip((levels[:48] - 16.0) * 255 / 219, 0, 255)
+    assert np.abs(grey(frame, Converter("gray")) - stretched).max() <= 0.5

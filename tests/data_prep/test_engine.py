@@ -1,7 +1,9 @@
 import os
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
-from data_prep.engine import LocalEngine, TaskError
+from data_prep.engine import LocalEngine, TaskError, largest_first
 
 
 def awkward(job):
@@ -24,3 +26,15 @@ def test_a_task_that_dies_or_stalls_costs_only_itself():
 def test_no_jobs_start_no_process():
     with LocalEngine(2, 1.0) as engine:
         assert list(engine.run(awkward, [])) == []
+
+
+@dataclass(frozen=True)
+class Job:
+    path: Path
+
+
+def test_the_largest_files_come_first_and_one_that_has_gone_last(tmp_path):
+    for name, size in [("a", 10), ("b", 3000), ("c", 200)]:
+        (tmp_path / name).write_bytes(bytes(size))
+    jobs = [Job(tmp_path / name) for name in ("gone", "a", "b", "c")]
+    assert "".join(job.path.name for job in largest_first(jobs)) == "bcagone"

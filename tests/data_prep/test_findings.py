@@ -32,6 +32,19 @@ def test_bars_are_exact_also_with_text_inside_them():
     assert finder.picture() == (23, 0, 137, 320)
 
 
+def test_the_dark_part_of_a_picture_is_no_bar_and_a_grey_bar_is_one():
+    dark, barred = BorderFinder(180, 320), BorderFinder(180, 320)
+    noise = np.random.default_rng(0).integers(2, 22, (180, 400), dtype=np.uint8)
+    for number, image in enumerate(moving_scene(0, 20, 180, 320).mean(axis=-1).astype(np.uint8)):
+        image[100:] = noise[100:, number : number + 320]
+        dark.feed(image)
+        image[100:] = 16
+        image[150:160, 60:190:2] = 255
+        barred.feed(image)
+    assert dark.picture() == (0, 0, 180, 320)
+    assert barred.picture() == (0, 0, 100, 320)
+
+
 @pytest.mark.parametrize("bars", [(22, 20, 0, 0), (0, 0, 31, 33), (16, 24, 8, 8)])
 def test_bars_of_a_compressed_film_are_within_a_row_also_with_subtitle_and_logo_inside(tmp_path, bars):
     top, bottom, left, right = bars

@@ -164,6 +164,8 @@ class VideoWriter:
 
     Frames are uint8 `H W C` RGB. Even sizes are stored as yuv420p, which every player shows; odd ones, and all if
     `chroma` is "444", as yuv444p; `lossless` keeps the RGB values exactly. `gop` is the distance of key frames.
+    `quick` is for many small files that are read again and again: encoding takes a quarter of the time, decoding half
+    of it, and the same error a third more bytes.
     """
 
     def __init__(
@@ -175,6 +177,7 @@ class VideoWriter:
         gop: int = 24,
         chroma: str = "420",
         lossless: bool = False,
+        quick: bool = False,
     ) -> None:
         self.path = Path(path)
         self.rate = Fraction(fps).limit_denominator(100_000)
@@ -182,7 +185,8 @@ class VideoWriter:
         quality = {"qp": "0"} if lossless else {"crf": str(crf)}
         # One thread: output must not depend on the machine's number of cores. No macroblock tree: in frames as small as
         # 64×36 x264's vector code for it reads memory that nothing has set, and the same video gives different files.
-        self.options = {**quality, "g": str(gop), "threads": "1", "preset": "medium", "mbtree": "0"}
+        speed = {"preset": "superfast", "tune": "fastdecode"} if quick else {"preset": "medium"}
+        self.options = {**quality, **speed, "g": str(gop), "threads": "1", "mbtree": "0"}
         self.num_frames = 0
         self._stream: av.VideoStream | None = None
 

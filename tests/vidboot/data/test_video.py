@@ -137,3 +137,14 @@ def test_the_same_frames_give_the_same_file(tmp_path):
         write_video(tmp_path / "video.mp4", frames, 24)
         files.add((tmp_path / "video.mp4").read_bytes())
     assert len(files) == 1
+
+
+def test_quick_files_differ_no_more_from_the_film_and_are_not_twice_as_large(tmp_path):
+    frames = read_frames(TRAILER, list(range(40)), 72, 128)
+    errors, sizes = [], []
+    for quick in (False, True):
+        path = tmp_path / f"{quick}.mp4"
+        write_video(path, frames, 24, crf=10, gop=8, chroma="444", quick=quick)
+        errors.append(np.abs(opencv_frames(path, range(40)).astype(int) - frames).mean())
+        sizes.append(path.stat().st_size)
+    assert errors[1] < 1.1 * errors[0] and sizes[1] < 2 * sizes[0]
