@@ -117,7 +117,7 @@ class _Walk:
         self.segments.append({"start": self.start, "end": end, "moving": covered is not None, "quality": quality})
         if covered is not None and covered.any():
             self._add_overlay(self.start, end, covered, self.overlay.sums)
-        self.sums.add(self.overlay.sums)
+        self.sums.add_shot(self.overlay.sums)
         self._begin(end)
 
     def _overlays(self, sums: Sums) -> np.ndarray | None:

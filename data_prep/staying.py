@@ -38,6 +38,8 @@ _GRID = 8
 # Share of the picture where it must, to find an overlay, and to be sure that there is none (a camera that zooms tells
 # nothing of the middle); share of the samples that must count for that.
 _REACHED, _ALL, _MOSTLY = 0.5, 0.9, 0.5
+# Share of the samples whose shots must have an edge, and it the same way, for it to be shared by a video's shots.
+_SHARED = 0.75
 
 
 @dataclass
@@ -97,25 +99,40 @@ class Sums:
     squares: np.ndarray
     gone: np.ndarray
     """How far the camera got away from where a shot began, pixels, summed over shots."""
+    turns: np.ndarray
+    """Directions of the mean gradients of whole shots, `2 H W`: each counts as often as the shot has samples."""
 
     @classmethod
     def zero(cls, height: int, width: int) -> Self:
         """Sums over nothing."""
         nothing = [np.zeros((height, width), np.float32) for _ in range(11)]
-        return cls(GradientSums(*nothing[:4]), GradientSums(*nothing[4:8]), *nothing[8:])
+        turns = np.zeros((2, height, width), np.float32)
+        return cls(GradientSums(*nothing[:4]), GradientSums(*nothing[4:8]), *nothing[8:], turns)
 
-    def add(self, other: "Sums") -> None:
-        """Add another's samples to these."""
-        self.every.add(other.every)
-        self.along.add(other.along)
-        self.grey += other.grey
-        self.squares += other.squares
-        self.gone += other.gone
+    def add_shot(self, shot: "Sums") -> None:
+        """Add the sums of one more shot to these, of the shots before it."""
+        self.every.add(shot.every)
+        self.along.add(shot.along)
+        self.grey += shot.grey
+        self.squares += shot.squares
+        self.gone += shot.gone
+        mean = shot.every.mean()
+        strength = np.hypot(*mean)
+        self.turns += mean * np.where(strength > EDGE / 2, shot.every.count / np.maximum(strength, 1e-3), 0)
 
     def part(self, where: tuple[slice, slice]) -> "Sums":
         """The sums of a part of the picture, in the same memory."""
         others = (array[where] for array in (self.grey, self.squares, self.gone))
-        return Sums(self.every.part(where), self.along.part(where), *others)
+        return Sums(self.every.part(where), self.along.part(where), *others, self.turns[:, *where])
+
+    def shared(self) -> np.ndarray:
+        """The pixels (bool `H W`) with an edge that the shots have in common, and all pixels of a single shot.
+
+        Of a scene that stands still in one long shot the edges outweigh all that the other shots have there.
+        """
+        if not self.turns.any():
+            return np.ones(self.grey.shape, bool)
+        return np.hypot(*self.turns) >= _SHARED * self.every.count
 
     def deviation(self) -> np.ndarray:
         """Standard deviation of each pixel over the samples, grey levels."""

@@ -10,7 +10,7 @@ from data_prep.decode import probe
 from data_prep.masking import covered_spans, verdict
 from data_prep.overlays import find_overlays
 from data_prep.quality import detail
-from data_prep.staying import OverlayFinder
+from data_prep.staying import OverlayFinder, Sums
 from data_prep.subtitles import SubtitleFinder
 from data_prep.text_shape import darkened_box
 from vidboot.data.video import read_frames
@@ -281,6 +281,24 @@ def test_few_still_shots_are_left_open_and_of_many_the_logo_is_told():
     covered = find_overlays(many.sums)
     assert (logo & ~covered).sum() <= 0.05 * logo.sum() and (covered & ~logo).mean() < 0.02
     assert not find_overlays(clean.sums).any()
+
+
+def test_what_stands_still_in_one_long_shot_is_no_overlay_of_the_video_and_what_all_shots_show_is():
+    with_logo, clean = Sums.zero(360, 640), Sums.zero(360, 640)
+    for shot in range(24):
+        picture = grey_scene(40 + shot, 1)[0]
+        picture[160:220, 290:420] = 120  # where other shots have no edges, one shot's outweigh them
+        picture = signed(picture, (300, 200)) if shot == 5 else picture
+        finders = OverlayFinder(360, 640), OverlayFinder(360, 640)
+        for light in (0.8, 1.0, 0.7) * (10 if shot == 5 else 1):
+            for finder, image in zip(finders, (signed(picture), picture), strict=True):
+                finder.feed((light * image).astype(np.uint8))
+        with_logo.add_shot(finders[0].sums)
+        clean.add_shot(finders[1].sums)
+    assert not find_overlays(clean).any()
+    covered = find_overlays(with_logo)
+    logo = signed(np.zeros((360, 640), np.uint8)) > 0
+    assert (logo & ~covered).sum() <= 0.05 * logo.sum() and not covered[150:].any()
 
 
 def test_edges_along_the_cameras_way_are_no_overlay():
