@@ -44,24 +44,24 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
     across = _without_few(sums.along.staying(_AGREE_ALONG) & passed & shared)
     where, doubtful = _places(across)
     if where.any():
-        covered = _overlays(sums, where & staying | across, where, changes | passed)
+        covered = _overlays(sums, where & staying | across, where & shared, changes | passed)
         return covered if covered is not None and covered.any() else None
     if doubtful:
         return None
     if sums.passed_all():
-        return _under_texts(sums, staying, changes | passed)
-    among_all = _overlays(sums, staying, ~where, changes) if sums.moving() else None
+        return _under_texts(sums, shared, changes | passed)
+    among_all = _overlays(sums, staying, ~where & shared, changes) if sums.moving() else None
     # Where a camera that moves has not got far, all edges may have stayed.
     return None if passed.any() and among_all is not None and among_all.any() else among_all
 
 
-def _under_texts(sums: Sums, staying: np.ndarray, changes: np.ndarray) -> np.ndarray:
+def _under_texts(sums: Sums, shared: np.ndarray, changes: np.ndarray) -> np.ndarray:
     """Overlays where texts (a logo's own letters, say) have hidden most samples: along the way too few count there."""
-    under = sums.every.count < _HIDDEN * sums.every.count.max()
+    under = shared & (sums.every.count < _HIDDEN * sums.every.count.max())
     nothing = np.zeros_like(under)
     if not under.any() or not sums.moving():
         return nothing
-    covered = _overlays(sums, staying & under, under, changes)
+    covered = _overlays(sums, sums.every.staying() & under, under, changes)
     return nothing if covered is None else covered
 
 
