@@ -14,6 +14,8 @@ from vidboot.data.video import VideoError, open_video, upright
 
 # Formats whose first plane is the brightness, 8 bits a pixel, and its black if it has the range of television.
 _LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
+# FFmpeg's numbers for colours of no stated kind, and for those that it can't convert: reserved ones, YCgCo, ICtCp.
+_UNSPECIFIED, _NO_RGB = 2, {3, 8, 10, 14}
 # Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
 _MISSING_ALLOWED = 2
 
@@ -92,7 +94,8 @@ def _notes(container: av.container.InputContainer, first: av.VideoFrame, aspect:
 def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.VideoFrame]]:
     """Number, time in seconds and decoded frame of every frame in display order, not turned upright.
 
-    Raises `VideoError` on damage, on a change of picture size, and at the end if frames are missing.
+    Raises `VideoError` on damage, on a change of picture size, for colours that can't be converted, and at the end if
+    frames are missing.
     """
     number, seconds = -1, 0.0
     turned = round(about.rotation / 90) % 2 == 1
@@ -103,8 +106,12 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
             for number, frame in enumerate(container.decode(stream)):
                 if frame.is_corrupt:
                     raise VideoError(path, f"damaged at frame {number}")
-                if (frame.height, frame.width) != size:
+                if (frame.height, frame.width) != size or frame.rotation != about.rotation:
                     raise VideoError(path, f"the picture size changes at frame {number}")
+                if frame.colorspace in _NO_RGB:
+                    raise VideoError(path, f"colour space {int(frame.colorspace)} can't be converted to RGB")
+                # FFmpeg refuses to convert frames with some of these tags, though none changes what comes out.
+                frame.color_trc = frame.color_primaries = _UNSPECIFIED
                 seconds = float(frame.time) if frame.time is not None else number / about.fps
                 yield number, seconds, frame
     except av.FFmpegError as error:

@@ -3,8 +3,8 @@
 After Dekel et al. 2017: the mean of signed gradients over many frames keeps an overlay's and averages out the scene's.
 A scene that does not move keeps its gradients too, and under a camera that pans, the edges that run along its way stay
 where they are. So there are two sums: of whole gradients, and of their part along the camera's motion, which is 0 where
-an edge runs that way, and which counts only as far as the camera has gone. All sums are additive: the same serve a
-shot, a video and all videos of one source.
+an edge runs that way, and which counts only as far as the camera has gone. Both are additive: the same serve a shot and
+a video. Of a video there is a third, over its shots: which way their mean gradients point.
 """
 
 from collections.abc import Iterable
@@ -125,14 +125,14 @@ class Sums:
         others = (array[where] for array in (self.grey, self.squares, self.gone))
         return Sums(self.every.part(where), self.along.part(where), *others, self.turns[:, *where])
 
-    def shared(self) -> np.ndarray:
-        """The pixels (bool `H W`) with an edge that the shots have in common, and all pixels of a single shot.
+    def shared(self, share: float = _SHARED) -> np.ndarray:
+        """The pixels (bool `H W`) with an edge that so many of a video's shots share; all pixels of a shot's own sums.
 
         Of a scene that stands still in one long shot the edges outweigh all that the other shots have there.
         """
         if not self.turns.any():
             return np.ones(self.grey.shape, bool)
-        return np.hypot(*self.turns) >= _SHARED * self.every.count
+        return np.hypot(*self.turns) >= share * self.every.count
 
     def deviation(self) -> np.ndarray:
         """Standard deviation of each pixel over the samples, grey levels."""

@@ -1,9 +1,10 @@
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 from footage import moving_scene, write
 
-from data_prep.decode import Converter, grey, pictures, probe
+from data_prep.decode import Converter, grey, pictures, probe, raw_frames
 from vidboot.data.video import VideoError, read_frames
 
 
@@ -79,6 +80,26 @@ def test_ten_bits_grey_and_transparency_are_read_and_noted(tmp_path):
         assert len(images) == 4 and images[0].shape == (72, 128, 3)
         tolerance = 4 if pixels != "gray" else 80
         assert np.abs(images[0].mean() - scene[0].mean()) < tolerance
+
+
+def tagged(path, tags):
+    """The stream of a film with other numbers for kinds of colour in its headers (options of `h264_metadata`)."""
+    plain = write(path.with_suffix(".mp4"), moving_scene(0, 8))
+    with av.open(plain) as source, av.open(path, "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        to_tagged = BitStreamFilterContext(f"h264_metadata={tags}", stream, copy)
+        for packet in source.demux(stream):
+            for changed in to_tagged.filter(packet if packet.dts is not None else None):
+                changed.stream = copy
+                target.mux(changed)
+    return path
+
+
+def test_colours_that_have_no_way_to_rgb_are_refused(tmp_path):
+    strange = tagged(tmp_path / "strange.mkv", "matrix_coefficients=14")
+    with pytest.raises(VideoError, match="colour space 14"):
+        list(raw_frames(strange, probe(strange)))
 
 
 def test_a_file_without_pictures_names_what_it_has(tmp_path):

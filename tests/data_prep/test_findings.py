@@ -295,7 +295,7 @@ def test_what_stands_still_in_one_long_shot_is_no_overlay_of_the_video_and_what_
                 finder.feed((light * image).astype(np.uint8))
         with_logo.add_shot(finders[0].sums)
         clean.add_shot(finders[1].sums)
-    assert not find_overlays(clean).any()
+    assert find_overlays(clean) is None  # one shot's sign, or a logo that others hide: that is for shots to tell
     covered = find_overlays(with_logo)
     logo = signed(np.zeros((360, 640), np.uint8)) > 0
     assert (logo & ~covered).sum() <= 0.05 * logo.sum() and not covered[150:].any()

@@ -43,7 +43,12 @@ def make_engine(
     if settings.precision == "bf16" and not bf16:
         logger.info("this device has no bf16: training in fp32")
     optimizer = PulledAdamW(
-        network.parameters(), lr=optimization.learning_rate, weight_decay=optimization.weight_decay, pull=pull
+        network.parameters(),
+        lr=optimization.learning_rate,
+        weight_decay=optimization.weight_decay,
+        pull=pull,
+        # DeepSpeed puts the step counts of a converted checkpoint on the CPU, where the fused kernel can't read them.
+        fused=not load_universal,
     )
     config = {
         "train_batch_size": optimization.batch_size,

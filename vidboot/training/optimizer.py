@@ -10,6 +10,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidboot.config import OptimizationConfig
 
+_TOGETHER = 64
+"""Parameters averaged in one call: more would take as much more memory where they are rounded to bf16."""
+
 
 class PulledAdamW(torch.optim.AdamW):
     """AdamW whose decoupled decay pulls weights to where they started, not to zero: θ ← θ − η · pull · (θ − θ_start).
@@ -18,8 +21,10 @@ class PulledAdamW(torch.optim.AdamW):
     The start is kept in the optimiser's state, so it is sharded under ZeRO and restored on resume like the moments.
     """
 
-    def __init__(self, params: object, lr: float, weight_decay: float = 0.0, pull: float = 0.0) -> None:
-        super().__init__(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+    def __init__(
+        self, params: object, lr: float, weight_decay: float = 0.0, pull: float = 0.0, fused: bool = True
+    ) -> None:
+        super().__init__(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=fused)
         self.pull = pull
 
     @torch.no_grad()
@@ -61,6 +66,8 @@ class Average:
         if network is not self.followed:  # walking through the modules takes longer than the update itself
             self.followed, self.theirs = network, list(network.parameters())
             self.mine = list(self.network.parameters())
+        move = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
         with deepspeed.zero.GatheredParameters(self.theirs):
-            new = [parameter.detach().float() for parameter in self.theirs]
-            get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))(self.mine, new, step)
+            for start in range(0, len(self.theirs), _TOGETHER):
+                some = slice(start, start + _TOGETHER)
+                move(self.mine[some], [parameter.detach().float() for parameter in self.theirs[some]], step)
