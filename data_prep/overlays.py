@@ -14,8 +14,6 @@ from data_prep.staying import EDGE, Sums
 # Less consistent edges along which an overlay goes on, so many times; weaker ones that count beside it.
 _GOES_ON, _STEPS = 0.7, 8
 _WEAK_EDGE, _WEAK_CONSISTENT = 1.2, 0.4
-# Share of a video's shots in which what goes on must be there too.
-_GOES_ON_SHARED = 0.5
 # Strength of an overlay's edges as a share of its strongest ones.
 _BOLD = 0.55
 # Least over greatest strength of an overlay's edges by direction, and most overlays at a time.
@@ -44,39 +42,38 @@ def find_overlays(sums: Sums) -> np.ndarray | None:
 
     Nor can be told what stays in some shots of a video and not in others: their own sums say more.
     """
-    covered = _find(sums, sums.shared(), sums.shared(_GOES_ON_SHARED))
+    covered = _find(sums, sums.shared())
     if covered is not None and not covered.any() and sums.turns.any():
-        everywhere = np.ones_like(covered)
-        unshared = _find(sums, everywhere, everywhere)
+        unshared = _find(sums, np.ones_like(covered))
         return covered if unshared is not None and not unshared.any() else None
     return covered
 
 
-def _find(sums: Sums, shared: np.ndarray, goes_on: np.ndarray) -> np.ndarray | None:
-    """As `find_overlays`, of edges that are `shared` and what `goes_on` from them (bool `H W`)."""
+def _find(sums: Sums, shared: np.ndarray) -> np.ndarray | None:
+    """As `find_overlays`, where edges are `shared` (bool `H W`), and what goes on from them too."""
     changes, passed = sums.deviation() > RING_DEVIATES, sums.passed()
     staying = sums.every.staying() & shared
     across = _without_few(sums.along.staying(_AGREE_ALONG) & passed & shared)
     where, doubtful = _places(across)
     if where.any():
-        covered = _overlays(sums, where & staying | across, where & goes_on, changes | passed)
+        covered = _overlays(sums, where & staying | across, where & shared, changes | passed)
         return covered if covered is not None and covered.any() else None
     if doubtful:
         return None
     if sums.passed_all():
-        return _under_texts(sums, staying, goes_on, changes | passed)
-    among_all = _overlays(sums, staying, ~where & goes_on, changes) if sums.moving() else None
+        return _under_texts(sums, staying, shared, changes | passed)
+    among_all = _overlays(sums, staying, ~where & shared, changes) if sums.moving() else None
     # Where a camera that moves has not got far, all edges may have stayed.
     return None if passed.any() and among_all is not None and among_all.any() else among_all
 
 
-def _under_texts(sums: Sums, staying: np.ndarray, goes_on: np.ndarray, changes: np.ndarray) -> np.ndarray:
+def _under_texts(sums: Sums, staying: np.ndarray, shared: np.ndarray, changes: np.ndarray) -> np.ndarray:
     """Overlays where texts (a logo's own letters, say) have hidden most samples: along the way too few count there."""
     under = sums.every.count < _HIDDEN * sums.every.count.max()
     nothing = np.zeros_like(under)
     if not under.any() or not sums.moving():
         return nothing
-    covered = _overlays(sums, staying & under, under & goes_on, changes)
+    covered = _overlays(sums, staying & under, under & shared, changes)
     return nothing if covered is None else covered
 
 

@@ -125,14 +125,14 @@ class Sums:
         others = (array[where] for array in (self.grey, self.squares, self.gone))
         return Sums(self.every.part(where), self.along.part(where), *others, self.turns[:, *where])
 
-    def shared(self, share: float = _SHARED) -> np.ndarray:
-        """The pixels (bool `H W`) with an edge that so many of a video's shots share; all pixels of a shot's own sums.
+    def shared(self) -> np.ndarray:
+        """The pixels (bool `H W`) with an edge that a video's shots share; all pixels of a shot's own sums.
 
         Of a scene that stands still in one long shot the edges outweigh all that the other shots have there.
         """
         if not self.turns.any():
             return np.ones(self.grey.shape, bool)
-        return np.hypot(*self.turns) >= share * self.every.count
+        return np.hypot(*self.turns) >= _SHARED * self.every.count
 
     def deviation(self) -> np.ndarray:
         """Standard deviation of each pixel over the samples, grey levels."""
