@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported, and for the commands that tests start: with `-n` there is a process for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parent.parent
 FOOTAGE = ROOT / "tests" / "data" / "big_buck_bunny_trailer.mp4"
 

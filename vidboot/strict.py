@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from vidboot.errors import UserError
 
@@ -34,6 +31,11 @@ def load_settings(schema: type[Settings], path: str | Path | None, overrides: Se
 
     Raises `UserError` listing every mistake with its key, what was expected and the nearest valid name.
     """
+    # Here, because processes that are given checked settings need none of it, and it takes half a second.
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     for item in overrides:
         if "=" not in item or item.startswith("-"):
             raise UserError(f"'{item}' is not a setting; write key=value, for example {_example(schema)}")
