@@ -80,3 +80,10 @@ def loop(source: Path, target: Path, seconds: float) -> Path:
                         packet.stream = copy
                         out.mux(packet)
     return target
+
+
+def grey_scene(seed, num_frames):
+    """A soft texture that drifts fast enough to tell what stands still on it."""
+    noise = np.random.default_rng(seed).integers(0, 256, (60, 300), dtype=np.uint8)
+    wide = cv2.resize(noise, (3600, 360), interpolation=cv2.INTER_CUBIC) // 2 + 40
+    return np.stack([wide[:, 7 * t : 7 * t + 640] for t in range(num_frames)])

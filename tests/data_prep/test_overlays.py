@@ -1,116 +1,14 @@
 import cv2
 import numpy as np
 import pytest
-from footage import TRAILER, moving_scene, write
+from footage import grey_scene, write
 
 from data_prep.analysis import analyse
-from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
 from data_prep.decode import probe
 from data_prep.masking import covered_spans, verdict
 from data_prep.overlays import find_overlays
-from data_prep.quality import detail
 from data_prep.staying import OverlayFinder, Sums
-from data_prep.subtitles import SubtitleFinder
-from data_prep.text_shape import darkened_box
-from vidboot.data.video import read_frames
-
-
-def grey_scene(seed, num_frames):
-    """A soft texture that drifts fast enough to tell what stands still on it."""
-    noise = np.random.default_rng(seed).integers(0, 256, (60, 300), dtype=np.uint8)
-    wide = cv2.resize(noise, (3600, 360), interpolation=cv2.INTER_CUBIC) // 2 + 40
-    return np.stack([wide[:, 7 * t : 7 * t + 640] for t in range(num_frames)])
-
-
-def test_bars_are_exact_also_with_text_inside_them():
-    finder = BorderFinder(180, 320)
-    for image in moving_scene(0, 20, 180, 320).mean(axis=-1):
-        image[:23] = image[160:] = 0
-        image[165:175, 100:220:3] = 255
-        finder.feed(image.astype(np.uint8))
-    assert finder.picture() == (23, 0, 137, 320)
-
-
-def test_the_dark_part_of_a_picture_is_no_bar_and_a_grey_bar_is_one():
-    dark, barred = BorderFinder(180, 320), BorderFinder(180, 320)
-    noise = np.random.default_rng(0).integers(2, 22, (180, 400), dtype=np.uint8)
-    for number, image in enumerate(moving_scene(0, 20, 180, 320).mean(axis=-1).astype(np.uint8)):
-        image[100:] = noise[100:, number : number + 320]
-        dark.feed(image)
-        image[100:] = 16
-        image[150:160, 60:190:2] = 255
-        barred.feed(image)
-    assert dark.picture() == (0, 0, 180, 320)
-    assert barred.picture() == (0, 0, 100, 320)
-
-
-@pytest.mark.parametrize("bars", [(22, 20, 0, 0), (0, 0, 31, 33), (16, 24, 8, 8)])
-def test_bars_of_a_compressed_film_are_within_a_row_also_with_subtitle_and_logo_inside(tmp_path, bars):
-    top, bottom, left, right = bars
-    film = np.zeros((60, 180, 320, 3), np.uint8)
-    inside = read_frames(TRAILER)[300:360]
-    for image, shown in zip(film, inside, strict=True):
-        size = (320 - left - right, 180 - top - bottom)
-        image[top : 180 - bottom, left : 320 - right] = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
-        if bottom:
-            cv2.putText(image, "Where are you going?", (70, 176), 0, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-        cv2.putText(image, "TV", (4, 14), 0, 0.5, (200, 200, 60), 2, cv2.LINE_AA)
-    path = write(tmp_path / "film.mp4", film, crf="28")
-    found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
-    edges = [top, left, 180 - bottom, 320 - right]
-    y, x, rows, columns = found["picture"]
-    assert np.abs(np.subtract([y, x, y + rows, x + columns], edges)).max() <= 1
-
-
-def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
-    free, burnt = SubtitleFinder(25.0, None), SubtitleFinder(25.0, None)
-    layer = np.zeros((360, 640), np.uint8)
-    for thickness, colour in ((7, 1), (2, 255)):
-        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
-    changed = layer > 0
-    for number, image in enumerate(grey_scene(1, 110)):
-        free.feed(image)
-        burnt.feed(np.where(changed, layer, image) if 30 <= number < 80 else image)
-    assert not [event for event in free.finish() if event.sure]
-    covered = np.zeros((110, 360, 640), bool)
-    for event in burnt.finish():
-        top, left, bottom, right = event.box
-        covered[event.start : event.end, top:bottom, left:right] |= event.covered & event.sure
-    shown = np.flatnonzero(covered.any(axis=(1, 2)))
-    assert abs(shown[0] - 30) <= 2 and abs(shown[-1] - 79) <= 2
-    assert (changed & ~covered[55]).sum() <= 0.02 * changed.sum()
-    assert (covered[55] & ~changed).mean() < 0.04
-
-
-def test_a_text_stands_only_for_those_who_ask_since_a_frame_before_it_came():
-    finder = SubtitleFinder(25.0, None)
-    layer = np.zeros((360, 640), np.uint8)
-    for thickness, colour in ((7, 1), (2, 255)):
-        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
-    for number, image in enumerate(grey_scene(1, 60)):
-        finder.feed(np.where(layer > 0, layer, image) if number >= 30 else image)
-    assert finder.standing(0) and finder.standing(25) and not finder.standing(35)
-    # What has been there from the start may be a logo.
-    finder = SubtitleFinder(25.0, None)
-    for image in grey_scene(1, 60):
-        finder.feed(np.where(layer > 0, layer, image))
-    assert finder._active and not finder.standing(0)
-
-
-def test_a_text_that_is_spotted_late_is_told_by_how_the_scene_moved_before():
-    drifting = grey_scene(1, 60)
-    drifting[40:] = drifting[40]
-    layer = np.zeros((360, 640), np.uint8)
-    for thickness, colour in ((7, 1), (2, 255)):
-        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
-    finder = SubtitleFinder(25.0, None)
-    spot = finder._letters.feed
-    finder._letters.feed = lambda image: spot(image) if finder._last > 50 else spot(image)[:0]
-    for number, image in enumerate(drifting):
-        level = min(1.0, max(0, number - 8) / 10)  # it fades in over a scene that moves
-        finder.feed(np.where(layer > 0, (1 - level) * image + level * layer, image).astype(np.uint8))
-    assert [(event.start, event.end) for event in finder.finish() if event.sure] == [(pytest.approx(9, abs=2), 60)]
 
 
 def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
@@ -314,36 +212,3 @@ def test_edges_along_the_cameras_way_are_no_overlay():
         image[140:180:8, 200:420] = image[140:180, 200:420:8] = 230
         sign.feed(image)
     assert find_overlays(sign.sums)[150:160, 200:420].all()
-
-
-def test_detail_tells_by_how_much_a_picture_was_scaled_up():
-    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 480), dtype=np.uint8), (0, 0), 0.6)
-    assert detail(image) == 1.0
-    for factor in (2, 4):
-        small = cv2.resize(image, (480 // factor, 240 // factor), interpolation=cv2.INTER_AREA)
-        assert detail(cv2.resize(small, (480, 240), interpolation=cv2.INTER_CUBIC)) == 1 / factor
-
-
-def test_a_dark_box_is_found_by_what_it_does_to_the_picture_and_an_outline_is_none():
-    scene = grey_scene(4, 2)[0]
-    boxed = scene.copy()
-    boxed[290:334, 100:540] = 0.35 * scene[290:334, 100:540]
-    outlined = scene.copy()
-    for image in (boxed, outlined):
-        for thickness, colour in ((7, 0), (2, 255)):
-            cv2.putText(image, "Where are you going?", (150, 322), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
-    letters = (298, 150, 328, 490)
-    assert np.abs(np.subtract(darkened_box(letters, boxed, scene), (290, 100, 334, 540))).max() <= 2
-    assert darkened_box(letters, outlined, scene) is None
-    # A whole picture that gets darker is a fade of the film.
-    assert darkened_box(letters, (0.35 * scene).astype(np.uint8), scene) is None
-
-
-def test_a_box_that_takes_the_place_of_another_is_found_though_where_both_lie_nothing_gets_darker():
-    scene = grey_scene(4, 2)[0]
-    before, shown = scene.copy(), scene.copy()
-    before[270:312, 60:580] = 0.35 * scene[270:312, 60:580]
-    shown[290:334, 100:540] = 0.35 * scene[290:334, 100:540]
-    letters, other = (298, 150, 328, 490), (270, 60, 312, 580)
-    found = darkened_box(letters, shown, before, [other])
-    assert np.abs(np.subtract(found, (290, 100, 334, 540))).max() <= 2

@@ -1,0 +1,81 @@
+import cv2
+import numpy as np
+from footage import grey_scene
+
+from data_prep.subtitles import SubtitleFinder
+from data_prep.text_shape import darkened_box
+
+
+def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
+    free, burnt = SubtitleFinder(25.0, None), SubtitleFinder(25.0, None)
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    changed = layer > 0
+    for number, image in enumerate(grey_scene(1, 110)):
+        free.feed(image)
+        burnt.feed(np.where(changed, layer, image) if 30 <= number < 80 else image)
+    assert not [event for event in free.finish() if event.sure]
+    covered = np.zeros((110, 360, 640), bool)
+    for event in burnt.finish():
+        top, left, bottom, right = event.box
+        covered[event.start : event.end, top:bottom, left:right] |= event.covered & event.sure
+    shown = np.flatnonzero(covered.any(axis=(1, 2)))
+    assert abs(shown[0] - 30) <= 2 and abs(shown[-1] - 79) <= 2
+    assert (changed & ~covered[55]).sum() <= 0.02 * changed.sum()
+    assert (covered[55] & ~changed).mean() < 0.04
+
+
+def test_a_text_stands_only_for_those_who_ask_since_a_frame_before_it_came():
+    finder = SubtitleFinder(25.0, None)
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    for number, image in enumerate(grey_scene(1, 60)):
+        finder.feed(np.where(layer > 0, layer, image) if number >= 30 else image)
+    assert finder.standing(0) and finder.standing(25) and not finder.standing(35)
+    # What has been there from the start may be a logo.
+    finder = SubtitleFinder(25.0, None)
+    for image in grey_scene(1, 60):
+        finder.feed(np.where(layer > 0, layer, image))
+    assert finder._active and not finder.standing(0)
+
+
+def test_a_text_that_is_spotted_late_is_told_by_how_the_scene_moved_before():
+    drifting = grey_scene(1, 60)
+    drifting[40:] = drifting[40]
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    finder = SubtitleFinder(25.0, None)
+    spot = finder._letters.feed
+    finder._letters.feed = lambda image: spot(image) if finder._last > 50 else spot(image)[:0]
+    for number, image in enumerate(drifting):
+        level = min(1.0, max(0, number - 8) / 10)  # it fades in over a scene that moves
+        finder.feed(np.where(layer > 0, (1 - level) * image + level * layer, image).astype(np.uint8))
+    assert [(event.start, event.end) for event in finder.finish() if event.sure] == [(pytest.approx(9, abs=2), 60)]
+
+
+def test_a_dark_box_is_found_by_what_it_does_to_the_picture_and_an_outline_is_none():
+    scene = grey_scene(4, 2)[0]
+    boxed = scene.copy()
+    boxed[290:334, 100:540] = 0.35 * scene[290:334, 100:540]
+    outlined = scene.copy()
+    for image in (boxed, outlined):
+        for thickness, colour in ((7, 0), (2, 255)):
+            cv2.putText(image, "Where are you going?", (150, 322), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    letters = (298, 150, 328, 490)
+    assert np.abs(np.subtract(darkened_box(letters, boxed, scene), (290, 100, 334, 540))).max() <= 2
+    assert darkened_box(letters, outlined, scene) is None
+    # A whole picture that gets darker is a fade of the film.
+    assert darkened_box(letters, (0.35 * scene).astype(np.uint8), scene) is None
+
+
+def test_a_box_that_takes_the_place_of_another_is_found_though_where_both_lie_nothing_gets_darker():
+    scene = grey_scene(4, 2)[0]
+    before, shown = scene.copy(), scene.copy()
+    before[270:312, 60:580] = 0.35 * scene[270:312, 60:580]
+    shown[290:334, 100:540] = 0.35 * scene[290:334, 100:540]
+    letters, other = (298, 150, 328, 490), (270, 60, 312, 580)
+    found = darkened_box(letters, shown, before, [other])
+    assert np.abs(np.subtract(found, (290, 100, 334, 540))).max() <= 2
