@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 from footage import grey_scene
 
 from data_prep.subtitles import SubtitleFinder
