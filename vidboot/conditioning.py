@@ -12,7 +12,8 @@ the rest, and for any denoiser D, there are two ways to condition it; both give 
 The second is E[x0 | x, y] exactly if the data are Gaussian, because then Cov[x0 | x] = σ² J. It costs backward passes.
 """
 
-from collections.abc import Callable
+import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -135,6 +136,21 @@ class Corrected:
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`; the result agrees with what is known."""
         return self.known.impose(self.denoise(x, sigma))
+
+
+class Loosening:
+    """A denoiser that knows less and less as the noise falls: `denoisers[k]` where k of the `sigmas` lie below σ.
+
+    `sigmas` ascend, and `denoisers[k]` knows all that those before it know. What is let go at σ was settled down to the
+    detail that noise of σ hides, and fits in from there on by itself: there is no sharp edge to what is known.
+    """
+
+    def __init__(self, denoisers: Sequence[Denoiser], sigmas: Sequence[float]) -> None:
+        self.denoisers, self.sigmas = list(denoisers), list(sigmas)
+
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x`, all of whose items are at one noise level."""
+        return self.denoisers[bisect.bisect_left(self.sigmas, float(sigma[0]))](x, sigma)
 
 
 class MomentMatched:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.conditioning import Corrected, Known, MomentMatched
+from vidboot.conditioning import Corrected, Known, Loosening, MomentMatched
 from vidboot.edm import Noise
 from vidboot.model import VideoModel
 from vidboot.samplers import SAMPLERS, initial_state, repeated
@@ -89,10 +89,12 @@ def sample(
     sampling: Sampling,
     known: Known | None = None,
     on_step: Callable[[int], None] = lambda step: None,
+    loose: Sequence[tuple[float, Known]] = (),
 ) -> Float[Tensor, "B C T H W"]:
     """One sample for each generator, values in [-1, 1]; what is `known` comes back exactly.
 
-    `known` and `on_step` are as in `generate`.
+    `known` and `on_step` are as in `generate`. Beside what is known, `loose` has what is taken for known too as long as
+    the noise is above a level: levels, ascending, and what is let go at each.
     """
     video = model.config.video
     sigmas = sampling.schedule(model.config.noise, known is not None)
@@ -103,7 +105,11 @@ def sample(
         x = initial_state(denoise, initial_noise(shape, generators).to(model.device), float(sigmas[0]))
         return run(denoise, x, sigmas, on_step, generators=generators).clamp_(-1, 1)
     known = known.to(model.device)
-    denoise, videos = sampling.denoiser(model, known), []
+    held = [known]
+    for _, more in loose:
+        held.append(held[-1] & more.to(model.device))
+    denoisers = [sampling.denoiser(model, one) for one in held]
+    denoise, videos = Loosening(denoisers, [level for level, _ in loose]) if loose else denoisers[0], []
     # One at a time: gradients need the memory, and what rounding does in conjugate residuals must not depend on others.
     for number, generator in enumerate(generators):
         x = initial_state(denoise, initial_noise(shape, [generator]).to(model.device), float(sigmas[0]))

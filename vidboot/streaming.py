@@ -1,8 +1,12 @@
 """Endless video in constant memory: chunk after chunk, each conditioned on the last frames of the one before.
 
 A chunk has the training length T; its first `overlap` frames are those that came before, in floating point (8-bit
-frames between chunks drift in colour). Chunk k depends on the seed, on k and on those frames only, so a stream that was
-stopped goes on exactly where it was, and its first frames are the same however long it gets.
+frames between chunks drift in colour). Its last frames are not final: the next chunk holds to them only as long as its
+noise is high, the later ones the less, and makes their detail anew. Frames that are final do not fit what a network
+makes beside them as well as real ones do (a sharp border shows: on moving digits the step there was a quarter larger).
+
+Chunk k depends on the seed, on k and on those frames only, so a stream that was stopped goes on exactly where it was,
+and its first frames are the same however long it gets.
 """
 
 import json
@@ -24,14 +28,18 @@ from vidboot.errors import UserError
 from vidboot.generation import Sampling, sample
 from vidboot.model import VideoModel
 
+_LET_GO = (0.6, 40.0)
+"""Noise levels, in units of σ_data, at which the first and the last of the open frames are let go."""
+
 
 @dataclass(frozen=True)
 class StreamState:
-    """All that the next chunk depends on: how many there were, how many frames they gave, the last of these frames."""
+    """All that the next chunk depends on: how many there were, how many frames they gave, and the last ones."""
 
     chunks: int
     frames: int
-    tail: Float[Tensor, "B C overlap H W"]
+    tail: Float[Tensor, "B C overlap+open H W"]
+    """The last final frames, and those after them that the next chunk makes anew."""
 
     def save(self, path: Path, identity: dict[str, Any]) -> None:
         """Write the state, atomically; `identity` (plain values) says which stream it belongs to."""
@@ -58,6 +66,11 @@ class StreamState:
         return state
 
 
+def open_frames(length: int, overlap: int) -> int:
+    """How many frames at the end of a chunk of `length` frames are left to the next one."""
+    return min(3 * overlap // 4, (length - overlap) // 2)
+
+
 def stream(
     model: VideoModel,
     seeds: Sequence[int],
@@ -67,32 +80,45 @@ def stream(
 ) -> Iterator[tuple[Float[Tensor, "B C t H W"], StreamState]]:
     """Yield new final frames and the state after them, without end; start from `state`, if given.
 
-    The first chunk gives T frames, each later one T − overlap. `known_of(start, end)` tells what is known of those
-    frames, or None.
+    The first chunk gives T frames less those left open, each later one `overlap` less than that. `known_of(start, end)`
+    tells what is known of those frames, or None. Raises `UserError` if `state` has other numbers of frames.
     """
     length, overlap = model.config.video.num_frames, model.config.video.overlap
+    final = length - open_frames(length, overlap)
+    if state is not None and state.tail.shape[2] != length - final + overlap:
+        raise UserError("the unfinished stream is from another version of vidboot; delete its folder to start again")
     while True:
         number = 0 if state is None else state.chunks
-        start = number * (length - overlap)
+        start = number * (final - overlap)
         known = known_of(start, start + length)
-        x0 = torch.cat(
-            [
-                sample(model, length, [_generator(seed, number)], sampling, _with_tail(known, state, item, length))
-                for item, seed in enumerate(seeds)
-            ]
-        )
-        fresh = x0 if state is None else x0[:, :, overlap:]
+        videos = []
+        for item, seed in enumerate(seeds):
+            tail = None if state is None else state.tail[item : item + 1]
+            loose = _loose(tail, overlap, length, model.config.noise.sigma_data)
+            given = _known(known, tail, overlap, length)
+            videos.append(sample(model, length, [_generator(seed, number)], sampling, given, loose=loose))
+        x0 = torch.cat(videos)
+        fresh = x0[:, :, (0 if state is None else overlap) : final]
         frames = fresh.shape[2] + (0 if state is None else state.frames)
-        state = StreamState(number + 1, frames, x0[:, :, length - overlap :].cpu())
+        state = StreamState(number + 1, frames, x0[:, :, final - overlap :].cpu())
         yield fresh, state
 
 
-def _with_tail(known: Known | None, state: StreamState | None, item: int, length: int) -> Known | None:
-    """What is known of an item's next chunk: the last frames, and what the user knows."""
-    if state is None:
+def _known(known: Known | None, tail: Tensor | None, overlap: int, length: int) -> Known | None:
+    """What is known of an item's next chunk: its first frames, which are final, and what the user knows."""
+    if tail is None:
         return known
-    tail = Known.of_first_frames(state.tail[item : item + 1], length)
-    return tail if known is None else tail & known.to(tail.values.device)
+    final = Known.of_first_frames(tail[:, :, :overlap], length)
+    return final if known is None else final & known.to(tail.device)
+
+
+def _loose(tail: Tensor | None, overlap: int, length: int, sigma_data: float) -> list[tuple[float, Known]]:
+    """The frames left open, each with the noise level at which it is let go: the later ones at higher levels."""
+    if tail is None:
+        return []
+    held = range(overlap + 1, tail.shape[2] + 1)
+    levels = sigma_data * np.geomspace(*_LET_GO, len(held))
+    return [(float(s), Known.of_first_frames(tail[:, :, :n], length)) for s, n in zip(levels, held, strict=True)]
 
 
 def _generator(seed: int, chunk: int) -> torch.Generator:

@@ -30,7 +30,7 @@ from vidboot.model import VideoModel
 from vidboot.regions import windows
 from vidboot.samplers import initial_state, sample_dpm2m, sample_heun
 from vidboot.score import disjoint_windows
-from vidboot.streaming import stream
+from vidboot.streaming import open_frames, stream
 
 STATISTICS = {
     "brightness": lambda v: v.mean(),
@@ -47,7 +47,8 @@ def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling) -
     video = model.config.video
     videos = torch.cat([one_video(model, rule, frames, seed, sampling) for seed in tqdm(seeds, desc=rule)])
     if rule == "stream":
-        borders = set(range(video.num_frames, frames, video.num_frames - video.overlap))
+        final = video.num_frames - open_frames(video.num_frames, video.overlap)
+        borders = set(range(final, frames, final - video.overlap))
     elif rule == "disjoint":
         borders = {region.view.frames[0] for region in disjoint_windows(frames, video.num_frames)}
     else:

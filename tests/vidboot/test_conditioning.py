@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vidboot.conditioning import Corrected, Known, MomentMatched, conjugate_residuals
+from vidboot.conditioning import Corrected, Known, Loosening, MomentMatched, conjugate_residuals
 from vidboot.edm import Noise
 from vidboot.samplers import sample_heun
 from vidboot.theory.gaussian import GaussianVideo
@@ -140,3 +140,12 @@ def test_what_can_not_be_known_together_is_refused(cases):
         known & known
     with pytest.raises(ValueError, match="5 frames are known of a video of 4"):
         Known.of_first_frames(torch.zeros(1, 3, 5, 2, 2), 4)
+
+
+def test_less_is_known_as_the_noise_falls():
+    def knowing(number):
+        return lambda x, sigma: torch.full_like(x, number)
+
+    loosening = Loosening([knowing(k) for k in range(3)], [0.5, 4.0])
+    at = {sigma: float(loosening(torch.zeros(1), torch.tensor([sigma]))) for sigma in (0.1, 0.5, 0.6, 4.0, 5.0)}
+    assert at == {0.1: 0, 0.5: 0, 0.6: 1, 4.0: 1, 5.0: 2}
