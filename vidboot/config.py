@@ -100,6 +100,9 @@ class ClipConfig(Strict):
     long_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the steps on low-resolution videos of all frames, at full size (see `vidboot.training.bands`); each
     costs as much as a step on full videos."""
+    long_scale: Annotated[int, Field(ge=2)] | None = None
+    """Low-res factor of those videos (None: that of the finest low-res view). With it a run needs no low-res network:
+    the clip network learns both views."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "ClipConfig":
@@ -213,6 +216,13 @@ class RunConfig(Strict):
         """The views by the name of their stage and folder: `clip`, `low_res_2`, …"""
         return {"clip": self.clip} | {f"low_res_{view.scale}": view for view in self.low_res}
 
+    @property
+    def long_scale(self) -> int | None:
+        """Low-res factor of the long videos that the clip network learns from; None if it learns from none."""
+        if not self.clip.long_share:
+            return None
+        return self.clip.long_scale or (self.low_res[0].scale if self.low_res else None)
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> "RunConfig":
         if self.clip.num_frames > self.video.num_frames:
@@ -221,8 +231,15 @@ class RunConfig(Strict):
             _ = self.plan
         except ValueError as error:
             raise ValueError(f"low_res: {error}") from None
-        if self.clip.long_share and not self.low_res:
-            raise ValueError("clip.long_share is a share of low-resolution videos, but low_res names no such view")
+        if self.clip.long_share and self.long_scale is None:
+            raise ValueError(
+                "clip.long_share is a share of low-resolution videos: name such a view in low_res, or say how low with "
+                "clip.long_scale"
+            )
+        if self.clip.long_scale is not None and not self.clip.long_share:
+            raise ValueError("clip.long_scale is that of the videos in clip.long_share, which is 0")
+        if self.long_scale is not None:
+            self._size_fits("clip.long_scale", self.long_scale, 1)
         used = {region.view.scale for region in self.plan.regions(self.video.num_frames)}
         if idle := [view.scale for view in self.low_res if view.scale not in used]:
             raise ValueError(

@@ -42,6 +42,16 @@ def test_settings_that_do_not_fit_are_refused(override, says):
         load_settings(RunConfig, CONFIGS / "quickstart.yaml", [override])
 
 
-def test_a_share_of_long_videos_needs_a_low_resolution_view():
-    with pytest.raises(UserError, match="low_res names no such view"):
-        load_settings(RunConfig, CONFIGS / "quickstart.yaml", ["clip.long_share=0.2", "low_res=[]"])
+def test_a_share_of_long_videos_needs_to_know_how_low_their_resolution_is():
+    def load(*overrides):
+        return load_settings(RunConfig, CONFIGS / "quickstart.yaml", overrides)
+
+    assert load("clip.long_share=0.2").long_scale == 2
+    assert load("clip.long_share=0.2", "low_res=[]", "clip.long_scale=4").long_scale == 4
+    for wrong, says in [
+        (["clip.long_share=0.2", "low_res=[]"], "clip.long_scale"),
+        (["clip.long_share=0", "clip.long_scale=2"], "which is 0"),
+        (["clip.long_share=0.2", "clip.long_scale=5"], "multiple of 5"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            load(*wrong)

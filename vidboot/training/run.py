@@ -119,8 +119,9 @@ def stage_settings(config: RunConfig, name: str) -> dict[str, Any]:
     shared["data"] = {key: values["data"][key] for key in ("manifest", "holdout", "extra_masks", "context")}
     views = {view: config.views[view].model_dump(mode="json") for view in config.views}
     if name in views:
-        finest = {"band": config.low_res[0].scale} if name == "clip" and config.clip.long_share else {}
-        return shared | {name: views[name] | finest}
+        # Wherever the factor is set, it is the same stage.
+        own = {key: value for key, value in views[name].items() if key != "long_scale"}
+        return shared | {name: own | ({"band": config.long_scale} if name == "clip" and config.long_scale else {})}
     shared["data"]["max_full_videos"] = values["data"]["max_full_videos"]
     return shared | views | {"calibration": values["calibration"], "residual": values["residual"]}
 

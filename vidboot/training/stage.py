@@ -20,6 +20,9 @@ from vidboot.edm import Noise, Preconditioned
 from vidboot.training.distributed import device, rank
 from vidboot.training.engine import batch_per_process
 
+CONTEXT_NOISE = 4.0
+"""Samples with context are this many times noisier: there it has to tell what the noisy frames themselves don't."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -102,6 +105,9 @@ def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     seeds = samples["seed"].tolist()
     generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
+    if "context" in of:
+        has_context = of["context"].flatten(1).any(1)
+        sigma = torch.where(has_context, (CONTEXT_NOISE * sigma).clamp(max=levels.sigma_max), sigma)
     noise = torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators])
     conditions = {name: samples[name].to(device()) for name in ("label", "stride") if name in samples}
     band = int(samples["band"][0]) if "band" in samples else 1

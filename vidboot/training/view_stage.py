@@ -43,16 +43,15 @@ def frame_counts(config: RunConfig, name: str) -> dict[int, float]:
 def view_dataset(config: RunConfig, name: str, shots: Sequence[Shot], seed: int, batch_size: int) -> Dataset:
     """What the view `name` is trained on. Raises `UserError` if there is nothing to draw from."""
 
-    def draw(source: str, counts: dict[int, float], seed: int) -> ViewDataset:
-        own = shots_for(config, source, shots)
+    def draw(own: Sequence[Shot], counts: dict[int, float], seed: int) -> ViewDataset:
         return ViewDataset(own, counts, seed, batch_size, config.data, config.run_dir, lenders=shots)
 
-    own = draw(name, frame_counts(config, name), seed)
-    if scale_of(config, name) > 1 or not config.clip.long_share:
+    own = draw(shots_for(config, name, shots), frame_counts(config, name), seed)
+    if scale_of(config, name) > 1 or config.long_scale is None:
         return own
-    band = config.low_res[0].scale
-    long = draw(f"low_res_{band}", {config.video.num_frames: 1.0}, seed + band)
-    return WithLongVideos(own, long, band, config.clip.long_share)
+    length = config.video.num_frames
+    long = draw(_able(config, "low_res", length, shots, "clip.long_share"), {length: 1.0}, seed + config.long_scale)
+    return WithLongVideos(own, long, config.long_scale, config.clip.long_share)
 
 
 def mean_frame_counts(config: RunConfig, name: str) -> dict[int, float]:
@@ -69,7 +68,11 @@ def shots_for(config: RunConfig, name: str, shots: Sequence[Shot]) -> list[Shot]
     Raises `UserError`, with how much there is, if there are none.
     """
     kind = "clip" if scale_of(config, name) == 1 else "low_res"
-    longest = (max(frame_counts(config, name)) - 1) * max(config.data.frame_strides) + 1
+    return _able(config, kind, max(frame_counts(config, name)), shots, name)
+
+
+def _able(config: RunConfig, kind: str, num_frames: int, shots: Sequence[Shot], name: str) -> list[Shot]:
+    longest = (num_frames - 1) * max(config.data.frame_strides) + 1
     able = [shot for shot in shots if kind in shot.views and shot.num_frames >= longest]
     if not able:
         supplying = [shot.num_frames for shot in shots if kind in shot.views]

@@ -11,6 +11,7 @@ from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.edm import add_noise, loss_weight, squared_error
 from vidboot.training.bands import view_loss
+from vidboot.training.run import stage_settings
 from vidboot.training.stage import Batch, draw_steps
 from vidboot.training.view_stage import frame_counts, mean_frame_counts, view_dataset, view_stage
 from vidboot.views import View
@@ -144,6 +145,18 @@ def test_each_step_is_of_one_kind_and_the_same_whatever_the_order(tmp_path):
     assert abs(np.mean([samples[0]["band"] == 2 for samples in steps]) - 0.3) < 3 * (0.3 * 0.7 / 100) ** 0.5
     again = view_dataset(config, "clip", shots, 7, 4)[4 * 41 + 2]
     assert again["seed"] == steps[41][2]["seed"] and torch.equal(again["frames"], steps[41][2]["frames"])
+
+
+def test_the_clip_network_can_learn_from_long_videos_with_no_low_resolution_network_beside_it(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    shots = load_manifest(tmp_path).shots
+    both = with_long_share(small_model().config, 0.5)
+    alone = both.model_copy(update={"low_res": [], "clip": both.clip.model_copy(update={"long_scale": 2})})
+    assert list(alone.views) == ["clip"] and stage_settings(alone, "clip") == stage_settings(both, "clip")
+    samples = [[view_dataset(config, "clip", shots, 7, 1)[step] for step in range(12)] for config in (both, alone)]
+    assert {sample["band"] for sample in samples[0]} == {1, 2}
+    for a, b in zip(*samples, strict=True):
+        assert (a["band"], a["seed"]) == (b["band"], b["seed"]) and torch.equal(a["frames"], b["frames"])
 
 
 def test_without_a_share_of_long_videos_the_clip_network_sees_clips_only(tmp_path):

@@ -50,8 +50,8 @@ class CurveConfig(Strict):
         if any(a >= b for a, b in itertools.pairwise(self.counts)):
             raise ValueError(f"counts must rise, got {self.counts}")
         run = self.run
-        if run.residual is None or run.calibration is None or not run.low_res:
-            raise ValueError("a learning curve needs run.low_res, run.calibration and run.residual")
+        if run.residual is None or run.calibration is None:
+            raise ValueError("a learning curve needs run.calibration and run.residual")
         if not run.clip.long_share:
             raise ValueError("a learning curve needs run.clip.long_share: one of its rivals learns from all data so")
         if run.data.classes or len(run.data.frame_strides) > 1:

@@ -41,7 +41,10 @@ def learning_curve(config: CurveConfig) -> None:
 
 
 def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
-    """Views and joint network, then a task for each method, number of full videos and seed; the costliest first."""
+    """Views and joint network, then a task for each method, number of full videos and seed; the costliest first.
+
+    If the clip network is the only one and learns from all partial data, it is the joint network.
+    """
     run = config.run.model_copy(update={"run_dir": config.output / "views"})
     methods = Methods(config, data, run.run_dir, config.output / "joint")
     shared = _settings(config.run)
@@ -49,13 +52,12 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
     views = Task("views", before | data.identity("partial"), partial(_train_views, run))
     joint = Task("joint", before | data.identity("partial"), partial(_train_joint, methods))
     held_out = data.identity("validation", "test") | {"test_videos": config.test_videos, "samples": config.samples}
-    tasks = [views, joint, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
-    for method, needs in (
-        (methods.direct, ()),
-        (methods.joint_fine_tuned, (joint,)),
-        (methods.fine_tuned, (views,)),
-        (methods.bootstrapped, (views,)),
-    ):
+    tasks = [views, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
+    trained: list[tuple[Any, tuple[Task, ...]]] = [(methods.direct, ())]
+    if config.run.low_res:  # without, the clip network is that network
+        tasks.insert(1, joint)
+        trained.append((methods.joint_fine_tuned, (joint,)))
+    for method, needs in [*trained, (methods.fine_tuned, (views,)), (methods.bootstrapped, (views,))]:
         for count, seeds in zip(config.counts, config.seeds, strict=True):
             for seed in range(seeds):
                 own = {"count": count, "seed": seed, "full": ids(data.draw(count, seed))}

@@ -73,7 +73,7 @@ def _make_digits(config: CurveConfig) -> dict[str, Path]:
     shape: dict[str, Any] = {
         "num_frames": run.video.num_frames,
         "clip_frames": run.clip.num_frames,
-        "scale": run.low_res[0].scale,
+        "scale": run.long_scale,
         "size": run.video.height,
     }
     seeds = {name: 3 * digits.seed + number for number, name in enumerate(folders)}

@@ -109,7 +109,9 @@ class Methods:
         spans = windows(run.video.num_frames, run.clip.num_frames, run.clip.overlap)
         joined = ComposedDenoiser(region_graph(spans), lambda view: self.clip, run.max_batch_frames)
         averaged = AveragedWindows(run.clip.num_frames, run.clip.overlap, self.clip, run.max_batch_frames)
-        composed = {AVERAGED: averaged, JOINED: joined, COUNTED: self.model.base}
+        composed = {AVERAGED: averaged, JOINED: joined}
+        if run.low_res:  # without, the counting numbers are those of the windows
+            composed[COUNTED] = self.model.base
         return {UNTUNED: self.score(self.clip)} | {name: self.score_composed(d, 0) for name, d in composed.items()}
 
     def direct(self, count: int, seed: int, work: Path) -> Rows:
