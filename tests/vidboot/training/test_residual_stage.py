@@ -48,7 +48,7 @@ def test_predictions_of_repeated_draws_are_made_once_and_are_the_same(tmp_path, 
 
 def test_the_residual_has_noise_levels_of_its_own(tmp_path, monkeypatch):
     write_digits(tmp_path, full=3, clips=0, low_res=0, num_frames=12, size=16)
-    model = small_model()
+    model = small_model(context=0.0)  # samples with context are noisier
     residual = model.config.residual.model_copy(update={"p_mean": 2.0, "p_std": 0.01})
     model.config = model.config.model_copy(update={"residual": residual})
     _, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
