@@ -86,7 +86,9 @@ def stream(
     length, overlap = model.config.video.num_frames, model.config.video.overlap
     final = length - open_frames(length, overlap)
     if state is not None and state.tail.shape[2] != length - final + overlap:
-        raise UserError("the unfinished stream is from another version of vidboot; delete its folder to start again")
+        raise UserError(
+            "the unfinished stream is another version's; delete its folder (OUTPUT.unfinished) to start again"
+        )
     while True:
         number = 0 if state is None else state.chunks
         start = number * (final - overlap)

@@ -117,11 +117,12 @@ def stage_settings(config: RunConfig, name: str) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     shared = {key: values[key] for key in ("seed", "video", "noise")}
     shared["data"] = {key: values["data"][key] for key in ("manifest", "holdout", "extra_masks", "context")}
-    views = {view: config.views[view].model_dump(mode="json") for view in config.views}
+    # Wherever the long videos' factor is set, it is the same stage: the band says it.
+    views = {view: config.views[view].model_dump(mode="json", exclude={"long_scale"}) for view in config.views}
     if name in views:
-        # Wherever the factor is set, it is the same stage.
-        own = {key: value for key, value in views[name].items() if key != "long_scale"}
-        return shared | {name: own | ({"band": config.long_scale} if name == "clip" and config.long_scale else {})}
+        return shared | {
+            name: views[name] | ({"band": config.long_scale} if name == "clip" and config.long_scale else {})
+        }
     shared["data"]["max_full_videos"] = values["data"]["max_full_videos"]
     return shared | views | {"calibration": values["calibration"], "residual": values["residual"]}
 

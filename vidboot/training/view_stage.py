@@ -50,7 +50,7 @@ def view_dataset(config: RunConfig, name: str, shots: Sequence[Shot], seed: int,
     if scale_of(config, name) > 1 or config.long_scale is None:
         return own
     length = config.video.num_frames
-    named = f"low_res_{config.long_scale}" if config.low_res else "clip.long_share"
+    named = f"low_res_{config.long_scale}" if config.clip.long_scale is None else "clip.long_share"
     long = draw(_able(config, "low_res", length, shots, named), {length: 1.0}, seed + config.long_scale)
     return WithLongVideos(own, long, config.long_scale, config.clip.long_share)
 

@@ -153,6 +153,7 @@ def test_the_clip_network_can_learn_from_long_videos_with_no_low_resolution_netw
     both = with_long_share(small_model().config, 0.5)
     alone = both.model_copy(update={"low_res": [], "clip": both.clip.model_copy(update={"long_scale": 2})})
     assert list(alone.views) == ["clip"] and stage_settings(alone, "clip") == stage_settings(both, "clip")
+    assert "long_scale" not in stage_settings(both, "residual")["clip"]  # runs of before it was there go on
     samples = [[view_dataset(config, "clip", shots, 7, 1)[step] for step in range(12)] for config in (both, alone)]
     assert {sample["band"] for sample in samples[0]} == {1, 2}
     for a, b in zip(*samples, strict=True):
