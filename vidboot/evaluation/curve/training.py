@@ -19,8 +19,8 @@ from vidboot.training.stage import Stage
 
 UNGATED, GATED = "ungated", "error"
 """What a stopping point is chosen by: the held-out error of the network alone, or gated towards its start."""
-PATIENCE, FAR_OFF = 1 / 3, 1.1
-"""A training is given up that for this share of its measurements has been this many times above its least error."""
+PATIENCE, FAR_OFF = 1 / 4, 1.02
+"""A training is given up that for this share of its measurements was no best and this many times above its least."""
 
 
 class Best:
@@ -31,8 +31,13 @@ class Best:
         self.error: dict[str, float] = dict.fromkeys((UNGATED, GATED), math.inf)
         self.rate: dict[str, float | None] = {}
         self.weights: dict[str, dict[str, Tensor]] = {}
+        self.begin({})
+
+    def begin(self, metrics: dict[str, float]) -> None:
+        """Begin a training from what has these errors: what is far off is judged by its own errors."""
+        self.own = {criterion: metrics.get(criterion, math.inf) for criterion in self.error}
         self.far_off = 0
-        """How many measurements on end the network alone has been far above the least error."""
+        """How many measurements on end were no best by either criterion, and far above the least error alone."""
 
     def offer(self, network: Preconditioned, rate: float | None) -> dict[str, float]:
         """Measure a network (None: a rate of no training) and keep its weights where they are the best so far."""
@@ -41,7 +46,10 @@ class Best:
             if metrics[criterion] < least:
                 self.error[criterion], self.rate[criterion] = metrics[criterion], rate
                 self.weights[criterion] = copy.deepcopy(network.state_dict())
-        self.far_off = self.far_off + 1 if metrics[UNGATED] > FAR_OFF * self.error[UNGATED] else 0
+        better = any(metrics[criterion] < least for criterion, least in self.own.items())
+        self.own = {criterion: min(least, metrics[criterion]) for criterion, least in self.own.items()}
+        far_off = not better and metrics[UNGATED] > FAR_OFF * self.own[UNGATED]
+        self.far_off = self.far_off + 1 if far_off else 0
         return metrics
 
     def restored(self, network: Preconditioned, criterion: str) -> Preconditioned:
@@ -53,9 +61,9 @@ class Best:
 def train_best(stage: Stage, held_out: HeldOut, config: RunConfig, rates: Sequence[float], points: int) -> Best:
     """Train `stage` once for each learning rate; its network as it is counts as a stopping point too."""
     best, start = Best(held_out), copy.deepcopy(stage.network)
-    best.offer(start.eval(), None)
+    untrained = best.offer(start.eval(), None)
     for rate in rates:
-        best.far_off = 0
+        best.begin(untrained)
         optimization = stage.optimization.model_copy(update={"learning_rate": rate})
         attempt = replace(
             stage,

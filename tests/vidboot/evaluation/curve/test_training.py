@@ -23,9 +23,9 @@ class Scripted:
 @pytest.mark.parametrize(
     ("errors", "asked"),
     [
-        ([1.0] + [1.2] * 40, 1 + 2 * 3),  # far off from the first: a third of 6 measurements is let pass
-        ([1.0, 1.2, 1.2, 0.9] + [1.2] * 40, 1 + 6 + 3),  # it got better once: the count starts anew
-        ([1.0] + [1.05] * 40, 1 + 2 * 6),  # near its best: it may still learn
+        ([1.0] + [1.2] * 40, 1 + 2 * 2),  # far off from the first: two of 6 measurements are over a quarter
+        ([1.0, 1.2, 0.9] + [1.2] * 40, 1 + 4 + 2),  # it got better once: the count starts anew
+        ([1.0] + [1.01] * 40, 1 + 2 * 6),  # near its best: it may still learn
     ],
 )
 def test_a_training_long_far_off_its_best_is_given_up(tmp_path, errors, asked):
