@@ -34,6 +34,11 @@ class Noise(Strict):
         return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
+EXACT = 0.02
+"""σ that the network is told for frames without noise. Told the item's own it learns far less from them: on moving
+digits at σ = 30, the next two frames' error after 2,500 steps was .047, and with this .035."""
+
+
 class Preconditioned(nn.Module):
     """D(x; σ) = c_skip x + c_out F(c_in x; c_noise): a network F as a denoiser (arXiv 2206.00364, eq. 7 and table 1).
 
@@ -45,7 +50,7 @@ class Preconditioned(nn.Module):
     Chen et al. 2024, arXiv 2407.01392). Where the mask is zero c_in x and c_skip x are 0 and c_out is σ_data, as for
     σ → ∞: D is there the mean of what may lie under the mask, given the rest, if that was trained (`data.extra_masks`).
     In the context c_in is 1/σ_data, c_skip 1 and c_out 0, as for σ → 0: D is x there, and elsewhere E[x0 | x, context],
-    if that was trained (`data.context`).
+    if that was trained (`data.context`). Frames that are all context have a c_noise of their own too, that of `EXACT`.
     """
 
     def __init__(self, network: nn.Module, sigma_data: float) -> None:
@@ -73,8 +78,16 @@ class Preconditioned(nn.Module):
         if mask is not None:
             hidden = mask == 0
             x, c_out = torch.where(hidden, torch.zeros_like(x), x), torch.where(hidden, self.sigma_data, c_out)
-        F = self.network(c_in * x, c_noise.flatten(), mask, context, read, label, stride)
+        F = self.network(c_in * x, self.noise_of_frames(c_noise, context), mask, context, read, label, stride)
         return c_skip * x + c_out * F.to(x.dtype)
+
+    @staticmethod
+    def noise_of_frames(c_noise: Tensor, context: Tensor | None) -> Float[Tensor, "B"] | Float[Tensor, "B T"]:
+        """c_noise of each item (`B 1 1 1 1` before); with context that of each frame."""
+        if context is None:
+            return c_noise.flatten()
+        exact = context.flatten(3).all(3)[:, 0]
+        return torch.where(exact, math.log(EXACT) / 4, c_noise.flatten()[:, None])
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """c_in, c_skip, c_out, c_noise of noise level σ."""

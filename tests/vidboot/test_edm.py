@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidboot.edm import Noise, Preconditioned, add_noise, denoising_loss, loss_weight, squared_error
+from vidboot.edm import EXACT, Noise, Preconditioned, add_noise, denoising_loss, loss_weight, squared_error
 
 
 class Fixed(torch.nn.Module):
@@ -67,6 +67,16 @@ def test_a_pixel_of_the_context_is_one_without_noise():
         torch.where(context, denoise.network.inputs, 0.0), torch.where(context, 2 * x, 0.0), rtol=1e-6, atol=0
     )
     torch.testing.assert_close(torch.where(context, 0.0, denoised), torch.where(context, 0.0, denoise(x, sigma)))
+
+
+def test_frames_that_are_all_context_are_told_to_be_without_noise():
+    network, sigma = Fixed(-0.3), torch.tensor([0.1, 70.0])
+    context = torch.zeros(2, 1, 4, 5, 6, dtype=torch.bool)
+    context[0, :, :3] = context[1, :, 1] = True
+    context[1, :, 2, 1:] = True  # known in part only
+    Preconditioned(network, 0.5)(torch.zeros(2, 3, 4, 5, 6), sigma, context=context)
+    expected = torch.tensor([[EXACT, EXACT, EXACT, 0.1], [70.0, EXACT, 70.0, 70.0]])
+    torch.testing.assert_close((4 * network.seen).exp(), expected)
 
 
 def test_the_context_is_given_without_noise_and_not_asked_for():

@@ -156,7 +156,7 @@ class UNet(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B C T H W"],
-        c_noise: Float[Tensor, "B"],
+        c_noise: Float[Tensor, "B"] | Float[Tensor, "B T"],
         mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None,
         context: Bool[Tensor, "B 1 T H W"] | None = None,
         base: Float[Tensor, "B C T H W"] | None = None,
@@ -166,7 +166,7 @@ class UNet(nn.Module):
         """Raises `ValueError`, with the nearest valid sizes, where height or width doesn't fit the down-sampling."""
         self.check_size(*x.shape[-2:])
         num_frames = x.shape[2]
-        emb_NE = F.silu(self.condition(c_noise, label, stride)).repeat_interleave(num_frames, dim=0)
+        emb_NE = F.silu(self.condition(c_noise, label, stride, num_frames))
         h = self.read_inputs(x, mask, context, base)
         skips: list[list[Tensor]] = []
         for index, level in enumerate(self.encoder):
@@ -181,19 +181,26 @@ class UNet(nn.Module):
         out = self.conv_out(F.silu(modulated(self.norm_out(h), self.modulate_out(emb_NE))))
         return rearrange(out, "(b t) c h w -> b c t h w", t=num_frames)
 
-    def condition(self, c_noise: Tensor, label: Tensor | None, stride: Tensor | None) -> Float[Tensor, "B E"]:
-        """Embed noise level, class and frame stride. Raises `ValueError` for what the network doesn't take."""
-        emb_BE = self.embed(c_noise)
+    def condition(
+        self, c_noise: Tensor, label: Tensor | None, stride: Tensor | None, num_frames: int
+    ) -> Float[Tensor, "N E"]:
+        """Embed noise level, class and frame stride, for each frame.
+
+        Raises `ValueError` for what the network doesn't take.
+        """
         if label is not None and self.embed_label is None:
             raise ValueError("this network was built without classes, so it takes no label")
         if stride is not None and self.embed_stride is None:
             raise ValueError("this network was built for one frame stride, so it takes none")
+        items = c_noise.shape[:1]
+        emb_NE = self.embed(c_noise.flatten()).repeat_interleave(items[0] * num_frames // c_noise.numel(), dim=0)
         if self.embed_label is not None:
-            label = torch.full_like(c_noise, self.num_classes, dtype=torch.long) if label is None else label
-            emb_BE = emb_BE + self.embed_label(label)
+            label = c_noise.new_full(items, self.num_classes, dtype=torch.long) if label is None else label
+            emb_NE = emb_NE + self.embed_label(label).repeat_interleave(num_frames, dim=0)
         if self.embed_stride is not None:
-            emb_BE = emb_BE + self.embed_stride(torch.zeros_like(c_noise) if stride is None else stride.log2())
-        return emb_BE
+            octaves = c_noise.new_zeros(items) if stride is None else stride.log2()
+            emb_NE = emb_NE + self.embed_stride(octaves).repeat_interleave(num_frames, dim=0)
+        return emb_NE
 
     def recompute_activations(self, on: bool = True) -> None:
         """Trade time for memory in training: keep only the blocks' inputs, and compute the rest again."""

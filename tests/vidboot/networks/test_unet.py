@@ -86,6 +86,18 @@ def test_labels_and_strides_start_without_effect_and_then_matter():
         plain(x, c_noise, stride=stride)
 
 
+def test_a_noise_level_for_each_frame_is_the_items_where_all_are_alike():
+    network = randomised(UNet(channels=8, multipliers=(1, 2), num_classes=3, frame_strides=True))
+    x, c_noise = torch.randn(2, 3, 4, 4, 4), torch.tensor([-0.5, 1.0])
+    conditions = {"label": torch.tensor([1, 2]), "stride": torch.tensor([2, 4])}
+    for told in ({}, conditions):
+        together = network(x, c_noise[:, None].expand(2, 4), **told)
+        torch.testing.assert_close(together, network(x, c_noise, **told))
+    # Features of the frame with another level differ there, before time is mixed.
+    frames = network.condition(torch.tensor([[0.0, 0.0, 1.0, 0.0]]), None, None, 4)
+    assert torch.equal(frames[0], frames[3]) and not torch.allclose(frames[0], frames[2])
+
+
 def test_recomputed_activations_give_the_same_gradients():
     original = randomised(UNet(channels=8, multipliers=(1, 2)))
 
