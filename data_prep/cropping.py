@@ -36,6 +36,10 @@ class Cropper:
         top, left, rows, columns = turned_back(crop, upright_size, turns)
         height, width = size[::-1] if turns % 2 else size
         way = "area" if height <= rows and width <= columns else "bilinear"
+        if (height, width) == (rows, columns):
+            # FFmpeg's fast way from yuv to gbrp at the same size leaves the last columns black if they are no multiple
+            # of 16.
+            way += "+accurate_rnd"
         graph = Graph()
         # Each worker is one of many.
         graph.threads = 1

@@ -1,7 +1,8 @@
 import av
 import numpy as np
 import pytest
-from footage import moving_scene
+from av.bitstream import BitStreamFilterContext
+from footage import moving_scene, write
 
 from data_prep.cropping import Cropper, turned_back
 
@@ -27,6 +28,31 @@ def test_a_part_is_averaged_whatever_holds_it(pixels, top, left):
     # The part's edges share colours with what is around it.
     difference = (small - expected)[2:-2, 2:-2]
     assert np.abs(difference).max() <= 4 and np.abs(difference.mean(axis=(0, 1))).max() < 1.5
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv422p", "yuva420p", "nv12"])
+def test_a_picture_that_is_stored_at_its_own_size_is_whole(pixels):
+    # 100 wide: no multiple of what a processor converts at once.
+    frame = in_format(np.full((60, 100, 3), 128, np.uint8), pixels)
+    same = Cropper((0, 0, 60, 100), 60, 100)(frame)
+    assert same.shape == (60, 100, 3) and np.abs(same.astype(int) - 128).max() <= 2
+
+
+def test_a_film_that_lies_on_its_side_is_stored_whole_at_its_own_size(tmp_path):
+    plain = write(tmp_path / "plain.mp4", np.full((8, 60, 100, 3), 128, np.uint8))
+    with av.open(plain) as source, av.open(tmp_path / "turned.mkv", "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        turn = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", stream, copy)
+        for packet in source.demux(stream):
+            for changed in turn.filter(packet if packet.dts is not None else None):
+                changed.stream = copy
+                target.mux(changed)
+    with av.open(tmp_path / "turned.mkv") as turned:
+        frame = next(turned.decode(video=0))
+    assert frame.rotation % 180 == 90
+    same = Cropper((0, 0, 100, 60), 100, 60)(frame)
+    assert same.shape == (100, 60, 3) and np.abs(same.astype(int) - 128).max() <= 1
 
 
 def test_a_small_part_is_enlarged_smoothly():
