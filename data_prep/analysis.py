@@ -21,10 +21,12 @@ from data_prep.stopwatch import Stopwatch
 from data_prep.subtitles import SubtitleFinder
 from data_prep.text_track import Box
 from data_prep.tickers import TickerFinder
-from vidboot.data.video import upright
+from vidboot.data.video import VideoError, upright
 
 # Longest side of the pictures in which texts and overlays are looked for, pixels.
 ANALYSIS_SIDE = 640
+# Shortest side of them, pixels: below it nothing is left when they are made smaller still.
+_LEAST_SIDE = 8
 # Samples a second for overlays, for tickers, and for bars and quality.
 _OVERLAY_RATE, _TICKER_RATE, _SLOW_RATE = 5, 2, 1
 # Pixels beside a bar that gradients, scaling and compression blur it into.
@@ -45,9 +47,11 @@ def unpack(text: str, height: int, width: int) -> np.ndarray:
 def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[dict[str, Any], Sums]:
     """Everything found in a video, as plain data, and the sums of its overlay statistics.
 
-    Raises `VideoError` if the video is damaged.
+    Raises `VideoError` if the video is damaged or too narrow.
     """
     walk = _Walk(about, settings)
+    if min(walk.size) < _LEAST_SIDE:
+        raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be looked into")
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
     for number, _, frame in raw_frames(path, about):
         walk.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame))
@@ -167,7 +171,12 @@ class _Walk:
 def _inside(first: int, last: int, full: int, reduced: int) -> slice:
     """Rows or columns from `first` to before `last`, of `full`, at a reduced size, without the blur beside a bar."""
     start = math.ceil(first * reduced / full) + _BLUR if first else 0
-    return slice(start, int(last * reduced / full) - _BLUR if last < full else reduced)
+    end = int(last * reduced / full) - _BLUR if last < full else reduced
+    if start < end:
+        return slice(start, end)
+    # A strip that is blurred from side to side: its middle.
+    middle = min(int((first + last) / 2 * reduced / full), reduced - 1)
+    return slice(middle, middle + 1)
 
 
 def covered_area(text: dict[str, Any]) -> tuple[Box, np.ndarray]:

@@ -1,5 +1,6 @@
 """Running one task for each video in worker processes; a video that crashes or stalls its worker costs only itself."""
 
+import errno
 import importlib.util
 import multiprocessing
 import os
@@ -14,10 +15,21 @@ import pebble
 from vidboot.errors import UserError
 
 Job = TypeVar("Job")
+# Errors of the disk that every other task would meet too.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class TaskError(UserError):
     """A task that ended without a result, with the reason in words."""
+
+
+def failure(error: Exception) -> TaskError:
+    """What an error that no task foresees says about its job; raises what would befall every other job too."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        raise UserError(f"can't write: {error.strerror}; make room and run the same command again") from error
+    if isinstance(error, UserError):
+        raise error
+    return TaskError(f"{type(error).__name__}: {error}")
 
 
 class Engine(Protocol):
@@ -102,6 +114,8 @@ class LocalEngine:
             return TaskError(f"took longer than {self.timeout_seconds / 60:g} minutes")
         except pebble.ProcessExpired as error:
             return TaskError(f"its worker process died (exit code {error.exitcode})")
+        except Exception as error:  # a bug or a strange file: it must not cost the other videos
+            return failure(error)
 
 
 def one_thread() -> None:

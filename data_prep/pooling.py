@@ -4,7 +4,10 @@ Each video gives its mean gradients. Scenes differ from video to video, so their
 an overlay's point the same way in nearly all of them.
 """
 
+import zipfile
+import zlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -26,9 +29,9 @@ _DEVIATES, _DIFFERENT = 12.0, 0.6
 
 def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
     """Covered pixels, bool `H W`, from the mean maps of videos of one source; None if they are too few or too alike."""
-    if len(files) < POOL_LEAST:
+    maps = list(islice((one for one in map(_maps, files) if one is not None), _MOST))
+    if len(maps) < POOL_LEAST:
         return None
-    maps = [np.load(file) for file in files[:_MOST]]
     grads = np.stack([[m[name].astype(np.float32) / 8 for name in ("dx", "dy")] for m in maps])  # N 2 H W
     deviation = np.stack([m["grey"].astype(np.float32) for m in maps]).std(axis=0)
     if (deviation > _DEVIATES).mean() < _DIFFERENT:
@@ -42,3 +45,12 @@ def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
     edges = common & (agreement > _AGREE) & (np.hypot(*mean) > _EDGE)
     edges &= cv2.blur(edges.astype(np.float32), (_WINDOW, _WINDOW)) > _DENSE
     return grouped_overlays(mean, edges, edges, common & (agreement > _AGREE_WEAK), deviation > RING_DEVIATES)
+
+
+def _maps(file: Path) -> dict[str, np.ndarray] | None:
+    """The maps of one video, or None if the file has gone or is damaged."""
+    try:
+        with np.load(file) as data:
+            return {name: data[name] for name in ("dx", "dy", "grey")}
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import ray
 import ray.exceptions
 
-from data_prep.engine import TaskError, one_thread
+from data_prep.engine import TaskError, failure, one_thread
 
 Job = TypeVar("Job")
 # Seconds between looks at the clock of the running tasks.
@@ -53,6 +53,10 @@ class RayEngine:
             return ray.get(reference)
         except ray.exceptions.WorkerCrashedError:
             return TaskError("its worker process died")
+        except ray.exceptions.RayTaskError as error:
+            return failure(error.cause)
+        except ray.exceptions.RayError as error:
+            return failure(error)
 
 
 def _single(task: Callable[[Any], Any], job: Any) -> Any:

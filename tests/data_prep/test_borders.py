@@ -1,3 +1,4 @@
+import av
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from data_prep.analysis import analyse
 from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
 from data_prep.decode import probe
-from vidboot.data.video import read_frames
+from vidboot.data.video import VideoError, read_frames
 
 
 def test_bars_are_exact_also_with_text_inside_them():
@@ -48,3 +49,29 @@ def test_bars_of_a_compressed_film_are_within_a_row_also_with_subtitle_and_logo_
     edges = [top, left, 180 - bottom, 320 - right]
     y, x, rows, columns = found["picture"]
     assert np.abs(np.subtract([y, x, y + rows, x + columns], edges)).max() <= 1
+
+
+def test_a_strip_of_light_as_thin_as_its_blur_is_looked_into(tmp_path):
+    film = np.zeros((20, 120, 160, 3), np.uint8)
+    film[:, 57:63] = moving_scene(0, 20, 120, 160)[:, 57:63] // 32 + 248
+    path = write(tmp_path / "strip.mp4", film)
+    found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+    top, _, rows, _ = found["picture"]
+    assert found["frames"] == 20 and top >= 55 and top + rows <= 65
+
+
+@pytest.mark.parametrize("size", [(1, 64), (8, 1200), (8, 64)])
+def test_a_picture_of_a_few_rows_is_refused_or_looked_into(tmp_path, size):
+    height, width = size
+    with av.open(tmp_path / "thin.mkv", "w") as container:
+        stream = container.add_stream("ffv1", rate=24)
+        stream.height, stream.width, stream.pix_fmt = height, width, "bgr0"
+        for image in moving_scene(0, 20, height, width):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode(None))
+    about = probe(tmp_path / "thin.mkv")
+    if size == (8, 64):
+        assert analyse(tmp_path / "thin.mkv", about, Preprocess(text={"detector": "opencv"}))[0]["frames"] == 20
+        return
+    with pytest.raises(VideoError, match=f"{height}×{width} pixels is too narrow"):
+        analyse(tmp_path / "thin.mkv", about, Preprocess(text={"detector": "opencv"}))

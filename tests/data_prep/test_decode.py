@@ -114,6 +114,13 @@ def test_a_file_without_pictures_names_what_it_has(tmp_path):
         probe(path)
 
 
+def test_a_file_of_a_codec_that_nobody_decodes_is_refused(tmp_path):
+    path = write(tmp_path / "a.mp4", moving_scene(0, 8))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"encv"))
+    with pytest.raises(VideoError, match="no decoder for its codec"):
+        probe(path)
+
+
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "nv12", "yuv444p", "yuv420p10le", "gray", "rgb24"])
 def test_grey_pictures_are_what_ffmpeg_makes_of_the_frame(pixels):
     # 130 wide: rows of a plane do not follow one another without a gap.

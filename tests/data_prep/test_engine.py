@@ -1,9 +1,13 @@
+import errno
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from data_prep.engine import LocalEngine, TaskError, largest_first
+from vidboot.errors import UserError
 
 
 def awkward(job):
@@ -12,6 +16,10 @@ def awkward(job):
         os._exit(11)
     if job == "stall":
         time.sleep(60)
+    if job == "bug":
+        raise ValueError("sides must agree")
+    if job == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
     return job.upper()
 
 
@@ -21,6 +29,15 @@ def test_a_task_that_dies_or_stalls_costs_only_itself():
     assert {job: results[job] for job in "abc"} == {"a": "A", "b": "B", "c": "C"}
     assert isinstance(results["die"], TaskError) and "died" in str(results["die"])
     assert isinstance(results["stall"], TaskError) and "longer than" in str(results["stall"])
+
+
+def test_an_unforeseen_error_costs_only_its_task_but_a_full_disk_ends_the_run():
+    with LocalEngine(1, timeout_seconds=60) as engine:
+        results = dict(engine.run(awkward, ["bug", "a"]))
+        assert results["a"] == "A" and isinstance(results["bug"], TaskError)
+        assert str(results["bug"]) == "ValueError: sides must agree"
+        with pytest.raises(UserError, match="No space left on device"):
+            list(engine.run(awkward, ["full", "a"]))
 
 
 def test_no_jobs_start_no_process():

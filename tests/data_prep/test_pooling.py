@@ -12,8 +12,8 @@ def still_camera(seed):
     return cv2.resize(coarse, (640, 360), interpolation=cv2.INTER_LINEAR)
 
 
-def pool(folder, views):
-    """What is pooled from views of cameras that stand still."""
+def maps_of(folder, views):
+    """Files of mean maps of views of cameras that stand still."""
     files = []
     for number, view in enumerate(views):
         finder = OverlayFinder(360, 640)
@@ -23,7 +23,12 @@ def pool(folder, views):
         assert not finder.sums.moving()
         files.append(folder / f"{number}.npz")
         np.savez(files[-1], **mean_maps(finder.sums))
-    return pooled_overlay(files)
+    return files
+
+
+def pool(folder, views):
+    """What is pooled from them."""
+    return pooled_overlay(maps_of(folder, views))
 
 
 def with_logo(view):
@@ -46,3 +51,11 @@ def test_six_clean_still_cameras_stay_untouched(tmp_path):
 def test_too_few_videos_or_one_scene_six_times_tell_nothing(tmp_path):
     assert pool(tmp_path, [still_camera(seed) for seed in range(5)]) is None
     assert pool(tmp_path, [still_camera(0)] * 6) is None
+
+
+def test_a_damaged_file_of_maps_is_left_out(tmp_path):
+    files = maps_of(tmp_path, [with_logo(still_camera(seed))[0] for seed in range(7)])
+    files[0].write_bytes(b"")
+    files[6].write_bytes(files[6].read_bytes()[:-400])
+    assert pooled_overlay(files) is None
+    assert np.array_equal(pooled_overlay([files[0], *files[1:6], files[1]]), pooled_overlay([*files[1:6], files[1]]))

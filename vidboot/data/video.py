@@ -53,6 +53,8 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
             if stream is None:
                 kinds = sorted({s.type for s in container.streams})
                 raise VideoError(path, f"no video stream (only: {', '.join(kinds) or 'nothing'})")
+            if stream.codec_context is None:
+                raise VideoError(path, "no decoder for its codec")
             stream.codec_context.thread_count = 1
             yield container, stream
     except av.FFmpegError as error:
