@@ -21,6 +21,7 @@ from data_prep.masking import Found
 from data_prep.page import write_page
 from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
+from data_prep.results import results
 from data_prep.scan import Remark, SetAside, Source, scan
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
 from vidboot.data.manifest import VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
@@ -68,8 +69,9 @@ def preprocess(
         else:
             said += [Remark(path, sentence) for path, sentence in alike.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
-        stored = _store(jobs, output, workers)
-        rows, left, stored_seconds = _results(firsts, jobs, refused, output, settings)
+        stored, failed = _store(jobs, output, workers)
+        refused |= failed
+        rows, left, stored_seconds = results(firsts, jobs, refused, output, settings)
         set_aside += left
         write_manifest(output, rows)
         if not rows:
@@ -78,7 +80,7 @@ def preprocess(
         frames, seconds = sum(one["frames"] for one in found.values()), stage_seconds(found.values()) + stored_seconds
         page, new = output / "report.html", len(analysed | stored)
         outcome = Outcome(manifest, page, set_aside, said, len(by_content), new, frames, seconds)
-        _write_report(outcome, [jobs[c] for c in firsts if c in jobs])
+        _write_report(outcome, [jobs[c] for c in firsts if c in jobs and c not in refused])
         return outcome
 
 
@@ -99,7 +101,7 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
         blocks = {}
         for job, result in _with_progress(workers, preview_video, list(jobs.values()), "drawing"):
             if isinstance(result, VideoError | TaskError):
-                set_aside.append(SetAside(str(job.path), getattr(result, "reason", str(result))))
+                set_aside.append(SetAside(str(job.path), _reason(result)))
             else:
                 blocks[job.path] = result
         if not blocks:
@@ -145,10 +147,9 @@ def _analyse(
     records = Records(output / "analysis")
     keys = {content: _key("analysis", content, settings.digest()) for content in firsts}
     jobs = {c: AnalyseJob(s.path, keys[c], output, settings) for c, s in firsts.items() if records.get(keys[c]) is None}
-    for job, result in _with_progress(engine, analyse_video, largest_first(jobs.values()), "analysing"):
-        if isinstance(result, TaskError):
-            records.put(job.key, {"refused": str(result)})
+    failed = _failures(engine, analyse_video, jobs, "analysing")
     refused = {c: reason for c in firsts if (reason := (records.get(keys[c]) or {}).get("refused")) is not None}
+    refused |= failed
     return refused, {c: key for c, key in keys.items() if c not in refused}, set(jobs)
 
 
@@ -163,14 +164,27 @@ def _store_jobs(
     }
 
 
-def _store(jobs: dict[str, StoreJob], output: Path, engine: Engine) -> set[str]:
-    """Store what is not stored yet; returns what was new."""
+def _store(jobs: dict[str, StoreJob], output: Path, engine: Engine) -> tuple[set[str], dict[str, str]]:
+    """Store what is not stored yet; returns what was new, and the reasons of what failed."""
     records = Records(output / "records")
     new = {content: job for content, job in jobs.items() if records.get(job.key) is None}
-    for job, result in _with_progress(engine, store_video, largest_first(new.values()), "storing"):
-        if isinstance(result, TaskError):
-            records.put(job.key, {"refused": str(result)})
-    return set(new)
+    return set(new), _failures(engine, store_video, new, "storing")
+
+
+def _failures(engine: Engine, task: Callable[[Any], Any], jobs: dict[str, Any], unit: str) -> dict[str, str]:
+    """Run a task for each job and return the reasons of what failed, by content.
+
+    That a worker died, a time limit or a disk that is away may pass: there is no record of it, and the next run tries
+    again.
+    """
+    contents = {job.key: content for content, job in jobs.items()}
+    results = _with_progress(engine, task, largest_first(jobs.values()), unit)
+    failed = ((job, result) for job, result in results if isinstance(result, VideoError | TaskError))
+    return {contents[job.key]: _reason(result) for job, result in failed}
+
+
+def _reason(failed: VideoError | TaskError) -> str:
+    return failed.reason if isinstance(failed, VideoError) else str(failed)
 
 
 def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[str, str | None]:
@@ -196,7 +210,7 @@ def _by_content(
     unreadable = []
     for job, result in _with_progress(engine, hash_file, jobs, "reading"):
         if isinstance(result, VideoError | TaskError):
-            unreadable.append(SetAside(str(job.path), getattr(result, "reason", str(result))))
+            unreadable.append(SetAside(str(job.path), _reason(result)))
         else:
             hashes[job.path] = result
             cache.put(job.path, result)
@@ -215,48 +229,6 @@ def _with_progress(engine: Engine, task: Callable[[Any], Any], jobs: Sequence[An
 
 def _key(kind: str, *parts: str) -> str:
     return hashlib.sha256(" ".join([str(RECORD_VERSION), kind, *parts]).encode()).hexdigest()
-
-
-def _results(
-    firsts: dict[str, Source], jobs: dict[str, StoreJob], refused: dict[str, str], output: Path, settings: Preprocess
-) -> tuple[list[dict[str, Any]], list[SetAside], Counter[str]]:
-    """The manifest's rows, what was set aside, and processor seconds, from the records of what was stored."""
-    rows: list[dict[str, Any]] = []
-    set_aside: list[SetAside] = []
-    seconds: Counter[str] = Counter()
-    for content, source in firsts.items():
-        if content in refused:
-            set_aside.append(SetAside(str(source.path), refused[content]))
-            continue
-        record = Records(output / "records").get(jobs[content].key) or {"refused": "its record is damaged"}
-        made, left = _rows(source, content, record, settings)
-        rows += made
-        set_aside += left
-        seconds += stage_seconds([record])
-    return rows, set_aside, seconds
-
-
-def _rows(
-    source: Source, content: str, record: dict[str, Any], settings: Preprocess
-) -> tuple[list[dict[str, Any]], list[SetAside]]:
-    if record.get("refused") is not None:
-        return [], [SetAside(str(source.path), record["refused"])]
-    rows = [_row(source, content, shot, settings) for shot in record["shots"]]
-    left = [SetAside(f"{source.path} frames {start} to {end}", why) for start, end, why in record["set_aside"]]
-    return rows, left
-
-
-def _row(source: Source, content: str, shot: dict[str, Any], settings: Preprocess) -> dict[str, Any]:
-    identity = [content, shot["start"], shot["end"], shot["crop"], settings.height, settings.width]
-    return {
-        **shot,
-        "id": hashlib.sha256(repr(identity).encode()).hexdigest()[:16],
-        "source": str(source.path),
-        "num_frames": shot["end"] - shot["start"],
-        "height": settings.height,
-        "width": settings.width,
-        "label": source.label,
-    }
 
 
 def _briefs(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[Path, Found]:

@@ -17,7 +17,7 @@ from data_prep.stopwatch import Stopwatch
 from data_prep.store import centre_crop, store_shots
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
-from vidboot.data.video import VideoError
+from vidboot.data.video import UnreadableError, VideoError
 from vidboot.errors import UserError
 
 # Frames of a video in the report: spread over it, and as many that show texts.
@@ -61,8 +61,11 @@ def hash_file(job: HashJob) -> str | VideoError:
         return VideoError(job.path, f"can't be read ({error.strerror})")
 
 
-def analyse_video(job: AnalyseJob) -> None:
-    """Analyse one video and leave its record; a video that can't be used leaves the reason."""
+def analyse_video(job: AnalyseJob) -> UnreadableError | None:
+    """Analyse one video and leave its record; a video that can't be used leaves the reason.
+
+    Only one that can't be read now leaves none, and is returned, so that a later run tries again.
+    """
     folder = job.output / "analysis"
     try:
         about = probe(job.path)
@@ -70,13 +73,19 @@ def analyse_video(job: AnalyseJob) -> None:
         with atomic_path(folder / f"{job.key}.npz") as partial, partial.open("wb") as file:
             np.savez_compressed(file, **mean_maps(sums))
         record = {"refused": None, **found}
+    except UnreadableError as error:
+        return error
     except VideoError as error:
         record = {"refused": error.reason}
     Records(folder).put(job.key, record)
+    return None
 
 
-def store_video(job: StoreJob) -> None:
-    """Store the shots and masks of an analysed video, the part of the report about it, and its record."""
+def store_video(job: StoreJob) -> UnreadableError | None:
+    """Store the shots and masks of an analysed video, the part of the report about it, and its record.
+
+    A video that can't be read now is returned as by `analyse_video`.
+    """
     watch = Stopwatch()
     try:
         found = _analysis_of(job)
@@ -95,11 +104,14 @@ def store_video(job: StoreJob) -> None:
             Records(job.output / "pages").put(job.key, video_block(_page(job, found, pooled, shots, seen)))
         watch.lap("storing")
         record = {"refused": None, "shots": shots, "set_aside": set_aside, "seconds": dict(watch.seconds)}
+    except UnreadableError as error:
+        return error
     except VideoError as error:
         record = {"refused": error.reason}
     except UserError as error:
         record = {"refused": str(error)}
     Records(job.output / "records").put(job.key, record)
+    return None
 
 
 def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
@@ -147,7 +159,7 @@ def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[
 def _analysis_of(job: StoreJob) -> Found:
     found = Records(job.output / "analysis").get(job.analysis)
     if found is None:
-        raise VideoError(job.path, "its analysis has gone; run the same command again")
+        raise UnreadableError(job.path, "its analysis has gone; run the same command again")
     return found
 
 

@@ -8,7 +8,10 @@ from footage import TRAILER, moving_scene, write
 
 from data_prep import run
 from data_prep.config import Preprocess
+from data_prep.hashes import HashCache, content_hash
+from data_prep.records import Records
 from data_prep.run import preprocess
+from data_prep.tasks import AnalyseJob, StoreJob, analyse_video, store_video
 from vidboot.data import load_manifest, read_frames
 from vidboot.errors import UserError
 
@@ -133,3 +136,31 @@ def test_a_video_that_is_encoded_again_and_scaled_is_reported_and_dropped_by_set
     assert dropped.new == 0 and dropped.remarks == []
     assert [Path(shot.source).name for shot in dropped.manifest] == ["a.mp4", "c.mp4"]
     assert [Path(item.what).name for item in dropped.set_aside] == ["b.mp4"]
+
+
+def test_what_fails_for_want_of_time_is_tried_again(tmp_path):
+    write(tmp_path / "in/good.mp4", moving_scene(0, 40))
+    write(tmp_path / "in/long.mp4", moving_scene(1, 120))
+    hashes = HashCache(tmp_path / "out/records/hashes.json")  # so that only the work on pictures takes too long
+    for path in (tmp_path / "in").iterdir():
+        hashes.put(path, content_hash(path))
+    hashes.save()
+    hurried = SETTINGS.model_copy(update={"timeout_minutes": 1e-4})
+    with pytest.raises(UserError, match=r"(?s)good.mp4: took longer than.*long.mp4: took longer than"):
+        preprocess([tmp_path / "in"], tmp_path / "out", hurried)
+    outcome = preprocess([tmp_path / "in"], tmp_path / "out", SETTINGS)
+    assert len(outcome.manifest) == 2 and outcome.set_aside == []
+
+
+def test_a_file_that_is_away_for_a_while_is_tried_again(tmp_path):
+    path, output = write(tmp_path / "a.mp4", moving_scene(0, 40)), tmp_path / "out"
+    job = AnalyseJob(tmp_path / "away.mp4", "key", output, SETTINGS)
+    assert "can't be opened" in str(analyse_video(job))
+    assert Records(output / "analysis").get("key") is None
+    path.rename(tmp_path / "away.mp4")
+    assert analyse_video(job) is None
+    stored = StoreJob(path, "key", "stored", output, SETTINGS, None)
+    assert "can't be opened" in str(store_video(stored))
+    assert Records(output / "records").get("stored") is None
+    (tmp_path / "away.mp4").rename(path)
+    assert store_video(stored) is None and len(Records(output / "records").get("stored")["shots"]) == 1

@@ -35,6 +35,10 @@ class VideoError(UserError):
         return f"{self.path}: {self.reason}"
 
 
+class UnreadableError(VideoError):
+    """A video that can't be read now and may be later: the file system says so, not what lies in the file."""
+
+
 @contextmanager
 def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Open a file with PyAV and pick its main video stream, decoding on one thread.
@@ -58,9 +62,10 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
             stream.codec_context.thread_count = 1
             yield container, stream
     except av.FFmpegError as error:
-        raise VideoError(path, f"damaged or not a video ({error.strerror})") from None
+        kind = UnreadableError if isinstance(error, OSError) else VideoError
+        raise kind(path, f"damaged or not a video ({error.strerror})") from None
     except OSError as error:
-        raise VideoError(path, f"can't be opened ({error.strerror})") from None
+        raise UnreadableError(path, f"can't be opened ({error.strerror})") from None
 
 
 def upright(image: np.ndarray, rotation: int) -> np.ndarray:

@@ -1,0 +1,54 @@
+"""From the records of what was stored to the manifest's rows."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from data_prep.config import Preprocess
+from data_prep.findings import stage_seconds
+from data_prep.records import Records
+from data_prep.scan import SetAside, Source
+from data_prep.tasks import StoreJob
+
+
+def results(
+    firsts: dict[str, Source], jobs: dict[str, StoreJob], refused: dict[str, str], output: Path, settings: Preprocess
+) -> tuple[list[dict[str, Any]], list[SetAside], Counter[str]]:
+    """The manifest's rows, what was set aside, and processor seconds, from the records of what was stored."""
+    rows: list[dict[str, Any]] = []
+    set_aside: list[SetAside] = []
+    seconds: Counter[str] = Counter()
+    for content, source in firsts.items():
+        if content in refused:
+            set_aside.append(SetAside(str(source.path), refused[content]))
+            continue
+        record = Records(output / "records").get(jobs[content].key) or {"refused": "its record is damaged"}
+        made, left = _rows(source, content, record, settings)
+        rows += made
+        set_aside += left
+        seconds += stage_seconds([record])
+    return rows, set_aside, seconds
+
+
+def _rows(
+    source: Source, content: str, record: dict[str, Any], settings: Preprocess
+) -> tuple[list[dict[str, Any]], list[SetAside]]:
+    if record.get("refused") is not None:
+        return [], [SetAside(str(source.path), record["refused"])]
+    rows = [_row(source, content, shot, settings) for shot in record["shots"]]
+    left = [SetAside(f"{source.path} frames {start} to {end}", why) for start, end, why in record["set_aside"]]
+    return rows, left
+
+
+def _row(source: Source, content: str, shot: dict[str, Any], settings: Preprocess) -> dict[str, Any]:
+    identity = [content, shot["start"], shot["end"], shot["crop"], settings.height, settings.width]
+    return {
+        **shot,
+        "id": hashlib.sha256(repr(identity).encode()).hexdigest()[:16],
+        "source": str(source.path),
+        "num_frames": shot["end"] - shot["start"],
+        "height": settings.height,
+        "width": settings.width,
+        "label": source.label,
+    }
