@@ -17,6 +17,11 @@ Found = dict[str, Any]
 """An analysis as `analysis.analyse` gives it."""
 
 
+# The whole video's sums tell of a shot that is under this share of its frames, and that changes by more than this (grey
+# levels from one frame to the next). They tell what most shots share: each of many short shots has too few samples of
+# its own, and a logo would stand in all of them. But of a long shot that stands still, or of a still picture, they show
+# nothing that lies in it alone.
+_SHORT, _STILL = 0.25, 0.5
 _UNTOLD = "too little motion or time to tell an overlay from the scene"
 
 
@@ -89,8 +94,7 @@ def shot_mask(
 def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
     """The verdict on a shot and its reason; `pooled` tells that videos of the same source settled the overlays."""
     start, end = span
-    moving = found["moving"] or any(s["moving"] for s in found["segments"] if s["start"] < end and s["end"] > start)
-    told = moving or pooled
+    told = pooled or _moves(found, start, end)
     if masked:
         here = [o["opacity"] for o in found["overlays"] if o["start"] < end and o["end"] > start]
         reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
@@ -102,6 +106,16 @@ def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> 
     if not told:
         return "uncertain", _UNTOLD
     return "clean", "nothing burnt in was found"
+
+
+def _moves(found: Found, start: int, end: int) -> bool:
+    """Whether a shot, or the video that it is a small part of, moves enough to tell an overlay from the scene."""
+    own = [segment for segment in found["segments"] if segment["start"] < end and segment["end"] > start]
+    if any(segment["moving"] for segment in own):
+        return True
+    most = _SHORT * found["frames"]
+    short = all(s["end"] - s["start"] < most and s["quality"]["motion"] > _STILL for s in own)
+    return found["moving"] and short
 
 
 def views(frames: int, crop: tuple[int, int, int, int], quality: Found, settings: Preprocess) -> tuple[list[str], str]:
