@@ -1,5 +1,6 @@
 """Decoding one video in order, strictly: what is damaged is refused with its reason, not shown grey."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,6 +19,7 @@ _LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
 _UNSPECIFIED, _NO_RGB = 2, {3, 8, 10, 14}
 # Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
 _MISSING_ALLOWED = 2
+_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*\0*")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Probe:
     declared_frames: int
     """Frames according to the header, 0 if it does not say."""
     duration: float
-    """Seconds according to the header, 0 if it does not say."""
+    """Seconds of picture according to the header, 0 if it does not say."""
     notes: tuple[str, ...] = field(default=())
     """What is unusual and was handled."""
 
@@ -57,9 +59,8 @@ def probe(path: str | Path) -> Probe:
             raise VideoError(path, "no frames")
         turned = round(first.rotation / 90) % 2 == 1
         height, width = (first.width, first.height) if turned else (first.height, first.width)
-        aspect = float(stream.codec_context.sample_aspect_ratio or 1)
+        aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        duration = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / 1e6
         return Probe(
             height=height,
             width=width,
@@ -69,9 +70,22 @@ def probe(path: str | Path) -> Probe:
             pix_fmt=first.format.name,
             rotation=first.rotation,
             declared_frames=stream.frames,
-            duration=duration,
+            duration=_duration(container, stream),
             notes=_notes(container, first, aspect),
         )
+
+
+def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Seconds of the video stream according to the headers, 0 if they tell only those of the sound beside it."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    # Matroska: a tag, which some writers give a language.
+    for name, value in stream.metadata.items():
+        if name.split("-")[0].upper() == "DURATION" and (said := _CLOCK.fullmatch(value)):
+            hours, minutes, seconds = map(float, said.groups())
+            return 3600 * hours + 60 * minutes + seconds
+    alone = len(container.streams) == 1
+    return (container.duration or 0) / 1e6 if alone else 0.0
 
 
 def _notes(container: av.container.InputContainer, first: av.VideoFrame, aspect: float) -> tuple[str, ...]:

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -47,6 +49,44 @@ def faststart(path):
                 packet.stream = stream
                 target.mux(packet)
     moved.replace(path)
+
+
+def with_sound(path, frames, seconds):
+    """A film of `frames` pictures, 24 a second, and a sound of other length."""
+    with av.open(str(path), "w") as container:
+        video, sound = container.add_stream("libx264", rate=24), container.add_stream("aac", rate=48000)
+        video.height, video.width, video.pix_fmt = 72, 128, "yuv420p"
+        for image in moving_scene(0, frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(video.encode(None))
+        for number in range(50 * seconds):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, 960 * number
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_sound_that_is_longer_than_the_picture_makes_no_truncated_file(tmp_path, tagged):
+    path = with_sound(tmp_path / "a.mkv", 48, 3)
+    if not tagged:
+        path.write_bytes(path.read_bytes().replace(b"DURATION", b"SOMETAGS"))
+    about = probe(path)
+    assert about.duration == (pytest.approx(2.0, abs=0.05) if tagged else 0)
+    assert len(list(raw_frames(path, about))) == 48
+
+
+def test_the_shape_of_pixels_is_the_containers_if_it_says_one(tmp_path):
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=24)
+        stream.height, stream.width, stream.pix_fmt = 72, 128, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for image in moving_scene(0, 4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode(None))
+    assert probe(path).pixel_aspect == pytest.approx(4 / 3)
 
 
 def test_flipped_bytes_are_refused(tmp_path):
