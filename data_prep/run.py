@@ -24,12 +24,14 @@ from data_prep.records import RECORD_VERSION, Records
 from data_prep.results import results
 from data_prep.scan import Remark, SetAside, Source, scan
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
-from vidboot.data.manifest import VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
+from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
 
 # Videos shown on the report page at most; the tables count all.
 _ON_PAGE = 200
+# What runs write into their output, which may lie among the inputs.
+_OWN = ("analysis", "masks", "pages", "records", "shots", FILE_NAME, "report.html", "preview.html")
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _at_work(output: Path) -> Iterator[None]:
 
 def _scan(inputs: Sequence[str | Path], output: Path, engine: Engine) -> tuple[dict[str, list[Source]], list[SetAside]]:
     """The inputs by content, and what can't be read or is there twice."""
-    sources, set_aside = scan(inputs)
+    sources, set_aside = scan(inputs, [output / name for name in _OWN])
     by_content, unreadable = _by_content(sources, HashCache(output / "records" / "hashes.json"), engine)
     set_aside += unreadable
     for first, *twins in by_content.values():

@@ -1,6 +1,7 @@
 """Finding the input files: files, folders and text lists, in a fixed order."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,23 +38,33 @@ class Remark:
         return str(self.path) + (f" frames {self.frames[0]} to {self.frames[1]}" if self.frames else "")
 
 
-def scan(inputs: Iterable[str | Path]) -> tuple[list[Source], list[SetAside]]:
-    """Files under the inputs, absolute, each once, and the inputs that hold none.
+def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple[list[Source], list[SetAside]]:
+    """Files under the inputs, absolute, each once, and what is set aside: empty folders, broken links, strange names.
 
     A folder gives all files below it except hidden ones; a `.txt` file gives the paths it lists, one a line, relative
-    to itself. Raises `UserError` if an input does not exist.
+    to itself. Nothing below the paths `left_out` (resolved) is looked at.
+    Raises `UserError` if an input does not exist.
     """
     found: dict[Path, Source] = {}
-    empty: list[SetAside] = []
+    set_aside: list[SetAside] = []
     for item in _expand_lists(inputs):
         if not item.exists():
             raise UserError(f"there is no file or folder {item}; check the input paths")
-        sources = _walk(item.resolve()) if item.is_dir() else [Source(item.resolve(), None)]
-        if not sources:
-            empty.append(SetAside(str(item), "empty folder"))
+        path = item.resolve()
+        if _below(path, left_out):
+            set_aside.append(SetAside(_printable(item), "made by an earlier run into the same output"))
+            continue
+        sources, others = _walk(path, left_out) if path.is_dir() else ([Source(path, None)], [])
+        if not sources and not others:
+            others = [SetAside(_printable(item), "empty folder")]
         for source in sources:
-            found.setdefault(source.path, source)
-    return sorted(found.values(), key=lambda s: str(s.path)), empty
+            if _printable(source.path) == str(source.path):
+                found.setdefault(source.path, source)
+            else:
+                others.append(SetAside(_printable(source.path), "its name is not UTF-8; rename it"))
+        set_aside += others
+    # An input that is given twice is set aside once.
+    return sorted(found.values(), key=lambda s: str(s.path)), list(dict.fromkeys(set_aside))
 
 
 def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
@@ -62,16 +73,42 @@ def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
             yield item
             continue
         try:
-            lines = [line.strip() for line in item.read_text("utf-8").splitlines()]
+            lines = [line.strip() for line in item.read_text("utf-8-sig").splitlines()]
         except (UnicodeDecodeError, OSError) as error:
             raise UserError(f"the list {item} can't be read ({error}); write one path a line") from None
         yield from (item.parent / line for line in lines if line and not line.startswith("#"))
 
 
-def _walk(folder: Path) -> list[Source]:
-    sources = []
-    for path in folder.rglob("*"):
-        inside = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            sources.append(Source(path, inside.parent.as_posix() if len(inside.parts) > 1 else None))
-    return sources
+def _walk(folder: Path, left_out: Collection[Path]) -> tuple[list[Source], list[SetAside]]:
+    """The files below a folder, linked folders included, and the links that lead nowhere."""
+    sources, broken = [], []
+    waiting, seen = [folder], set()
+    # Linked folders wait until the others have been seen: each folder is entered once, so links can't lead in circles.
+    while waiting:
+        for root, folders, files in os.walk(waiting.pop(0)):
+            here = Path(root)
+            real = here.resolve()
+            if real in seen or _below(real, left_out):
+                folders.clear()
+                continue
+            seen.add(real)
+            shown = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = [name for name in shown if not (here / name).is_symlink()]
+            waiting += [here / name for name in shown if (here / name).is_symlink()]
+            label = None if here == folder else here.relative_to(folder).as_posix()
+            for path in (here / name for name in sorted(files) if not name.startswith(".")):
+                if path.is_file():
+                    if path.resolve() not in left_out:
+                        sources.append(Source(path, label))
+                elif path.is_symlink():
+                    broken.append(SetAside(_printable(path), "a link that leads nowhere"))
+    return sources, broken
+
+
+def _below(path: Path, folders: Collection[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _printable(path: Path) -> str:
+    """A path as text that can be written as UTF-8, whatever the bytes of its name."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

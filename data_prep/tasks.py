@@ -135,7 +135,8 @@ def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[
     settings, pooled = job.settings, _pooled_of(job, found)
     crop = centre_crop(_probe_of(found), tuple(found["picture"]), settings.height, settings.width)
     spans = source_spans(found, pooled, job.path, settings)
-    shots, set_aside, masks = [], [], []
+    shots, masks = [], []
+    set_aside = [] if found["spans"] else [[0, found["frames"], "every frame is black"]]
     for start, end in found["spans"]:
         quality = _quality(found, start, end)
         supplied, why = views(end - start, crop, quality, settings)

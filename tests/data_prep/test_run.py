@@ -164,3 +164,16 @@ def test_a_file_that_is_away_for_a_while_is_tried_again(tmp_path):
     assert Records(output / "records").get("stored") is None
     (tmp_path / "away.mp4").rename(path)
     assert store_video(stored) is None and len(Records(output / "records").get("stored")["shots"]) == 1
+
+
+def test_an_output_among_the_inputs_is_no_input_and_a_black_film_is_named(tmp_path):
+    write(tmp_path / "good.mp4", moving_scene(0, 40))
+    write(tmp_path / "black.mp4", np.zeros((20, 72, 128, 3), np.uint8))
+    for name in ("out", "out", "", ""):
+        if not name:
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        outcome = preprocess([tmp_path], tmp_path / name, SETTINGS)
+        assert [Path(shot.source).name for shot in outcome.manifest] == ["good.mp4"]
+        assert [(Path(item.what).name, item.reason) for item in outcome.set_aside] == [
+            ("black.mp4 frames 0 to 20", "every frame is black")
+        ]
