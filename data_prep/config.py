@@ -73,6 +73,14 @@ class MaskSettings(Strict):
     replace: bool = False
     """Take the place of what is found, instead of being added to it."""
 
+    @pydantic.model_validator(mode="after")
+    def _covers(self) -> Self:
+        if self.box is not None and (min(self.box[:2]) < 0 or min(self.box[2:]) < 1):
+            raise ValueError(f"box {self.box} must be top, left (from 0), height, width (from 1)")
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"end ({self.end}) must be after start ({self.start})")
+        return self
+
 
 class StoreSettings(Strict):
     """How shots are written."""

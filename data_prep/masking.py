@@ -42,24 +42,41 @@ def covered_spans(found: Found, pooled: np.ndarray | None) -> Iterator[tuple[int
         yield 0, found["frames"], pooled
 
 
+def matching(masks: list[MaskSettings], source: Path) -> list[int]:
+    """Numbers of the user's masks that are for this file."""
+    return [number for number, mask in enumerate(masks) if _matches(mask, source)]
+
+
+def _matches(mask: MaskSettings, source: Path) -> bool:
+    return fnmatch(source.name, mask.source) or fnmatch(str(source), mask.source)
+
+
 def users_spans(found: Found, source: Path, masks: list[MaskSettings]) -> Iterator[tuple[int, int, np.ndarray]]:
-    """As `covered_spans`, from the user's own masks; raises `VideoError` if a mask picture can't be read."""
+    """As `covered_spans`, from the user's own masks; raises `VideoError` if one does not fit the picture."""
     height, width = found["size"]
-    full_height, full_width = found["probe"]["height"], found["probe"]["width"]
-    for mask in masks:
-        if not fnmatch(source.name, mask.source) and not fnmatch(str(source), mask.source):
-            continue
-        covered = np.zeros((full_height, full_width), np.uint8)
-        if mask.box is not None:
-            top, left, rows, columns = mask.box
-            covered[top : top + rows, left : left + columns] = 1
-        if mask.picture is not None:
-            picture = cv2.imread(mask.picture, cv2.IMREAD_GRAYSCALE)
-            if picture is None or picture.shape != covered.shape:
-                raise VideoError(source, f"its mask {mask.picture} is no picture of {full_width}×{full_height}")
-            covered |= (picture < 128).astype(np.uint8)
+    full = found["probe"]["height"], found["probe"]["width"]
+    for mask in (mask for mask in masks if _matches(mask, source)):
         end = found["frames"] if mask.end is None else min(mask.end, found["frames"])
-        yield mask.start, end, cv2.resize(covered, (width, height), interpolation=cv2.INTER_AREA) > 0
+        covered = _users_area(mask, source, full)
+        if mask.start < end:
+            yield mask.start, end, shrink_to(covered, (0, 0, *full), height, width)
+
+
+def _users_area(mask: MaskSettings, source: Path, full: tuple[int, int]) -> np.ndarray:
+    """What one of the user's masks covers, bool `H W` of the source's size."""
+    height, width = full
+    covered = np.zeros(full, bool)
+    if mask.box is not None:
+        top, left, rows, columns = mask.box
+        if top >= height or left >= width:
+            raise VideoError(source, f"its mask's box {mask.box} lies outside the picture of {width}×{height}")
+        covered[top : top + rows, left : left + columns] = True
+    if mask.picture is not None:
+        picture = cv2.imread(mask.picture, cv2.IMREAD_GRAYSCALE)
+        if picture is None or picture.shape != full:
+            raise VideoError(source, f"its mask {mask.picture} is no picture of {width}×{height}")
+        covered |= picture < 128
+    return covered
 
 
 def source_spans(
@@ -67,7 +84,7 @@ def source_spans(
 ) -> list[tuple[int, int, np.ndarray]]:
     """What covers the picture, the user's masks added or, where they replace, alone."""
     users = list(users_spans(found, source, settings.masks))
-    replaced = any(m.replace and fnmatch(source.name, m.source) for m in settings.masks)
+    replaced = any(mask.replace and _matches(mask, source) for mask in settings.masks)
     return users if replaced else [*covered_spans(found, pooled), *users]
 
 
@@ -77,11 +94,11 @@ def shot_mask(
 ) -> MaskTrack:  # fmt: skip
     """The mask of one shot at the stored size."""
     start, end = span
-    ratio = found["size"][0] / found["probe"]["height"]
+    down, across = found["size"][0] / found["probe"]["height"], found["size"][1] / found["probe"]["width"]
     # Outwards, so that no covered pixel is lost by rounding.
     top, left, rows, columns = crop
-    y0, x0 = int(np.floor(top * ratio)), int(np.floor(left * ratio))
-    y1, x1 = int(np.ceil((top + rows) * ratio)), int(np.ceil((left + columns) * ratio))
+    y0, x0 = int(np.floor(top * down)), int(np.floor(left * across))
+    y1, x1 = int(np.ceil((top + rows) * down)), int(np.ceil((left + columns) * across))
     events = []
     for first, last, covered in spans:
         if first < end and last > start:

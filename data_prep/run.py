@@ -17,7 +17,7 @@ from data_prep.config import Preprocess
 from data_prep.engine import Engine, TaskError, largest_first, make_engine
 from data_prep.findings import brief, look_alikes, remarks, stage_seconds, stage_shares
 from data_prep.hashes import HashCache
-from data_prep.masking import Found
+from data_prep.masking import Found, matching
 from data_prep.page import write_page
 from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
@@ -160,10 +160,13 @@ def _store_jobs(
 ) -> dict[str, StoreJob]:
     """What is to be stored of each video, by content."""
     pooled = _pooled(firsts, analyses, output)
-    return {
-        c: StoreJob(firsts[c].path, key, _key("store", key, str(pooled[c])), output, settings, pooled[c])
-        for c, key in analyses.items()
-    }
+    jobs = {}
+    for c, key in analyses.items():
+        path, shared = firsts[c].path, pooled[c]
+        # A file's name, which records do not hold, says which of the user's masks it has.
+        store_key = _key("store", key, str(shared), str(matching(settings.masks, path)))
+        jobs[c] = StoreJob(path, key, store_key, output, settings, shared)
+    return jobs
 
 
 def _store(jobs: dict[str, StoreJob], output: Path, engine: Engine) -> tuple[set[str], dict[str, str]]:

@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,8 +9,12 @@ from footage import TRAILER, grey_scene, write
 from data_prep.analysis import analyse
 from data_prep.config import Preprocess
 from data_prep.decode import probe
-from data_prep.masking import verdict
-from vidboot.data.video import read_frames
+from data_prep.masking import matching, shot_mask, source_spans, users_spans, verdict
+from vidboot.data.video import VideoError, read_frames
+from vidboot.errors import UserError
+from vidboot.strict import check_settings
+
+FILM = {"size": (360, 640), "probe": {"height": 2160, "width": 3840}, "frames": 100, "texts": [], "overlays": []}
 
 
 def test_a_still_shot_with_a_logo_is_not_clean_because_another_shot_moves(tmp_path):
@@ -40,3 +45,46 @@ def test_a_film_of_many_shots_tells_of_a_short_one_that_is_no_still_picture(fram
     assert verdict(found, False, (0, frames), False)[0] == said
     assert verdict(found, False, (frames, frames + 50), False)[0] == "clean"
     assert verdict(found | {"moving": False}, False, (frames, frames + 50), False)[0] == "uncertain"
+
+
+def users(**mask):
+    """Settings with one mask of the user's, for all files unless it says otherwise."""
+    return check_settings(Preprocess, {"height": 90, "width": 160, "masks": [{"source": "*", **mask}]}, "settings")
+
+
+def test_a_thin_box_of_a_large_film_covers_all_that_it_touches():
+    # Rows 1002 and 1003 of 2160 are a third of row 167 of 360.
+    ((start, end, covered),) = users_spans(FILM, Path("a.mp4"), users(box=[1002, 600, 2, 300]).masks)
+    assert (start, end) == (0, 100)
+    expected = np.zeros((360, 640), bool)
+    expected[167, 100:150] = True
+    assert np.array_equal(covered, expected)
+
+
+def test_a_mask_that_covers_nothing_is_refused():
+    for wrong in ({"box": [-10, 0, 40, 60]}, {"box": [0, 0, 0, 60]}, {"box": [0, 0, 9, 9], "start": 30, "end": 30}):
+        with pytest.raises(UserError, match=r"must be"):
+            users(**wrong)
+    with pytest.raises(VideoError, match=r"a.mp4: its mask's box .* outside the picture of 3840×2160"):
+        list(users_spans(FILM, Path("a.mp4"), users(box=[0, 3840, 40, 60]).masks))
+    # In a film that ends before it begins it is of no use, but no mistake either.
+    assert not list(users_spans(FILM, Path("a.mp4"), users(box=[0, 0, 9, 9], start=100).masks))
+
+
+def test_a_mask_replaces_what_is_found_whether_it_matches_the_name_or_the_path():
+    pooled = np.ones((360, 640), bool)
+    for source in ("b*", "/a/*"):
+        settings = users(source=source, box=[0, 0, 60, 60], replace=True)
+        assert matching(settings.masks, Path("/a/b.mp4")) == [0] and matching(settings.masks, Path("/c/d.mp4")) == []
+        assert len(source_spans(FILM, pooled, Path("/a/b.mp4"), settings)) == 1
+        assert len(source_spans(FILM, pooled, Path("/c/d.mp4"), settings)) == 1
+
+
+def test_columns_are_shrunk_by_their_own_ratio():
+    # 2000 by 45 pixels: analysed with 640 by 14, so rows and columns shrink by 3.21 and 3.125.
+    film = FILM | {"size": (14, 640), "probe": {"height": 45, "width": 2000}}
+    covered = np.zeros((14, 640), bool)
+    covered[:, 608:] = True  # columns from 1900 on
+    track = shot_mask([(0, 100, covered)], (0, 100), (0, 1900, 45, 100), film, users())
+    assert track.events[0].covered.all()
+    assert not shot_mask([(0, 100, covered)], (0, 100), (0, 1800, 45, 100), film, users()).events

@@ -7,7 +7,7 @@ import pytest
 from footage import TRAILER, moving_scene, write
 
 from data_prep import run
-from data_prep.config import Preprocess
+from data_prep.config import MaskSettings, Preprocess
 from data_prep.hashes import HashCache, content_hash
 from data_prep.records import Records
 from data_prep.run import preprocess
@@ -177,3 +177,14 @@ def test_an_output_among_the_inputs_is_no_input_and_a_black_film_is_named(tmp_pa
         assert [(Path(item.what).name, item.reason) for item in outcome.set_aside] == [
             ("black.mp4 frames 0 to 20", "every frame is black")
         ]
+
+
+def test_a_file_that_is_renamed_has_the_masks_of_its_new_name(tmp_path):
+    path = write(tmp_path / "in/a.mp4", moving_scene(0, 40))
+    mask = MaskSettings(source="news_*", box=[0, 0, 30, 30])
+    settings = SETTINGS.model_copy(update={"masks": [mask]})
+    assert preprocess([tmp_path / "in"], tmp_path / "out", settings).manifest[0].verdict != "masked"
+    path.rename(tmp_path / "in/news_a.mp4")
+    assert preprocess([tmp_path / "in"], tmp_path / "out", settings).manifest[0].verdict == "masked"
+    (tmp_path / "in/news_a.mp4").rename(path)
+    assert preprocess([tmp_path / "in"], tmp_path / "out", settings).manifest[0].verdict != "masked"
