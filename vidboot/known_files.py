@@ -1,6 +1,9 @@
 """What a user knows of a video, read from files, a stretch of frames at a time."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,7 @@ from jaxtyping import UInt8
 from vidboot.conditioning import Known
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
-from vidboot.data.video import iter_frames, read_frames
+from vidboot.data.video import VideoError, iter_frames, read_frames
 from vidboot.errors import UserError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
@@ -21,7 +24,8 @@ IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 class KnownFiles:
     """First frames (an image or a video), a low-resolution video and a damaged one; each may be absent.
 
-    The damaged video is a shot that preprocessing stored: its mask is in the manifest.
+    The damaged video is a shot that preprocessing stored: its mask is in the manifest. A stream asks for one stretch
+    after another, so what does not change, like the number of frames, is looked up once.
     """
 
     height: int
@@ -40,7 +44,7 @@ class KnownFiles:
             if frames.shape[:2] != (self.height, self.width):
                 raise UserError(f"--init {self.init} is {_size(frames)}, but the run makes {self.height}×{self.width}")
         if self.repair is not None:
-            shot = find_shot(self.repair)
+            shot = self._shot
             if (shot.height, shot.width) != (self.height, self.width):
                 raise UserError(
                     f"--repair {self.repair} is {shot.height}×{shot.width}, but the run makes "
@@ -48,8 +52,27 @@ class KnownFiles:
                 )
         if self.low_res is not None:
             self._scale(_first(self.low_res))
-        lengths = [count_frames(path) for path in (self.low_res, self.repair) if path is not None]
+        lengths = [] if self.low_res is None else [self._low_res_count]
+        lengths += [] if self.repair is None else [count_frames(self.repair)]
         return max(lengths, default=None)
+
+    def hashes(self) -> dict[str, str | None]:
+        """A hash of what each file holds, the damaged video's with its mask."""
+        masks = [] if self.repair is None or self._shot.mask_path is None else [self._shot.root / self._shot.mask_path]
+        files = {"init": [self.init], "low_res": [self.low_res], "repair": [self.repair, *masks]}
+        return {f"{name}_hash": None if paths[0] is None else _hash(paths) for name, paths in files.items()}
+
+    @cached_property
+    def _init_count(self) -> int:
+        return 1 if self.init.suffix.lower() in IMAGES else count_frames(self.init)
+
+    @cached_property
+    def _low_res_count(self) -> int:
+        return count_frames(self.low_res)
+
+    @cached_property
+    def _shot(self) -> Shot:
+        return find_shot(self.repair)
 
     def frames(self, start: int, end: int) -> Known | None:
         """What the files tell of the frames from `start` up to, not including, `end`."""
@@ -63,13 +86,16 @@ class KnownFiles:
     def _first_frames(self, start: int, end: int) -> Known | None:
         if self.init is None:
             return None
-        frames = read_any(self.init)[start:end]
-        return Known.of_first_frames(to_tensor(frames)[None], end - start) if len(frames) else None
+        numbers = range(start, min(end, self._init_count))
+        if not numbers:
+            return None
+        frames = read_any(self.init, numbers)
+        return Known.of_first_frames(to_tensor(frames)[None], end - start)
 
     def _clean_pixels(self, start: int, end: int) -> Known | None:
         if self.repair is None:
             return None
-        shot = find_shot(self.repair)
+        shot = self._shot
         numbers = range(start, min(end, shot.num_frames))
         if not numbers:
             return None
@@ -79,7 +105,7 @@ class KnownFiles:
     def _low_resolution(self, start: int, end: int) -> Known | None:
         if self.low_res is None:
             return None
-        numbers = range(start, min(end, count_frames(self.low_res)))
+        numbers = range(start, min(end, self._low_res_count))
         if not numbers:
             return None
         frames = read_frames(self.low_res, numbers)
@@ -110,10 +136,10 @@ def find_shot(path: Path) -> Shot:
     )
 
 
-def read_any(path: Path) -> UInt8[np.ndarray, "T H W C"]:
-    """An image as one frame, or all frames of a video; raises `UserError` if the file can't be read."""
+def read_any(path: Path, numbers: range) -> UInt8[np.ndarray, "T H W C"]:
+    """An image as one frame, or these frames of a video; raises `UserError` if the file can't be read."""
     if path.suffix.lower() not in IMAGES:
-        return read_frames(path)
+        return read_frames(path, numbers)
     image = cv2.imread(str(path))
     if image is None:
         raise UserError(f"{path} can't be read as an image")
@@ -126,7 +152,20 @@ def count_frames(path: Path) -> int:
 
 
 def _first(path: Path) -> UInt8[np.ndarray, "H W C"]:
-    return read_any(path)[0] if path.suffix.lower() in IMAGES else next(iter_frames(path))
+    if path.suffix.lower() in IMAGES:
+        return read_any(path, range(1))[0]
+    frame = next(iter_frames(path), None)
+    if frame is None:
+        raise VideoError(path, "no frames")
+    return frame
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _size(frame_HWC: np.ndarray) -> str:

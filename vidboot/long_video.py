@@ -23,8 +23,8 @@ class LongDenoiser:
     """Windows of `length` frames minus the `overlap` frames that neighbours share, for any number of frames.
 
     `denoiser_of` gives each window, of `length` frames or fewer, its denoiser; one that several share is given at most
-    `max_batch_frames` at once (but at least one window). A video no longer than a window is denoised as it is. Source:
-    arXiv 2505.11825; DiffCollage, 2303.17076.
+    `max_batch_frames` at once (but at least one window). A video no longer than a window is one. Source: arXiv
+    2505.11825; DiffCollage, 2303.17076.
     """
 
     def __init__(
@@ -36,7 +36,8 @@ class LongDenoiser:
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item."""
         if x.shape[2] <= self.length:
-            return self.denoiser_of(View(range(x.shape[2])))(x, sigma)
+            denoise = self.denoiser_of(View(range(x.shape[2])))
+            return in_batches(denoise, x, per_item(sigma, x), self.max_batch_frames, x.shape[2])
         sigma, total = per_item(sigma, x), torch.zeros_like(x)
         for denoise, group in self._groups(x.shape[2], len(x)):
             noisy = torch.cat([take_frames(x, region.view.frames) for region in group])

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import vidboot
 from vidboot.data.files import write_atomic
-from vidboot.data.output import check_path, grid, open_output
+from vidboot.data.output import PNG_FOLDER, check_path, grid, open_output
 from vidboot.errors import UserError
 from vidboot.generation import Sampling, sample, seeded
 from vidboot.known_files import KnownFiles
@@ -45,9 +45,10 @@ class Request:
     repair: Path | None = None
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, streaming: bool = False) -> None:
     """Make the folder of `path`; raises `UserError` if `path` can't be an output, or its folder not be written to."""
-    check_path(path)
+    state_file = _state_file(path)
+    check_path(path, named=streaming and state_file.exists() and not (state_file.parent / PNG_FOLDER).exists())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,7 +62,7 @@ def render(request: Request) -> dict[str, Any]:
 
     Raises `UserError` for whatever the user can mend, before sampling starts.
     """
-    check_output(request.output)
+    check_output(request.output, request.streaming)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = vidboot.load(request.run, device)
     model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
@@ -76,6 +77,11 @@ def render(request: Request) -> dict[str, Any]:
     make = _stream if request.streaming else _joint
     make(replace(request, sampling=sampling), model, known, record)
     write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+    if request.streaming:
+        # Until the record is there the state must be: what is killed before has its end made again. The state goes
+        # first: what is left without it is of no use, and the next stream of that name deletes it.
+        _state_file(request.output).unlink()
+        shutil.rmtree(_state_file(request.output).parent)
     return record
 
 
@@ -106,9 +112,9 @@ def _joint(request: Request, model: VideoModel, known: KnownFiles, record: dict[
 def _stream(request: Request, model: VideoModel, known: KnownFiles, record: dict[str, Any]) -> None:
     """Chunk after chunk; after each, its frames and the state are on disk, so that a kill costs one chunk."""
     frames, identity = record["frames"], {key: record[key] for key in _IDENTITY}
-    work = request.output.with_name(request.output.name + ".unfinished")
+    state_file = _state_file(request.output)
+    work = state_file.parent
     work.mkdir(exist_ok=True)
-    state_file = work / "state.safetensors"
     state = StreamState.load(state_file, identity)
     done = 0 if state is None else min(state.frames, frames)
     output = open_output(request.output, work, frames, record["fps"], request.lossless, done)
@@ -122,7 +128,11 @@ def _stream(request: Request, model: VideoModel, known: KnownFiles, record: dict
             done += fresh.shape[2]
             bar.update(fresh.shape[2])
     output.finish()
-    shutil.rmtree(work)
+
+
+def _state_file(output: Path) -> Path:
+    """The state of an unfinished stream, in the folder that keeps all of it."""
+    return output.with_name(output.name + ".unfinished") / "state.safetensors"
 
 
 _IDENTITY = (

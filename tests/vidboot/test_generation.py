@@ -43,16 +43,19 @@ def test_a_longer_video_is_composed_of_windows_minus_overlaps(model):
     torch.testing.assert_close(model.denoise(x, sigma), composed(x, sigma), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("num_frames", [7, 12, 100])
 @pytest.mark.parametrize("limit", [1, 12, 40])
-def test_networks_never_see_more_frames_than_allowed(limit):
+def test_networks_never_see_more_frames_than_allowed(limit, num_frames):
     seen = []
 
     def denoise(x, sigma):
         seen.append(x.shape[0] * x.shape[2])
         return x
 
-    LongDenoiser(lambda window: denoise, 12, 4, limit)(noise(3, 1, 100, 2, 2), torch.ones(3))
-    assert max(seen) <= max(limit, 12)
+    x = noise(9, 1, num_frames, 2, 2)
+    denoised = LongDenoiser(lambda window: denoise, 12, 4, limit)(x, torch.ones(9))
+    assert max(seen) <= max(limit, min(num_frames, 12))
+    torch.testing.assert_close(denoised, x)
 
 
 def test_what_is_known_comes_back(model):

@@ -5,7 +5,6 @@ complete. Those that can be continued keep what they have in a folder beside it 
 """
 
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -25,12 +24,14 @@ from vidboot.data.video import write_video
 from vidboot.errors import UserError
 
 SUFFIXES = (".mp4", ".gif", ".npy", "")
+PNG_FOLDER = "frames"
+"""Where PNG frames are while they are unfinished, in the folder for that."""
 AT_ONCE = 64
 """Frames converted at once."""
 
 
 class Output(Protocol):
-    """A video in the making: `append` at the end, then `finish`."""
+    """A video in the making: `append` at the end, then `finish`, which can be repeated after a kill."""
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:
         """Add frames."""
@@ -44,10 +45,11 @@ class Output(Protocol):
 def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: bool = False, done: int = 0) -> Output:
     """The output for the suffix of `path` (none: a folder of PNG frames), continued after `done` frames.
 
-    `work` is the folder for what is unfinished; `finish` leaves nothing of the output's own there. Raises `UserError`
-    as `check_path` does.
+    `work` is the folder for what is unfinished; delete it when the output is finished. Raises `UserError` as
+    `check_path` does, and if frames that were done are gone.
     """
-    check_path(path)
+    check_path(path, named=done >= num_frames and not (work / PNG_FOLDER).exists())
+    work.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".mp4":
         return Mp4(path, work, fps, lossless, done)
     if path.suffix == ".gif":
@@ -57,14 +59,37 @@ def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: b
     return Pngs(path, work, done)
 
 
-def check_path(path: Path) -> None:
-    """Raises `UserError` for another suffix than those of outputs, and where something is that can't be replaced."""
+def check_path(path: Path, named: bool = False) -> None:
+    """Raises `UserError` for another suffix than those of outputs, and where something is that can't be replaced.
+
+    `named`: a folder of PNG frames may have its name already, the program having been killed right after that.
+    """
     if path.suffix not in SUFFIXES:
         raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
     if path.suffix and path.is_dir():
         raise UserError(f"--output {path} is a folder; choose another name, or delete it")
-    if not path.suffix and path.exists() and (path.is_file() or any(path.iterdir())):
+    if not path.suffix and (path.is_file() or (not named and path.is_dir() and any(path.iterdir()))):
         raise UserError(f"--output {path} exists and is not empty; choose another, or delete it")
+
+
+def numbered(folder: Path, suffix: str, done: int) -> list[Path]:
+    """Files in `folder` named after the number of their first frame, in order; those from frame `done` on are deleted.
+
+    So is what a killed program was writing. Raises `UserError` if the first frames are missing.
+    """
+    for torn in folder.glob(".partial-*"):
+        torn.unlink()
+    files = sorted(folder.glob(f"[0-9]*{suffix}"))
+    for late in [file for file in files if int(file.stem) >= done]:
+        late.unlink()
+    kept = [file for file in files if int(file.stem) < done]
+    if done and (not kept or int(kept[0].stem) > 0):
+        raise _lost(folder)
+    return kept
+
+
+def _lost(folder: Path) -> UserError:
+    return UserError(f"frames that were done are missing in {folder}; delete it to start again")
 
 
 def slices(video: Float[Tensor, "C T H W"]) -> Iterator[UInt8[np.ndarray, "t H W C"]]:
@@ -74,26 +99,28 @@ def slices(video: Float[Tensor, "C T H W"]) -> Iterator[UInt8[np.ndarray, "t H W
 
 
 class Mp4:
-    """H.264: pieces that play by themselves, one for each `append`, joined at the end without encoding again."""
+    """H.264: pieces that play by themselves, one for each `append`, joined at the end without encoding again.
+
+    They have no B-frames: with them decoding starts two frames before what is shown, except in a piece of one or two
+    frames, and the next one would then start before its end.
+    """
 
     def __init__(self, path: Path, work: Path, fps: float, lossless: bool, done: int) -> None:
         self.path, self.work, self.fps, self.lossless = path, work, fps, lossless
-        self.pieces = [piece for piece in sorted(work.glob("*.mp4")) if int(piece.stem) < done]
+        self.pieces = numbered(work, ".mp4", done)
         self.done = done
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:
         """Write a piece, named after the number of its first frame."""
         for frames in slices(video):
             piece = self.work / f"{self.done:09d}.mp4"
-            write_video(piece, frames, self.fps, lossless=self.lossless)
+            write_video(piece, frames, self.fps, lossless=self.lossless, b_frames=False)
             self.pieces.append(piece)
             self.done += len(frames)
 
     def finish(self) -> None:
-        """Join the pieces."""
+        """Join the pieces, which stay: after a kill they are joined once more."""
         join_videos(self.pieces, self.path)
-        for piece in self.pieces:
-            piece.unlink()
 
 
 def join_videos(pieces: Sequence[Path], path: Path) -> None:
@@ -119,7 +146,11 @@ class Pngs:
     """A folder with one PNG file a frame, `000000000.png` and so on; an empty one of its name may be there."""
 
     def __init__(self, path: Path, work: Path, done: int) -> None:
-        self.path, self.folder, self.done = path, work / "frames", done
+        self.path, self.folder, self.done = path, work / PNG_FOLDER, done
+        # What was killed after it gave the folder its name has nothing left to do (see `check_path`).
+        self.named = done > 0 and not self.folder.exists() and path.is_dir() and any(path.iterdir())
+        if not self.named:
+            numbered(self.folder, ".png", done)
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:
         """Write frames."""
@@ -130,25 +161,28 @@ class Pngs:
                 self.done += 1
 
     def finish(self) -> None:
-        """Give the folder its name."""
+        """Give the folder its name, if it doesn't have it."""
+        if self.named:
+            return
         if self.path.exists():
             self.path.rmdir()
         self.folder.rename(self.path)
+        self.named = True
 
 
 class Gif(Pngs):
     """An animated GIF, made from PNG frames at the end."""
 
     def __init__(self, path: Path, work: Path, fps: float, done: int) -> None:
-        self.path, self.folder, self.done, self.fps = path, work / "frames", done, fps
+        self.path, self.folder, self.done, self.fps = path, work / PNG_FOLDER, done, fps
+        numbered(self.folder, ".png", done)
 
     def finish(self) -> None:
         """Write the GIF, frame by frame. GIF times are hundredths of a second."""
-        names = sorted(self.folder.glob("*.png"))[: self.done]
+        names = sorted(self.folder.glob("[0-9]*.png"))
         with atomic_path(self.path) as partial, Image.open(names[0]) as first:
             rest = (Image.open(name) for name in names[1:])
             first.save(partial, save_all=True, append_images=rest, duration=1000 / self.fps, loop=0)
-        shutil.rmtree(self.folder)
 
 
 class Npy:
@@ -156,20 +190,26 @@ class Npy:
 
     def __init__(self, path: Path, work: Path, num_frames: int, done: int) -> None:
         self.path, self.file, self.num_frames, self.done = path, work / "video.npy", num_frames, done
+        self.named = done >= num_frames and not self.file.exists() and path.exists()
+        if done and not self.named and not self.file.exists():
+            raise _lost(work)
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:
         """Write frames into their place."""
         channels, count, height, width = video.shape
         shape = (channels, self.num_frames, height, width)
-        mode = "r+" if self.file.exists() else "w+"
+        # A file that is there before any frame is done is of another stream: "r+" would keep its length.
+        mode = "r+" if self.done else "w+"
         array = np.lib.format.open_memmap(self.file, mode, dtype=np.float32, shape=shape)
         array[:, self.done : self.done + count] = video.cpu().numpy()
         array.flush()
         self.done += count
 
     def finish(self) -> None:
-        """Give the file its name."""
-        self.file.replace(self.path)
+        """Give the file its name, if it doesn't have it."""
+        if not self.named:
+            self.file.replace(self.path)
+            self.named = True
 
 
 def grid(videos: Float[Tensor, "B C T H W"], border: int = 2) -> Float[Tensor, "C T h w"]:

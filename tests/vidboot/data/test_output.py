@@ -2,12 +2,14 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from vidboot.data.datasets import to_frames
 from vidboot.data.output import grid, open_output
 from vidboot.data.video import read_frames
 from vidboot.errors import UserError
+
+ENDINGS = [".mp4", ".gif", ".npy", ""]
 
 NUM_FRAMES = 150
 
@@ -21,7 +23,6 @@ def video():
 
 def write(video, path, work, stop_at=None, **options):
     """Write in two parts, as if by two processes if `stop_at` is given."""
-    work.mkdir(exist_ok=True)
     output = open_output(path, work, video.shape[1], 24.0, **options)
     output.append(video[:, : stop_at or 70])
     if stop_at:
@@ -30,7 +31,18 @@ def write(video, path, work, stop_at=None, **options):
     output.append(video[:, stop_at or 70 :])
     assert not path.exists()
     output.finish()
-    assert not [*work.iterdir()]
+
+
+def read(path):
+    """All frames of any output, 8 bits each."""
+    if path.suffix == ".mp4":
+        return read_frames(path)
+    if path.suffix == ".npy":
+        return to_frames(torch.from_numpy(np.load(path)))
+    if not path.suffix:
+        return np.stack([np.asarray(Image.open(name)) for name in sorted(path.iterdir())])
+    with Image.open(path) as gif:
+        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)])
 
 
 @pytest.mark.parametrize("stop_at", [None, 100])
@@ -50,6 +62,62 @@ def test_mp4_has_all_frames_in_order_at_the_right_times(video, tmp_path, stop_at
         times = [float(frame.pts * stream.time_base) for frame in container.decode(stream)]
         assert float(stream.average_rate) == 24
     np.testing.assert_allclose(np.diff(times), 1 / 24, atol=1e-4)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("lengths", [[9, 1, 9], [64, 2, 58], [2, 9], [65], [1]])
+def test_pieces_of_any_length_make_one_mp4(video, tmp_path, lengths, lossless):
+    output = open_output(tmp_path / "v.mp4", tmp_path / "work", sum(lengths), 24.0, lossless)
+    for part in video.split([*lengths, NUM_FRAMES - sum(lengths)], dim=1)[:-1]:
+        output.append(part)
+    output.finish()
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        stream = container.streams.video[0]
+        assert float(stream.average_rate) == 24
+        frames = [(float(f.pts * stream.time_base), f.to_ndarray(format="rgb24")) for f in container.decode(stream)]
+    assert [time for time, _ in frames] == pytest.approx([t / 24 for t in range(sum(lengths))])
+    errors = np.abs(np.stack([frame for _, frame in frames]).astype(int) - to_frames(video)[: sum(lengths)])
+    assert errors.mean() < (1e-9 if lossless else 6)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_a_kill_left_behind_does_no_harm(video, tmp_path, ending):
+    """Torn files of a killed writer, and a longer stream's first frames that no state tells of."""
+    path, work = tmp_path / f"v{ending}", tmp_path / "work"
+    open_output(path, work, 40, 24.0).append(video[:, :40].flip(1))
+    for torn in (work / ".partial-7-000000003.mp4", work / "frames" / ".partial-7-000000003.png"):
+        torn.parent.mkdir(exist_ok=True)
+        torn.write_bytes(b"torn")
+    output = open_output(path, work, 20, 24.0)
+    for part in video[:, :20].split(9, dim=1):
+        output.append(part)
+    output.finish()
+    frames = read(path)
+    assert frames.shape[0] == 20
+    assert np.abs(frames.astype(int) - to_frames(video[:, :20])).mean() < 12
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_finish_that_was_killed_is_repeated(video, tmp_path, ending):
+    path, work = tmp_path / f"v{ending}", tmp_path / "work"
+    output = open_output(path, work, 20, 24.0)
+    output.append(video[:, :14])
+    output.append(video[:, 14:20])
+    output.finish()
+    before = read(path)
+    open_output(path, work, 20, 24.0, done=20).finish()
+    assert len(before) == 20
+    assert np.array_equal(read(path), before)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_frames_that_are_gone_are_missed(video, tmp_path, ending):
+    path, work = tmp_path / f"v{ending}", tmp_path / "work"
+    open_output(path, work, 40, 24.0).append(video[:, :20])
+    for file in [*work.rglob("*.mp4"), *work.rglob("*.npy"), *work.rglob("000000000.png")]:
+        file.unlink()
+    with pytest.raises(UserError, match="start again"):
+        open_output(path, work, 40, 24.0, done=20)
 
 
 @pytest.mark.parametrize("stop_at", [None, 100])
