@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from vidboot.data.datasets import split_shots
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
+from vidboot.data.split import split_shots
 from vidboot.errors import UserError
 from vidboot.evaluation.curve.config import CurveConfig
 from vidboot.evaluation.curve.tasks import keyed_name
