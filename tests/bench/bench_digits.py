@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 import vidboot
 from vidboot.conditioning import Known
-from vidboot.data.datasets import split_shots, to_tensor
+from vidboot.data.datasets import to_tensor
 from vidboot.data.digits import digit_video, subtitle, write_digits
 from vidboot.data.manifest import load_manifest
+from vidboot.data.split import split_shots
 from vidboot.evaluation.features import own_features
 from vidboot.evaluation.statistics import frechet_distance
 from vidboot.generation import Sampling, initial_noise, sample, seeded

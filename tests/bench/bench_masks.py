@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 
 from vidboot.config import RunConfig
-from vidboot.data.datasets import Split
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import Shot, load_manifest
 from vidboot.data.masks import Event, MaskTrack
+from vidboot.data.split import Split
 from vidboot.data.video import write_video
 from vidboot.evaluation.denoising import edm_weighted
 from vidboot.training.distributed import init_distributed

@@ -2,9 +2,7 @@
 
 import logging
 import signal
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,53 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vidboot.config import DataConfig
-from vidboot.data.manifest import Manifest, Shot
+from vidboot.data.manifest import Shot
 from vidboot.data.masks import box_mask
 from vidboot.data.set_aside import SetAside
 from vidboot.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Shots for training, for choosing (validation: gate, stopping point) and for reporting only (test)."""
-
-    train: tuple[Shot, ...]
-    validation: tuple[Shot, ...]
-    test: tuple[Shot, ...]
-
-
-def split_shots(manifest: Manifest, holdout: float) -> Split:
-    """Hold out a share of the full videos: whole sources where there are enough of them, else whole shots.
-
-    What else a source has that is held out whole, like blurred or shorter shots, is left out altogether: it can't stand
-    for full videos, and no network may learn from it. Without any full video clips are held out instead. The choice
-    depends on the shots' content only, so it stays the same when files are moved. Raises `UserError` if there are fewer
-    than three videos to share out.
-    """
-    kind = "full" if manifest.supplying("full") else "clip"
-    sources = {shot.source for shot in manifest.supplying(kind)}
-    by_source = len(sources) * holdout >= 2
-    groups: dict[str, list[Shot]] = defaultdict(list)
-    for shot in manifest:
-        groups[shot.source if by_source else shot.id].append(shot)
-    # Groups in an order as good as random: by the hash of their content.
-    eligible = sorted(
-        (g for g in groups.values() if any(kind in s.views for s in g)), key=lambda g: min(s.id for s in g)
-    )
-    if len(eligible) < 3:
-        raise UserError(
-            f"{manifest.root} has {len(eligible)} video(s) for the '{kind}' view; training, choosing and reporting "
-            "need at least one each: add videos, or lower the frame limits of tools/preprocess.py"
-        )
-    half = max(1, round(holdout * len(eligible) / 2))
-    validation, test = (
-        tuple(shot for group in part for shot in group if kind == "clip" or "full" in shot.views)
-        for part in (eligible[:half], eligible[half : 2 * half])
-    )
-    held_out = {shot.id for group in eligible[: 2 * half] for shot in group}
-    return Split(tuple(shot for shot in manifest if shot.id not in held_out), validation, test)
 
 
 def to_tensor(frames: UInt8[np.ndarray, "T H W C"] | UInt8[Tensor, "*B T H W C"]) -> Float[Tensor, "*B C T H W"]:
@@ -250,19 +207,37 @@ def held_out_windows(
     With `clean`, only windows without a masked pixel: full videos. What can't be read is named in the log and left out.
     Raises `UserError` if no shot has such a window.
     """
-    spans = [(s, t) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames)]
+    loaded = load_windows(held_out_spans(shots, num_frames, clean), scale, limit)
+    videos, masks = zip(*(clip for _, clip in loaded), strict=True)
+    return torch.stack(videos), torch.stack(masks)
+
+
+def held_out_spans(shots: Sequence[Shot], num_frames: int, clean: bool = False) -> list[tuple[Shot, range]]:
+    """All windows that don't overlap, as `held_out_windows` has them; reads masks, but no video."""
+    spans = [(s, range(t, t + num_frames)) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames)]
     if clean:
-        spans = [(s, t) for s, t in spans if _is_clean(s, range(t, t + num_frames))]
-    chosen = [spans[i] for i in np.linspace(0, len(spans) - 1, min(limit, len(spans))).round().astype(int)]
-    loaded = [clip for s, t in chosen if (clip := _load_or_warn(s, range(t, t + num_frames), scale)) is not None]
-    if not loaded:
+        spans = [(s, frames) for s, frames in spans if _is_clean(s, frames)]
+    if not spans:
         longest = max((s.num_frames for s in shots), default=0)
         raise UserError(
-            f"no held-out shot has {num_frames} frames (longest: {longest}) and can be read; raise data.holdout or add "
-            "videos"
+            f"no held-out shot has {num_frames} frames{' without a masked pixel' if clean else ''} (longest: "
+            f"{longest}); raise data.holdout or add videos"
         )
-    videos, masks = zip(*loaded, strict=True)
-    return torch.stack(videos), torch.stack(masks)
+    return spans
+
+
+def load_windows(
+    spans: Sequence[tuple[Shot, range]], scale: int, limit: int
+) -> list[tuple[Shot, tuple[Float[Tensor, "C T h w"], Bool[Tensor, "1 T h w"]]]]:
+    """At most `limit` of the windows, spread evenly, and the shots that they are from.
+
+    What can't be read is named in the log and left out; raises `UserError` if nothing is left.
+    """
+    chosen = [spans[i] for i in np.linspace(0, len(spans) - 1, min(limit, len(spans))).round().astype(int)]
+    loaded = [(s, clip) for s, frames in chosen if (clip := _load_or_warn(s, frames, scale)) is not None]
+    if not loaded:
+        raise UserError("none of the held-out videos can be read: run tools/preprocess.py again")
+    return loaded
 
 
 def _is_clean(shot: Shot, frames: range) -> bool:

@@ -1,6 +1,7 @@
 """The table at the end of a run: held-out error, untrained → trained, of every view, the base and the whole."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +11,19 @@ from rich.table import Table
 from torch import Tensor
 
 from vidboot.config import RunConfig
-from vidboot.data.datasets import Split, held_out_windows, mean_image
+from vidboot.data.datasets import held_out_windows, mean_image
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import Shot
+from vidboot.data.split import Split
 from vidboot.display import print_table
+from vidboot.errors import UserError
 from vidboot.evaluation.denoising import denoising_errors
 from vidboot.model import VideoModel, residual_network, view_network
 from vidboot.score import Denoiser
+from vidboot.training.view_stage import kind_of
 from vidboot.views import pool
 
+logger = logging.getLogger(__name__)
 RESULTS_FILE = "results.json"
 
 
@@ -34,24 +39,38 @@ def untrained(config: RunConfig) -> VideoModel:
 
 
 def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
-    """Measure on the test shots, print the table and write it to the run folder. Errors are per pixel of each view."""
+    """Measure on the test shots, print the table and write it to the run folder. Errors are per pixel of each view.
+
+    What no test shot is to be had for is left out.
+    """
     config, device = model.config, model.device
     before = untrained(config).to(device)
     mean = mean_image(split.train)
     rows: dict[str, dict[str, object]] = {}
-    for (name, view), scale in zip(config.views.items(), config.plan.scales, strict=True):
-        num_frames = view.num_frames if scale == 1 else config.video.num_frames
-        pair = (before.views[name], model.views[name])
-        rows[name] = _row(pair, config, split.test, num_frames, scale, mean, device)
-    whole = {"base": (before.base, model.base)}
-    if config.residual is not None:
-        whole["base + residual"] = (before.full, model.full)
-    for name, pair in whole.items():
-        rows[name] = _row(pair, config, split.test, config.video.num_frames, 1, mean, device)
+    for name, (pair, kind, num_frames, scale) in _measured(before, model).items():
+        shots = [shot for shot in split.test if kind in shot.views]
+        try:
+            rows[name] = _row(pair, config, shots, num_frames, scale, mean, device)
+        except UserError as error:
+            logger.warning("%s is not measured: %s", name, error)
     write_atomic(
         run_dir / RESULTS_FILE, json.dumps({"sigmas": config.evaluation.sigmas, "rows": rows}, indent=2).encode()
     )
     print_table(_table(config.evaluation.sigmas, rows))
+
+
+def _measured(before: VideoModel, after: VideoModel) -> dict[str, tuple[tuple[Denoiser, Denoiser], str, int, int]]:
+    """Denoisers before and after training, with the kind of shots to measure them on, frames and low-res factor."""
+    config = after.config
+    whole = config.video.num_frames
+    found = {
+        name: ((before.views[name], after.views[name]), kind_of(scale), view.num_frames if scale == 1 else whole, scale)
+        for (name, view), scale in zip(config.views.items(), config.plan.scales, strict=True)
+    }
+    found["base"] = (before.base, after.base), "full", whole, 1
+    if config.residual is not None:
+        found["base + residual"] = (before.full, after.full), "full", whole, 1
+    return found
 
 
 def _row(

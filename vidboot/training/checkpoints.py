@@ -12,7 +12,7 @@ from pathlib import Path
 
 import deepspeed
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from vidboot.config import RunConfig
@@ -48,7 +48,7 @@ class Checkpoints:
         engine.save_checkpoint(str(self.folder), tag=partial.name, client_state={"step": step}, save_latest=False)
         barrier()
         if rank() == 0:
-            save_file(average.network.state_dict(), partial / AVERAGE_FILE, {"processes": str(world_size())})
+            save_file(average.network.state_dict(), partial / AVERAGE_FILE, _metadata(engine))
             _read_back(partial, average)
             partial.rename(final)
             for old in checkpoint_steps(self.folder)[: -self.keep]:
@@ -66,8 +66,7 @@ class Checkpoints:
         sharded = int(config.deepspeed.zero_optimization.get("stage", 0)) > 0
         if last is None or not sharded:
             return False
-        with safe_open(last / AVERAGE_FILE, framework="pt") as stored:
-            return int(stored.metadata()["processes"]) != world_size()
+        return int(_stored_metadata(last)["processes"]) != world_size()
 
     def load_last(self, engine: deepspeed.DeepSpeedEngine, average: Average) -> int:
         """Restore the last checkpoint and return its step, or 0 if there is none.
@@ -78,6 +77,7 @@ class Checkpoints:
         if last is None:
             return 0
         tag = last.name
+        self._check_precision(last, engine)
         if engine.load_universal_checkpoint():
             tag = UNIVERSAL
             if rank() == 0:
@@ -86,9 +86,35 @@ class Checkpoints:
         try:
             _, state = engine.load_checkpoint(str(self.folder), tag=tag)
             average.network.load_state_dict(load_file(last / AVERAGE_FILE))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{last} can't be read ({error}); delete that folder to go on without it") from None
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+            raise _unreadable(last, error) from None
         return int(state["step"])
+
+    def _check_precision(self, last: Path, engine: deepspeed.DeepSpeedEngine) -> None:
+        # Checkpoints of before don't say it.
+        before, now = _stored_metadata(last).get("precision"), _metadata(engine)["precision"]
+        if before not in (None, now):
+            raise UserError(
+                f"{last} is of training in {before}, and can't go on in {now}: set deepspeed.precision={before} on a "
+                f"device that has it, or delete {self.folder.parent} to train the stage anew"
+            )
+
+
+def _metadata(engine: deepspeed.DeepSpeedEngine) -> dict[str, str]:
+    """What must be known of a checkpoint before it is loaded."""
+    return {"processes": str(world_size()), "precision": "bf16" if engine.bfloat16_enabled() else "fp32"}
+
+
+def _stored_metadata(checkpoint: Path) -> dict[str, str]:
+    try:
+        with safe_open(checkpoint / AVERAGE_FILE, framework="pt") as stored:
+            return stored.metadata()
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(checkpoint, error) from None
+
+
+def _unreadable(checkpoint: Path, error: Exception) -> UserError:
+    return UserError(f"{checkpoint} can't be read ({error}); delete that folder to go on without it")
 
 
 def _read_back(folder: Path, average: Average) -> None:

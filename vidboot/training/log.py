@@ -41,7 +41,7 @@ class StageLog:
     def _drop_after(self, step: int) -> None:
         path = self.folder / METRICS_FILE
         if path.exists():
-            lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            lines = [line for line in path.read_text().splitlines() if _step(line) <= step]
             write_atomic(path, "".join(line + "\n" for line in lines).encode())
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
@@ -76,6 +76,14 @@ class StageLog:
         """Flush the files."""
         if rank() == 0:
             self.writer.close()
+
+
+def _step(line: str) -> float:
+    """A line's step; a line that was half written when the run was killed comes after all."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")
 
 
 def memory_gb() -> float:

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from types import FrameType
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -12,7 +13,7 @@ from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path
 from vidboot.edm import Preconditioned
 from vidboot.training.checkpoints import Checkpoints
-from vidboot.training.distributed import rank
+from vidboot.training.distributed import device, rank, sum_over_ranks
 from vidboot.training.engine import make_engine
 from vidboot.training.log import StageLog
 from vidboot.training.optimizer import Average, learning_rate
@@ -53,13 +54,16 @@ def train_stage(stage: Stage, folder: Path, config: RunConfig) -> Preconditioned
             watch.after(step, micro_batches, {"loss": loss, "learning_rate": rate} | _extras(engine, train_step))
             if step % config.log.checkpoint_every == 0 or stopping or step == steps:
                 checkpoints.save(step, engine, average)
-            if stopping and step < steps:
-                watch.log.close()
-                raise Interrupted(f"{stage.name} was stopped at step {step}; its checkpoint is saved")
+            if stopping:
+                break
             if stage.hopeless():
                 logger.info("%s: given up at step %d of %d", stage.name, step, steps)
                 break
+        # Asked again: during the last step there is no next one to notice it.
+        stopped = bool(sum_over_ranks(torch.tensor(float(signals.requested), device=device())))
     watch.log.close()
+    if stopped:
+        raise Interrupted(f"{stage.name} was stopped at step {step}; it goes on from its last checkpoint")
     watch.best.restore(average)
     engine.destroy()
     return average.network

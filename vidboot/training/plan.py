@@ -5,8 +5,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vidboot.config import RunConfig, optimization_of
-from vidboot.data.datasets import Split, split_shots
-from vidboot.data.manifest import Shot, load_manifest
+from vidboot.data.manifest import Shot
+from vidboot.data.split import Split
 from vidboot.display import print_table
 from vidboot.errors import UserError
 from vidboot.training.checkpoints import checkpoint_steps
@@ -14,7 +14,7 @@ from vidboot.training.distributed import world_size
 from vidboot.training.estimate import Cost, network_of, step_cost
 from vidboot.training.log import memory_gb
 from vidboot.training.residual_stage import full_shots
-from vidboot.training.run import check_run, is_finished, stage_names
+from vidboot.training.run import check_run, is_finished, run_split, stage_names
 from vidboot.training.view_stage import mean_frame_counts, shots_for
 
 
@@ -22,7 +22,7 @@ def print_plan(config: RunConfig) -> None:
     """Print the stages in order. Raises `UserError` for what training would refuse, but not for missing data."""
     console = Console()
     try:
-        split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
+        split = run_split(config)
     except UserError as error:
         console.print(f"data: {error}", markup=False)
         split = None

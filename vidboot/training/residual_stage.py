@@ -10,8 +10,9 @@ from torch import Tensor
 from vidboot.calibration_fit import fit_calibration
 from vidboot.conditioning import Known
 from vidboot.config import RunConfig
-from vidboot.data.datasets import Split, ViewDataset, held_out_windows, to_frames
+from vidboot.data.datasets import ViewDataset, held_out_spans, held_out_windows, to_frames
 from vidboot.data.manifest import Shot
+from vidboot.data.split import Split
 from vidboot.data.video import write_video
 from vidboot.edm import Preconditioned, add_noise, denoising_loss, squared_error
 from vidboot.errors import UserError
@@ -38,6 +39,11 @@ def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:
             f"{config.video.num_frames} frames. Set residual=null calibration=null to generate from the views alone"
         )
     return sorted(full, key=lambda shot: shot.id)[: config.data.max_full_videos]
+
+
+def check_held_out(config: RunConfig, shots: Sequence[Shot]) -> None:
+    """Raise `UserError` if there is no full video to choose by among the `shots`; reads masks, but no video."""
+    held_out_spans(shots, config.video.num_frames, clean=True)
 
 
 def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:

@@ -6,13 +6,12 @@ import statistics
 from typing import Any
 
 from vidboot.config import RunConfig, optimization_of
-from vidboot.data.datasets import Split, split_shots
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import load_manifest
+from vidboot.data.split import Split, split_like, split_shots
 from vidboot.errors import UserError
 from vidboot.evaluation.results import report_results
 from vidboot.model import (
-    CALIBRATION_FILE,
     SPLIT_FILE,
     WEIGHTS_FILE,
     load_parts,
@@ -24,11 +23,11 @@ from vidboot.training.distributed import barrier, device, init_distributed, rank
 from vidboot.training.engine import batch_per_process
 from vidboot.training.log import set_up_logging
 from vidboot.training.loop import train_stage
-from vidboot.training.residual_stage import HeldOut, calibrate, full_shots, residual_stage
+from vidboot.training.residual_stage import HeldOut, calibrate, check_held_out, full_shots, residual_stage
+from vidboot.training.settings import SETTINGS_FILE, check_same_settings, is_calibrated, save_settings
 from vidboot.training.view_stage import check_size, view_dataset, view_stage
 
 logger = logging.getLogger(__name__)
-SETTINGS_FILE = "settings.json"
 
 
 def stage_names(config: RunConfig) -> list[str]:
@@ -42,13 +41,13 @@ def train(config: RunConfig, only: str | None = None) -> None:
     names = stage_names(config)
     if only is not None and only not in names:
         raise UserError(f"there is no stage '{only}' in this config; stages: {', '.join(names)}")
-    split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
+    split = run_split(config)
     check_run(config, split, only)
     init_distributed()
     set_up_logging()
     if rank() == 0:
         save_config(config.run_dir, config)
-        write_atomic(config.run_dir / SPLIT_FILE, json.dumps(_split_record(split), indent=2).encode())
+        write_atomic(config.run_dir / SPLIT_FILE, json.dumps(_split_record(config, split), indent=2).encode())
     barrier()
     for name in names if only is None else [only]:
         if is_finished(config, name):
@@ -61,6 +60,23 @@ def train(config: RunConfig, only: str | None = None) -> None:
     barrier()
 
 
+def run_split(config: RunConfig) -> Split:
+    """Which shots are for what; once a stage has begun it stays so, and new shots are trained on.
+
+    Raises `UserError` if too few of the run's videos are there.
+    """
+    manifest, before = load_manifest(config.data.manifest), _split_before(config)
+    if before is None:
+        return split_shots(manifest, config.data.holdout)
+    split = split_like(manifest, before)
+    if missing := [part for part in ("train", "validation", "test") if not getattr(split, part)]:
+        raise UserError(
+            f"{config.run_dir} was trained on other videos: {config.data.manifest} has none of those that its "
+            f"{SPLIT_FILE} names for {' and '.join(missing)}. Use another run_dir"
+        )
+    return split
+
+
 def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
     """Raise `UserError` for what would stop any stage of the run (or the one named), before the first one starts."""
     check_size(config, [*split.train, *split.validation, *split.test])
@@ -68,22 +84,34 @@ def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
         check_same_settings(config, name)
         if name in config.views:
             view_dataset(config, name, split.train, seed=0, batch_size=1)
+        else:
+            check_held_out(config, split.validation)
         if name == "residual":
             full_shots(config, split.train)
         if name != "calibration":
             batch_per_process(optimization_of(config, name))
 
 
-def _split_record(split: Split) -> dict[str, Any]:
-    """Which shots are held out, and the training videos' frame rate, for the run folder."""
-    parts = {part: [shot.id for shot in getattr(split, part)] for part in ("train", "validation", "test")}
+def _split_before(config: RunConfig) -> dict[str, Any] | None:
+    path = config.run_dir / SPLIT_FILE
+    begun = path.exists() and any(config.run_dir.glob(f"*/{SETTINGS_FILE}"))
+    return json.loads(path.read_text()) if begun else None
+
+
+def _split_record(config: RunConfig, split: Split) -> dict[str, Any]:
+    """Which shots are held out, and the training videos' frame rate, for the run folder.
+
+    Shots that are no longer there stay in it: they have been trained on, or chosen by.
+    """
+    before = _split_before(config) or {}
+    parts = {part: list(dict.fromkeys([*before.get(part, ()), *ids])) for part, ids in split.ids().items()}
     return {"fps": statistics.median(shot.fps for shot in split.train)} | parts
 
 
 def is_finished(config: RunConfig, name: str) -> bool:
     """Whether a stage has run to its end."""
     if name == "calibration":
-        return (config.run_dir / CALIBRATION_FILE).exists()
+        return is_calibrated(config)
     return (config.run_dir / name / WEIGHTS_FILE).exists()
 
 
@@ -92,9 +120,10 @@ def _run_stage(config: RunConfig, name: str, split: Split) -> None:
     if name == "calibration":
         logger.info("calibration: fitting the base's weights on held-out full videos")
         calibrate(config, load_parts(config, config.run_dir, calibration=False, residual=False).to(device()), split)
-        return
     if rank() == 0:
-        write_atomic(folder / SETTINGS_FILE, json.dumps(stage_settings(config, name), indent=2).encode())
+        save_settings(config, name)
+    if name == "calibration":
+        return
     if name in config.views:
         network = train_stage(view_stage(config, name, split), folder, config)
     else:
@@ -110,42 +139,3 @@ def _run_stage(config: RunConfig, name: str, split: Split) -> None:
     if rank() == 0:
         save_weights(folder, network)
         logger.info("%s: finished", name)
-
-
-def stage_settings(config: RunConfig, name: str) -> dict[str, Any]:
-    """The settings that a stage's result depends on."""
-    values = config.model_dump(mode="json")
-    shared = {key: values[key] for key in ("seed", "video", "noise")}
-    shared["data"] = {key: values["data"][key] for key in ("manifest", "holdout", "extra_masks", "context")}
-    # Wherever the long videos' factor is set, it is the same stage: the band says it.
-    views = {view: config.views[view].model_dump(mode="json", exclude={"long_scale"}) for view in config.views}
-    if name in views:
-        return shared | {
-            name: views[name] | ({"band": config.long_scale} if name == "clip" and config.long_scale else {})
-        }
-    shared["data"]["max_full_videos"] = values["data"]["max_full_videos"]
-    return shared | views | {"calibration": values["calibration"], "residual": values["residual"]}
-
-
-def check_same_settings(config: RunConfig, name: str) -> None:
-    """Raise `UserError` if the run folder has this stage, begun or finished, from other settings."""
-    path = config.run_dir / name / SETTINGS_FILE
-    if not path.exists():
-        return
-    before, now = _flat(json.loads(path.read_text())), _flat(stage_settings(config, name))
-    changed = [
-        f"  {key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    if changed:
-        listed = "\n".join(changed)
-        raise UserError(
-            f"{path.parent} was trained with other settings:\n{listed}\nUse another run_dir, or delete that folder"
-        )
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix.rstrip("."): tree}
-    return {key: value for name, inner in tree.items() for key, value in _flat(inner, f"{prefix}{name}.").items()}

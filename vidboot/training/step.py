@@ -74,6 +74,7 @@ class TrainStep:
         files = sorted({shot for of_rank in everywhere for _, shots in of_rank for shot in shots})
         raise UserError(
             f"{self.stage.name} stopped at step {step}: {self.bad_in_a_row} steps in a row had a loss or gradient that "
-            f"is not finite. Noise levels of the last: {', '.join(levels)}; files: {', '.join(files)}. Lower the "
-            "learning rate, or set deepspeed.precision=fp32, and go on from the last checkpoint"
+            f"is not finite. Noise levels of the last: {', '.join(levels)}; files: {', '.join(files)}. Delete "
+            "the stage's folder and train it anew with a lower learning rate, or with deepspeed.precision=fp32 (and "
+            f"--stage {self.stage.name}, where other stages are finished)"
         )

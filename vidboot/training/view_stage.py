@@ -1,5 +1,6 @@
 """The stage that trains one view's network: clips, or low-resolution videos."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,8 +9,9 @@ import torch
 from torch.utils.data import Dataset
 
 from vidboot.config import LowResConfig, RunConfig
-from vidboot.data.datasets import Split, ViewDataset, held_out_windows, to_frames
+from vidboot.data.datasets import ViewDataset, held_out_windows, to_frames
 from vidboot.data.manifest import Shot
+from vidboot.data.split import Split
 from vidboot.data.video import write_video
 from vidboot.edm import Noise, Preconditioned
 from vidboot.errors import UserError
@@ -20,11 +22,18 @@ from vidboot.training.bands import WithLongVideos, view_loss
 from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.training.stage import Stage
 
+logger = logging.getLogger(__name__)
+
 
 def scale_of(config: RunConfig, name: str) -> int:
     """Low-res factor of the view `name`; 1 for the clip view."""
     view = config.views[name]
     return view.scale if isinstance(view, LowResConfig) else 1
+
+
+def kind_of(scale: int) -> str:
+    """What the manifest calls a view of this low-res factor."""
+    return "clip" if scale == 1 else "low_res"
 
 
 def frame_counts(config: RunConfig, name: str) -> dict[int, float]:
@@ -68,8 +77,7 @@ def shots_for(config: RunConfig, name: str, shots: Sequence[Shot]) -> list[Shot]
 
     Raises `UserError`, with how much there is, if there are none.
     """
-    kind = "clip" if scale_of(config, name) == 1 else "low_res"
-    return _able(config, kind, max(frame_counts(config, name)), shots, name)
+    return _able(config, kind_of(scale_of(config, name)), max(frame_counts(config, name)), shots, name)
 
 
 def _able(config: RunConfig, kind: str, num_frames: int, shots: Sequence[Shot], name: str) -> list[Shot]:
@@ -120,8 +128,15 @@ def view_stage(config: RunConfig, name: str, split: Split) -> Stage:
 def held_out_error(
     config: RunConfig, scale: int, num_frames: int, shots: Sequence[Shot]
 ) -> Callable[[Preconditioned], dict[str, float]]:
-    """Held-out error of a view network, in its natural range at σ/r for each σ of the config; all processes share."""
-    videos, masks = held_out_windows(shots, num_frames, scale, config.evaluation.num_videos)
+    """Held-out error of a view network, in its natural range at σ/r for each σ of the config; all processes share.
+
+    Without a held-out shot that supplies the view nothing is measured.
+    """
+    own = [shot for shot in shots if kind_of(scale) in shot.views and shot.num_frames >= num_frames]
+    if not own:
+        logger.info("no shot of the '%s' view with %d frames is held out to measure it on", kind_of(scale), num_frames)
+        return lambda network: {}
+    videos, masks = held_out_windows(own, num_frames, scale, config.evaluation.num_videos)
     share = range(rank(), len(videos), world_size())
     levels = [sigma / scale for sigma in config.evaluation.sigmas]
 

@@ -10,16 +10,9 @@ import torch
 
 from vidboot.config import DataConfig
 from vidboot.data import Manifest, MaskTrack, load_manifest
-from vidboot.data.datasets import (
-    ViewDataset,
-    held_out_windows,
-    load_clip,
-    mean_image,
-    split_shots,
-    to_frames,
-    to_tensor,
-)
+from vidboot.data.datasets import ViewDataset, held_out_windows, load_clip, mean_image, to_frames, to_tensor
 from vidboot.data.masks import Event
+from vidboot.data.split import split_like, split_shots
 from vidboot.errors import UserError
 
 OPTIONS = DataConfig(manifest="unused")
@@ -160,6 +153,41 @@ def test_only_full_videos_stand_for_full_ones_and_nothing_of_a_held_out_source_i
     assert all("full" in shot.views for shot in held_out)
     assert len(split.train) == 3 * 8
     assert not {shot.source for shot in split.train} & {shot.source for shot in held_out}
+
+
+def test_without_any_full_video_some_of_each_kind_are_held_out(manifest):
+    def shots(kind, count, sources):
+        made = [replace(manifest[0], id=f"{kind}{n:02d}", source=f"{kind}{n % sources}") for n in range(count)]
+        return [replace(shot, views=frozenset({kind})) for shot in made]
+
+    for sources in (2, 20):
+        split = split_shots(Manifest(manifest.root, shots("clip", 20, sources) + shots("low_res", 10, sources)), 0.3)
+        for part, counts in ((split.train, (14, 6)), (split.validation, (3, 2)), (split.test, (3, 2))):
+            assert Counter(view for shot in part for view in shot.views) == dict(
+                zip(("clip", "low_res"), counts, strict=True)
+            )
+    lonely = split_shots(Manifest(manifest.root, shots("clip", 20, 20) + shots("low_res", 2, 2)), 0.3)
+    assert len([shot for shot in lonely.train if "low_res" in shot.views]) == 2
+
+
+@pytest.mark.parametrize("sources", [1, 30])
+def test_with_more_videos_the_split_of_before_stays(manifest, sources):
+    kinds = (frozenset({"full", "clip"}), frozenset({"low_res"}))
+    shots = [
+        replace(manifest[0], source=f"s{n % sources}", id=f"{n * 7919 % 31:02d}-{n}-{kind}", views=views)
+        for n in range(30)
+        for kind, views in enumerate(kinds)
+    ]
+    before = split_shots(Manifest(manifest.root, shots), 0.3)
+    new = [replace(shot, id="0" + shot.id, source="new" + shot.source) for shot in shots]
+    again = split_like(Manifest(manifest.root, new + shots), before.ids())
+    assert (again.validation, again.test) == (before.validation, before.test)
+    assert set(again.train) == {*before.train, *new}
+    assert split_like(Manifest(manifest.root, shots), before.ids()) == before
+    lacking = {part: ids for part, ids in before.ids().items() if part != "left_out"}  # as runs of before have it
+    assert split_like(Manifest(manifest.root, shots), lacking).train == before.train
+    fewer = split_like(Manifest(manifest.root, [s for s in shots if s != before.test[0]]), before.ids())
+    assert fewer.test == before.test[1:] and fewer.train == before.train
 
 
 def test_too_few_videos_to_split_is_the_users_error(manifest):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from small_model import small_model
 
-from vidboot.data.datasets import Split
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
+from vidboot.data.split import Split
 from vidboot.edm import add_noise, loss_weight, squared_error
 from vidboot.training.bands import view_loss
-from vidboot.training.run import stage_settings
+from vidboot.training.settings import stage_settings
 from vidboot.training.stage import Batch, draw_steps
 from vidboot.training.view_stage import frame_counts, mean_frame_counts, view_dataset, view_stage
 from vidboot.views import View

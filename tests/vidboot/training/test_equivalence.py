@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidboot.data.datasets import split_shots
 from vidboot.data.manifest import load_manifest
+from vidboot.data.split import split_shots
 from vidboot.model import load_config, load_weights, view_network
 from vidboot.training.view_stage import frame_counts, held_out_error
 

@@ -5,9 +5,9 @@ import torch
 from small_model import small_model
 
 from vidboot.conditioning import Known
-from vidboot.data.datasets import Split
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
+from vidboot.data.split import Split
 from vidboot.edm import Noise
 from vidboot.training.residual_stage import residual_stage
 from vidboot.training.stage import _with_noise, draw_steps

@@ -24,7 +24,8 @@ class CurveConfig(Strict):
 
     output: Folder
     digits: DigitsConfig | None = None
-    """Make this data and write the partial part to `run.data.manifest` (None: what is there already is used)."""
+    """Make this data beside `run.data.manifest`, each set of settings in its own folders (None: `run.data.manifest`
+    itself is used)."""
     counts: Annotated[list[PositiveInt], Field(min_length=1)]
     """Numbers of full videos, rising."""
     seeds: list[PositiveInt]

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidboot.config import RunConfig
+from vidboot.config import DataConfig, RunConfig
+from vidboot.errors import UserError
 from vidboot.evaluation.curve.config import CurveConfig
 from vidboot.evaluation.curve.data import CurveData, ids, load_data
 from vidboot.evaluation.curve.rows import Methods
 from vidboot.evaluation.curve.summary import write_curve
-from vidboot.evaluation.curve.tasks import Task, run_tasks
+from vidboot.evaluation.curve.tasks import Task, keyed_name, run_tasks
 from vidboot.model import weights_hash
 from vidboot.strict import load_settings
 from vidboot.training.distributed import init_distributed
@@ -45,13 +46,18 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
 
     If the clip network is the only one and learns from all partial data, it is the joint network.
     """
-    run = config.run.model_copy(update={"run_dir": config.output / "views"})
-    methods = Methods(config, data, run.run_dir, config.output / "joint")
     shared = _settings(config.run)
     before = _settings(config.run.model_copy(update={"residual": None, "calibration": None}))
-    views = Task("views", before | data.identity("partial"), partial(_train_views, run))
-    joint = Task("joint", before | data.identity("partial"), partial(_train_joint, methods))
+    before |= data.identity("partial")
+    # Named by what they are trained from, so that other settings or data never meet another's weights there.
+    at = {name: config.output / keyed_name(name, before, {}) for name in ("views", "joint")}
+    methods = Methods(config, data, at["views"], at["joint"])
+    run = config.run.model_copy(update={"run_dir": at["views"], "data": _data_of(config.run, data)})
+    views = Task("views", before, partial(_train_views, run), check=partial(_check_weights, at["views"]))
+    joint = Task("joint", before, partial(_train_joint, methods), check=partial(_check_weights, at["joint"]))
     held_out = data.identity("validation", "test") | {"test_videos": config.test_videos, "samples": config.samples}
+    if config.samples:
+        held_out["sample_steps"] = config.run.log.sample_steps
     tasks = [views, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
     trained: list[tuple[Any, tuple[Task, ...]]] = [(methods.direct, ())]
     if config.run.low_res:  # without, the clip network is that network
@@ -72,6 +78,19 @@ def _settings(run: RunConfig) -> dict[str, Any]:
     return {"run": run.model_dump(mode="json", exclude={"run_dir", "log", "data"})} | {
         "data": run.data.model_dump(mode="json", exclude={"manifest", "num_workers", "memory_gb"})
     }
+
+
+def _data_of(run: RunConfig, data: CurveData) -> DataConfig:
+    return run.data if data.manifest is None else run.data.model_copy(update={"manifest": data.manifest})
+
+
+def _check_weights(trained: Path, result: dict[str, Any]) -> None:
+    """Raise `UserError` if the folder has other weights than those that the results speak of."""
+    if weights_hash(trained) != result["weights"]:
+        raise UserError(
+            f"the weights in {trained} are not those that the results were to be measured with: delete that folder and "
+            f"the result {trained.name}.json, so that they are trained again"
+        )
 
 
 def _train_views(run: RunConfig, work: Path) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from vidboot.data.datasets import split_shots
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
+from vidboot.data.split import split_shots
 from vidboot.errors import UserError
 from vidboot.evaluation.curve.config import CurveConfig
+from vidboot.evaluation.curve.tasks import keyed_name
 from vidboot.training.residual_stage import full_shots
 
 Shots = tuple[Shot, ...]
@@ -28,6 +29,8 @@ class CurveData:
     full: Shots
     validation: Shots
     test: Shots
+    manifest: Path | None = None
+    """Folder of the partial data, if it was made (None: `run.data.manifest`)."""
 
     def draw(self, count: int, seed: int) -> Shots:
         """`count` full videos; for the same seed a larger count holds the smaller one's."""
@@ -46,14 +49,15 @@ def ids(shots: Sequence[Shot]) -> list[str]:
 
 def load_data(config: CurveConfig) -> CurveData:
     """Make the digits, if they are asked for and not there; raises `UserError` if there are too few full videos."""
-    run, most = config.run, max(config.counts)
+    run, most, manifest = config.run, max(config.counts), None
     if config.digits is None:
         split = split_shots(load_manifest(run.data.manifest), run.data.holdout)
         # The views see the full videos too, as the clips and low-res videos that they also are.
         partial, full = split.train, full_shots(run, split.train)
         validation, test = split.validation, split.test
     else:
-        manifests = {name: load_manifest(folder) for name, folder in _make_digits(config).items()}
+        folders = _make_digits(config)
+        manifests, manifest = {name: load_manifest(folder) for name, folder in folders.items()}, folders["partial"]
         partial = split_shots(manifests["partial"], run.data.holdout).train
         full = manifests["full"].supplying("full")
         held_out = manifests["held_out"].supplying("full")
@@ -62,30 +66,33 @@ def load_data(config: CurveConfig) -> CurveData:
         raise UserError(
             f"counts go up to {most} full videos, but only {len(full)} are there to train on: lower counts and seeds"
         )
-    return CurveData(partial, tuple(full), tuple(validation), tuple(test))
+    return CurveData(partial, tuple(full), tuple(validation), tuple(test), manifest)
 
 
 def _make_digits(config: CurveConfig) -> dict[str, Path]:
-    """Partial data and full videos of the digits for training, held-out ones of others; each folder made once."""
+    """Partial data and full videos of the digits for training, held-out ones of others.
+
+    Each folder is made once: its name has a hash of the settings that it is made from.
+    """
     digits, run = config.digits, config.run
-    stock = run.data.manifest.parent
-    folders = {"partial": run.data.manifest, "full": stock / "full", "held_out": stock / "held_out"}
     shape: dict[str, Any] = {
         "num_frames": run.video.num_frames,
         "clip_frames": run.clip.num_frames,
         "scale": run.long_scale,
         "size": run.video.height,
     }
-    seeds = {name: 3 * digits.seed + number for number, name in enumerate(folders)}
     held_out = run.evaluation.num_videos + config.test_videos
     contents: dict[str, dict[str, Any]] = {
         "partial": {"full": HELD_OUT_FULL, **digits.model_dump(exclude={"seed"})},
         "full": {"full": max(config.counts), "clips": 0, "low_res": 0},
         "held_out": {"full": held_out, "clips": 0, "low_res": 0, "split": "test"},
     }
+    stock, folders = run.data.manifest.parent, {}
     stock.mkdir(parents=True, exist_ok=True)
     with FileLock(stock / ".lock"):
-        for name, folder in folders.items():
-            if not (folder / FILE_NAME).exists():
-                write_digits(folder, seed=seeds[name], **contents[name], **shape)
+        for number, (name, content) in enumerate(contents.items()):
+            settings = content | shape | {"seed": 3 * digits.seed + number}
+            folders[name] = stock / keyed_name(run.data.manifest.name if name == "partial" else name, settings, {})
+            if not (folders[name] / FILE_NAME).exists():
+                write_digits(folders[name], **settings)
     return folders

@@ -16,7 +16,8 @@ from torch import Tensor
 from vidboot.calibration import Calibration
 from vidboot.calibration_fit import fit_calibration
 from vidboot.config import OptimizationConfig, RunConfig
-from vidboot.data.datasets import Split, held_out_windows
+from vidboot.data.datasets import held_out_windows
+from vidboot.data.split import Split
 from vidboot.edm import Preconditioned
 from vidboot.evaluation.curve.compute import Compute, count_operations
 from vidboot.evaluation.curve.config import CurveConfig

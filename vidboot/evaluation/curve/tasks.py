@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,12 @@ from vidboot.data.files import write_atomic
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
+
+
+def keyed_name(name: str, settings: Mapping[str, Any], weights: Mapping[str, str]) -> str:
+    """The name with a hash of all that a result depends on: its settings, and the weights that it uses."""
+    identity = {"settings": settings, **weights}
+    return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
@@ -29,17 +35,18 @@ class Task:
     settings: dict[str, Any]
     run: Callable[[Path], dict[str, Any]]
     needs: "tuple[Task, ...]" = ()
+    check: Callable[[dict[str, Any]], None] = lambda result: None
+    """Raises `UserError` if what the task made is not what its result says; asked before another task uses it."""
 
     def path(self, folder: Path) -> Path | None:
         """Where the result is or will be; None as long as what it needs is not there."""
-        identity: dict[str, Any] = {"settings": self.settings}
+        weights: dict[str, str] = {}
         for task in self.needs:
             found = task.result(folder)
             if found is None:
                 return None
-            identity[task.name] = found["weights"]
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return folder / f"{self.name}-{key[:12]}.json"
+            weights[task.name] = found["weights"]
+        return folder / f"{keyed_name(self.name, self.settings, weights)}.json"
 
     def result(self, folder: Path) -> dict[str, Any] | None:
         """The stored result, if there is one."""
@@ -65,6 +72,8 @@ def _claim_and_run(task: Task, folder: Path, number: int, total: int) -> bool:
         with FileLock(folder / "locks" / f"{path.stem}.lock", blocking=False):
             if path.exists():
                 return True
+            for needed in task.needs:
+                needed.check(needed.result(folder))
             logger.info("%d/%d  %s", number, total, task.name)
             work, start = folder / "work" / path.stem, time.monotonic()
             shutil.rmtree(work, ignore_errors=True)

@@ -1,7 +1,12 @@
 from types import SimpleNamespace
 
+import pytest
+
+from vidboot.errors import UserError
+from vidboot.evaluation.curve import curve as module
 from vidboot.evaluation.curve.curve import load_curve_settings, make_tasks
-from vidboot.evaluation.curve.data import CurveData
+from vidboot.evaluation.curve.data import CurveData, load_data
+from vidboot.evaluation.curve.tasks import run_tasks
 
 CONFIG = "configs/learning_curve.yaml"
 LOW_RES = "run.low_res=[{scale: 2, network: {channels: 12}, train: {steps: 10, batch_size: 1}}]"
@@ -31,3 +36,51 @@ def test_the_views_are_trained_again_only_for_what_they_depend_on(tmp_path):
     assert kept == {"views", "joint"}
     other_views = paths(tmp_path, LOW_RES, "run.clip.train.steps=10")
     assert not any(before[name] == other_views[name] for name in before)
+
+
+def test_the_samplers_steps_count_only_where_something_is_generated(tmp_path):
+    few, many = (paths(tmp_path, "samples=2", f"run.log.sample_steps={steps}") for steps in (3, 5))
+    assert few["views"] == many["views"] and few["fixed"] != many["fixed"]
+    few, many = (paths(tmp_path, "samples=0", f"run.log.sample_steps={steps}") for steps in (3, 5))
+    assert few == many
+
+
+def test_other_data_never_meets_the_weights_of_before(tmp_path, monkeypatch):
+    """`train` as it is: what is in the folder already is finished."""
+
+    def train(run, only):
+        path = run.run_dir / only / "model.safetensors"
+        if not path.exists():
+            path.parent.mkdir(parents=True)
+            path.write_text(current)
+
+    monkeypatch.setattr(module, "train", train)
+    config = load_curve_settings(CONFIG, [f"output={tmp_path}", "counts=[4]", "seeds=[1]"], quick=False)
+    full, found = tuple(SimpleNamespace(id=str(n)) for n in range(8)), {}
+    for current in ("old", "new"):
+        views = make_tasks(config, CurveData((SimpleNamespace(id=current),), full, full, full))[0]
+        run_tasks([views], tmp_path / "cells")
+        found[current] = views.result(tmp_path / "cells")
+        views.check(found[current])
+    assert found["old"]["weights"] != found["new"]["weights"]
+    next(tmp_path.glob("views-*/clip/model.safetensors")).write_text("damaged")
+    with pytest.raises(UserError, match="delete that folder"):
+        for current in ("old", "new"):
+            make_tasks(config, CurveData((SimpleNamespace(id=current),), full, full, full))[0].check(found[current])
+
+
+def test_each_set_of_settings_makes_digits_of_its_own(tmp_path):
+    def load(clips, seed, count):
+        digits = f"digits={{clips: {clips}, low_res: 1, seed: {seed}}}"
+        settings = [f"output={tmp_path}", digits, f"counts=[{count}]", "seeds=[1]", "test_videos=1"]
+        settings += ["run.evaluation.num_videos=1", "run.video.num_frames=12"]
+        return load_data(load_curve_settings(CONFIG, settings, quick=False))
+
+    first, larger, other = load(2, 0, 1), load(5, 0, 3), load(2, 4, 1)
+    held_out = 8  # full videos beside the partial data, of which the split may leave none to train on
+    for data, clips, count in ((first, 2, 1), (larger, 5, 3), (other, 2, 1)):
+        assert len([shot for shot in data.partial if shot.views == {"clip"}]) == clips
+        assert len(data.full) == count and len(data.partial) <= held_out + clips + 1
+    assert {shot.id for shot in first.full} < {shot.id for shot in larger.full}
+    assert not {shot.id for shot in first.full} & {shot.id for shot in other.full}
+    assert load(2, 0, 1).manifest == first.manifest != other.manifest

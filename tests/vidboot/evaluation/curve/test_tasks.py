@@ -3,9 +3,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
+from vidboot.errors import UserError
 from vidboot.evaluation.curve import tasks as module
 from vidboot.evaluation.curve.tasks import Task, run_tasks
 
@@ -84,3 +86,16 @@ run_tasks([Task("a", {{}}, lambda work: (work / "half").touch() or os.kill(os.ge
     worker = Worker()
     run_tasks([worker.task("a")], tmp_path)
     assert worker.ran == ["a"]
+
+
+def test_weights_that_are_not_those_of_the_result_are_not_used(tmp_path):
+    worker = Worker()
+
+    def check(result):
+        raise UserError(f"{result['weights']} is gone")
+
+    views = worker.task("views")
+    run_tasks([views], tmp_path)
+    with pytest.raises(UserError, match="views is gone"):
+        run_tasks([worker.task("cell", needs=(replace(views, check=check),))], tmp_path)
+    assert worker.ran == ["views"]
