@@ -29,6 +29,8 @@ ANALYSIS_SIDE = 640
 _LEAST_SIDE = 8
 # Samples a second for overlays, for tickers, and for bars and quality.
 _OVERLAY_RATE, _TICKER_RATE, _SLOW_RATE = 5, 2, 1
+# Highest frame rate that is believed.
+_MOST_FPS = 120.0
 # Pixels beside a bar that gradients, scaling and compression blur it into.
 _BLUR = 3
 
@@ -65,15 +67,17 @@ class _Walk:
         self.size = max(1, round(about.height * shrink)), max(1, round(about.width * shrink))
         self.shots = ShotFinder(settings.shots, about.fps)
         self.borders = BorderFinder(about.height, about.width)
-        self.texts = SubtitleFinder(about.fps, settings.text_model())
+        # A broken time base makes thousands of frames a second, and of some seconds frames are kept.
+        fps = min(about.fps, _MOST_FPS)
+        self.texts = SubtitleFinder(fps, settings.text_model())
         self.sums = Sums.zero(*self.size)
         self.overlays: list[dict[str, Any]] = []
         self.segments: list[dict[str, Any]] = []
         self.tickers, self.fingerprint, self.watch = TickerFinder(), Fingerprint(), Stopwatch()
         self.last: np.ndarray | None = None
-        self.ticker_tick = max(2, round(about.fps / _TICKER_RATE))
-        self.overlay_tick = max(1, round(about.fps / _OVERLAY_RATE))
-        self.slow_tick = max(2, round(about.fps / _SLOW_RATE))
+        self.ticker_tick = max(2, round(fps / _TICKER_RATE))
+        self.overlay_tick = max(1, round(fps / _OVERLAY_RATE))
+        self.slow_tick = max(2, round(fps / _SLOW_RATE))
         self.frames = 0
         self.before: np.ndarray | None = None
         self._begin(0)

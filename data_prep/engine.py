@@ -85,25 +85,34 @@ class LocalEngine:
         self.workers = workers or os.cpu_count() or 1
         self.timeout_seconds = timeout_seconds
         self._pool: pebble.ProcessPool | None = None
+        self._size = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
+
+    def _pool_of(self, workers: int) -> pebble.ProcessPool:
+        """The pool, made anew if it has fewer workers than there is work for."""
+        if self._pool is None or self._size < workers:
+            self._stop()
+            # Spawned, not forked: decoders and OpenCV keep threads and locks that do not survive a fork.
+            context = multiprocessing.get_context("spawn")
+            self._pool, self._size = pebble.ProcessPool(workers, initializer=one_thread, context=context), workers
+        return self._pool
 
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
         """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
         if not jobs:
             return
-        if self._pool is None:
-            # Spawned, not forked: decoders and OpenCV keep threads and locks that do not survive a fork.
-            context = multiprocessing.get_context("spawn")
-            workers = min(self.workers, len(jobs))
-            self._pool = pebble.ProcessPool(workers, initializer=one_thread, context=context)
-        running = {self._pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs}
+        pool = self._pool_of(min(self.workers, len(jobs)))
+        running = {pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs}
         for future in as_completed(running):
             yield running[future], self._result(future)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data_prep.findings import stage_shares
@@ -24,7 +25,7 @@ def print_report(outcome: Outcome, console: Console) -> None:
     console.print(_time_table(outcome))
     made = f"{len(outcome.manifest)} shots from {outcome.videos} video files, {outcome.new} of them new"
     files = f"manifest: {outcome.manifest.root / FILE_NAME}\nreport: {outcome.page}"
-    console.print(f"{made}\n{files}", soft_wrap=True)
+    console.print(escape(f"{made}\n{files}"), soft_wrap=True)
 
 
 def _views_table(outcome: Outcome) -> Table:
@@ -48,10 +49,10 @@ def _listed(title: str, column: str, lines: Sequence[tuple[str, str]]) -> Table:
     for what, text in lines:
         listed[text] += 1
         if listed[text] <= _LISTED:
-            table.add_row(what, text)
+            table.add_row(escape(what), escape(text))
     for text, count in listed.items():
         if count > _LISTED:
-            table.add_row(f"and {count - _LISTED} more", text)
+            table.add_row(f"and {count - _LISTED} more", escape(text))
     return table
 
 

@@ -253,8 +253,10 @@ class SubtitleFinder:
         box, covered = text_shape(letters, strength, track.samples, hidden, boxes)
         # Eyes and leaves are taken for letters now and then, but not again and again.
         sure = (alone or moves or bool(darkened)) and (strength > _PLAIN or track.spots >= _SPOTS)
-        # One frame more at either end: the faintest trace must not be trained on.
-        self.events.append(TextEvent(max(0, start - 1), min(end + 1, self._last + 1), box, covered, boxes, sure))
+        # One frame more at either end: the faintest trace must not be trained on. It does not outlast a cut.
+        start -= start > 0 and start not in self._cuts
+        end += end <= self._last and end not in self._cuts
+        self.events.append(TextEvent(start, end, box, covered, boxes, sure))
 
 
 def _holds(track: _Track, box: Box, frame: int) -> bool:

@@ -40,6 +40,22 @@ def test_an_unforeseen_error_costs_only_its_task_but_a_full_disk_ends_the_run():
             list(engine.run(awkward, ["full", "a"]))
 
 
+def meeting(path):
+    """Whether another task is at work at the same time."""
+    path.touch()
+    for _ in range(100):
+        if len(list(path.parent.iterdir())) == 2:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_more_jobs_than_before_are_worked_on_at_the_same_time(tmp_path):
+    with LocalEngine(2, timeout_seconds=60) as engine:
+        assert dict(engine.run(awkward, ["a"])) == {"a": "A"}
+        assert all(met for _, met in engine.run(meeting, [tmp_path / "one", tmp_path / "two"]))
+
+
 def test_no_jobs_start_no_process():
     with LocalEngine(2, 1.0) as engine:
         assert list(engine.run(awkward, [])) == []

@@ -27,6 +27,20 @@ def test_a_text_is_masked_while_it_stands_and_a_text_free_scene_is_not():
     assert (covered[55] & ~changed).mean() < 0.04
 
 
+@pytest.mark.parametrize(("cuts", "span"), [((30, 80), (30, 80)), ((), (29, 81))])
+def test_a_text_that_comes_and_goes_with_cuts_covers_no_frame_of_other_shots(cuts, span):
+    finder = SubtitleFinder(25.0, None)
+    layer = np.zeros((360, 640), np.uint8)
+    for thickness, colour in ((7, 1), (2, 255)):
+        cv2.putText(layer, "Where are you going?", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness)
+    film = np.concatenate([grey_scene(1, 30), grey_scene(2, 50), grey_scene(3, 30)])
+    for number, image in enumerate(film):
+        finder.feed(np.where(layer > 0, layer, image) if 30 <= number < 80 else image)
+        if number - 2 in cuts:  # which are known a little later
+            finder.cut(number - 2)
+    assert {(event.start, event.end) for event in finder.finish() if event.sure} == {span}
+
+
 def test_a_text_stands_only_for_those_who_ask_since_a_frame_before_it_came():
     finder = SubtitleFinder(25.0, None)
     layer = np.zeros((360, 640), np.uint8)
