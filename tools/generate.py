@@ -1,6 +1,7 @@
 """Sample a video of any length from a trained run, given whatever is known of it."""
 
 import argparse
+import math
 from pathlib import Path
 
 from vidboot.errors import UserError, command
@@ -22,12 +23,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=1, metavar="K", help="K samples in a grid, of seeds SEED, SEED + 1, …")
     add("--steps", type=int, default=18, help="sampler steps (default: %(default)s)")
     add("--sampler", choices=("heun", "dpm2m", "euler"), default="heun", help="default: %(default)s")
+    add(
+        "--churn",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="noise that the sampler heun adds before each step, the S_churn of EDM (default: 0)",
+    )
     add("--fps", type=float, help="frames per second (default: that of the training videos)")
     add("--lossless", action="store_true", help="keep the RGB values exactly in the mp4")
     add("--stream", action="store_true", help="make the video chunk by chunk, in constant memory; resumes after a kill")
     add("--max-batch-frames", type=int, metavar="N", help="frames that a network denoises at once")
     add("--class", dest="class_name", metavar="NAME", help="one of the run's classes")
-    add("--guidance", type=float, default=1.0, help="scale of the class's guidance (default: %(default)s, none)")
+    add("--guidance", type=float, metavar="W", help="scale of the class's guidance (default: 1, none)")
     known = parser.add_argument_group("what is known of the video")
     add = known.add_argument
     add("--init", type=Path, metavar="FILE", help="its first frames: a video, or an image")
@@ -51,22 +59,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-@command
-def main() -> None:
-    """Parse the arguments, sample, write the video and, beside it, what is needed to make it again."""
-    arguments = _parser().parse_args()
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises `UserError` for numbers out of range and options that don't go together."""
     for name, least in (("frames", 1), ("steps", 1), ("samples", 1), ("repeats", 1), ("max_batch_frames", 1)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise UserError(f"--{name.replace('_', '-')} is at least {least}, got {value}")
     if arguments.iterations is not None and arguments.iterations < 0:
         raise UserError(f"--iterations is at least 0, got {arguments.iterations}")
-    if arguments.fps is not None and not arguments.fps > 0:
-        raise UserError(f"--fps is above 0, got {arguments.fps:g}")
+    if arguments.seed < 0 or arguments.seed + arguments.samples > 2**64:
+        raise UserError(f"seeds are 0 to 2^64 − 1, got {arguments.seed} and {arguments.samples - 1} more")
+    if not 0 <= arguments.churn < math.inf:
+        raise UserError(f"--churn is a number from 0 up, got {arguments.churn:g}")
+    if arguments.churn and arguments.sampler != "heun":
+        raise UserError(f"--churn goes with --sampler heun only, not with {arguments.sampler}")
+    if arguments.guidance is not None and not math.isfinite(arguments.guidance):
+        raise UserError(f"--guidance is a finite number, got {arguments.guidance:g}")
+    if arguments.guidance is not None and arguments.class_name is None:
+        raise UserError("--guidance needs --class: it is the class that it guides towards")
 
+
+@command
+def main() -> None:
+    """Parse the arguments, sample, write the video and, beside it, what is needed to make it again."""
+    arguments = _parser().parse_args()
+    _check(arguments)
+
+    from vidboot.data.output import check_fps
     from vidboot.generation import Sampling
     from vidboot.rendering import Request, render
 
+    if arguments.fps is not None:
+        check_fps(arguments.output, arguments.fps)
     request = Request(
         run=arguments.run,
         output=arguments.output,
@@ -77,7 +101,8 @@ def main() -> None:
             sampler=arguments.sampler,
             iterations=arguments.iterations,
             repeats=arguments.repeats,
-            guidance=arguments.guidance,
+            guidance=1.0 if arguments.guidance is None else arguments.guidance,
+            churn=arguments.churn,
         ),
         fps=arguments.fps,
         streaming=arguments.stream,
@@ -88,7 +113,12 @@ def main() -> None:
         low_res=arguments.low_res,
         repair=arguments.repair,
     )
-    record = render(request)
+    try:
+        record = render(request)
+    except KeyboardInterrupt:
+        if arguments.stream:
+            raise
+        raise KeyboardInterrupt("nothing of the video is kept; one made with --stream can go on") from None
     print(f"{arguments.output}: {record['frames']} frames at {record['fps']:g} fps")
 
 

@@ -23,8 +23,9 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
             if os.environ.get("RANK", "0") == "0":
                 print(f"error: {error}", file=sys.stderr)
             code = 2
-        except KeyboardInterrupt:
-            print("stopped: run the same command again to go on from what is done", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            # Most commands keep what is done; one that doesn't says so in the exception.
+            print(f"stopped: {str(stop) or 'run the same command again to go on from what is done'}", file=sys.stderr)
             code = 130
         sys.exit(code or 0)
 

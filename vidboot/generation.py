@@ -3,8 +3,10 @@
 `generate` denoises all frames together (*joint*); `vidboot.streaming` makes a video of any length piece by piece.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from vidboot.conditioning import Corrected, Known, Loosening, MomentMatched
 from vidboot.edm import Noise
 from vidboot.model import VideoModel
-from vidboot.samplers import SAMPLERS, initial_state, repeated
+from vidboot.samplers import SAMPLERS, Sampler, initial_state, repeated
 from vidboot.score import Denoiser
 
 MOMENT_ITERATIONS = 3
@@ -25,7 +27,7 @@ MOMENT_ITERATIONS = 3
 class Sampling:
     """How a sample is drawn: sampler, number of steps, and how what is known is respected.
 
-    Raises `ValueError` for an unknown sampler or counts out of range.
+    Raises `ValueError` for an unknown sampler, counts or numbers out of range, and churn without Heun.
     """
 
     num_steps: int = 18
@@ -40,16 +42,28 @@ class Sampling:
     """Number of a class in the run's `data.classes`."""
     guidance: float = 1.0
     """How far to go from the model without a class towards that of the class; beyond 1: past it."""
+    churn: float = 0.0
+    """Noise that Heun's method adds before each step: S_churn of Karras et al. 2022, Algorithm 2."""
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{self.sampler}', only {', '.join(SAMPLERS)}")
         if self.num_steps < 1 or self.repeats < 1 or (self.iterations or 0) < 0:
             raise ValueError("steps and repeats are at least 1, iterations at least 0")
+        if not (0 <= self.churn < math.inf and math.isfinite(self.guidance)):
+            raise ValueError("churn is a number from 0 up, and guidance one")
+        if self.churn and self.sampler != "heun":
+            raise ValueError(f"churn goes with the sampler 'heun' only, not with '{self.sampler}'")
 
     def schedule(self, noise: Noise, conditioned: bool) -> Float[Tensor, "steps+1"]:
         """The noise levels, from training's largest to 0."""
         return repeated(noise.steps(self.num_steps), self.repeats if conditioned else 1)
+
+    @property
+    def run(self) -> Sampler:
+        """The sampler, with its churn if there is any."""
+        run = SAMPLERS[self.sampler]
+        return partial(run, churn=self.churn) if self.churn else run
 
     def denoiser(self, model: VideoModel, known: Known | None = None) -> Denoiser:
         """The model's D, given the class and what is known."""
@@ -99,11 +113,10 @@ def sample(
     video = model.config.video
     sigmas = sampling.schedule(model.config.noise, known is not None)
     shape = (3, num_frames, video.height, video.width)
-    run = SAMPLERS[sampling.sampler]
     if known is None:
         denoise = sampling.denoiser(model)
         x = initial_state(denoise, initial_noise(shape, generators).to(model.device), float(sigmas[0]))
-        return run(denoise, x, sigmas, on_step, generators=generators).clamp_(-1, 1)
+        return sampling.run(denoise, x, sigmas, on_step, generators=generators).clamp_(-1, 1)
     known = known.to(model.device)
     held = [known]
     for _, more in loose:
@@ -117,7 +130,7 @@ def sample(
         def tell(step: int, before: int = number * (len(sigmas) - 1)) -> None:
             on_step(before + step)
 
-        x0 = run(denoise, x, sigmas, tell, generators=[generator]).clamp_(-1, 1)
+        x0 = sampling.run(denoise, x, sigmas, tell, generators=[generator]).clamp_(-1, 1)
         videos.append(known.impose(x0))
     return torch.cat(videos)
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import vidboot
 from vidboot.data.files import write_atomic
-from vidboot.data.output import PNG_FOLDER, check_path, grid, open_output
+from vidboot.data.output import PNG_FOLDER, check_fps, check_path, grid, open_output
 from vidboot.errors import UserError
 from vidboot.generation import Sampling, sample, seeded
 from vidboot.known_files import KnownFiles
@@ -46,15 +46,40 @@ class Request:
 
 
 def check_output(path: Path, streaming: bool = False) -> None:
-    """Make the folder of `path`; raises `UserError` if `path` can't be an output, or its folder not be written to."""
-    state_file = _state_file(path)
-    check_path(path, named=streaming and state_file.exists() and not (state_file.parent / PNG_FOLDER).exists())
+    """Raises `UserError` if `path` can't be an output, or its record would replace another file. Makes nothing."""
+    if path.name in ("", ".."):
+        raise UserError(f"--output {path} is no name for a file or folder to make")
+    state_file, record = _state_file(path), path.with_suffix(".json")
+    try:
+        check_path(path, named=streaming and state_file.exists() and not (state_file.parent / PNG_FOLDER).exists())
+        if record.exists() and not _is_record(record):
+            raise UserError(
+                f"{record} is no record of a generated video and would be replaced; choose another --output"
+            )
+    except OSError as error:
+        raise UserError(f"can't write to {path}: {error.strerror}") from None
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and {"weights", "seeds", "command"} <= stored.keys()
+
+
+def make_folder(path: Path, streaming: bool = False) -> None:
+    """Make the folder of `path`, and try all names that are going to be there; raises `UserError` if one can't be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for final in (path, path.with_suffix(".json")):
+            probe = final.with_name(f".partial-{os.getpid()}-{final.name}")  # as `atomic_path` names it
+            probe.touch()
+            probe.unlink()
+        if streaming:
+            _state_file(path).parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(f"can't write to {path.parent}: {error.strerror}") from None
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"can't write to {path.parent}: choose another --output")
+        raise UserError(f"can't write to {error.filename}: {error.strerror}; choose another --output") from None
 
 
 def render(request: Request) -> dict[str, Any]:
@@ -73,7 +98,9 @@ def render(request: Request) -> dict[str, Any]:
     frames = request.frames or longest
     if frames is None:
         raise UserError("give --frames: how many frames to make")
-    record = _record(request, model, frames, device)
+    record = _record(request, model, known, frames, device)
+    check_fps(request.output, record["fps"])
+    make_folder(request.output, request.streaming)
     make = _stream if request.streaming else _joint
     make(replace(request, sampling=sampling), model, known, record)
     write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
@@ -114,7 +141,6 @@ def _stream(request: Request, model: VideoModel, known: KnownFiles, record: dict
     frames, identity = record["frames"], {key: record[key] for key in _IDENTITY}
     state_file = _state_file(request.output)
     work = state_file.parent
-    work.mkdir(exist_ok=True)
     state = StreamState.load(state_file, identity)
     done = 0 if state is None else min(state.frames, frames)
     output = open_output(request.output, work, frames, record["fps"], request.lossless, done)
@@ -136,15 +162,14 @@ def _state_file(output: Path) -> Path:
 
 
 _IDENTITY = (
-    *("weights", "frames", "seeds", "steps", "sampler", "iterations", "repeats", "class", "guidance"),
-    *("init", "low_res", "repair", "fps", "lossless", "output"),
+    *("weights", "frames", "seeds", "steps", "sampler", "iterations", "repeats", "class", "guidance", "churn"),
+    *("init", "low_res", "repair", "init_hash", "low_res_hash", "repair_hash", "fps", "lossless", "output", "vidboot"),
 )
 """What a stream must have in common with the one that it continues."""
 
 
-def _record(request: Request, model: VideoModel, frames: int, device: str) -> dict[str, Any]:
+def _record(request: Request, model: VideoModel, known: KnownFiles, frames: int, device: str) -> dict[str, Any]:
     sampling = request.sampling
-    fps = request.fps or model.fps
     record = {
         "run": str(request.run),
         "output": str(request.output),
@@ -159,11 +184,13 @@ def _record(request: Request, model: VideoModel, frames: int, device: str) -> di
         "repeats": sampling.repeats,
         "class": request.class_name,
         "guidance": sampling.guidance,
-        "fps": fps,
+        "churn": sampling.churn,
+        "fps": model.fps if request.fps is None else request.fps,
         "lossless": request.lossless,
         "init": _text(request.init),
         "low_res": _text(request.low_res),
         "repair": _text(request.repair),
+        **known.hashes(),
         "max_batch_frames": model.max_batch_frames,
         "vidboot": vidboot.__version__,
         "torch": torch.__version__,
@@ -175,15 +202,16 @@ def _record(request: Request, model: VideoModel, frames: int, device: str) -> di
 _OPTIONS = {"frames": "--frames", "seed": "--seed", "steps": "--steps", "fps": "--fps", "output": "--output"}
 _OPTIONS |= {"init": "--init", "low_res": "--low-res", "repair": "--repair", "class": "--class", "run": "--run"}
 _OPTIONS |= {"sampler": "--sampler", "iterations": "--iterations", "repeats": "--repeats", "guidance": "--guidance"}
-_OPTIONS |= {"max_batch_frames": "--max-batch-frames"}
+_OPTIONS |= {"max_batch_frames": "--max-batch-frames", "churn": "--churn"}
 
 
 def _command(record: dict[str, Any]) -> str:
     """The command that makes the same video again."""
     words = ["python", "tools/generate.py"]
+    unused = {"guidance"} if record["class"] is None else set()
     for key, option in _OPTIONS.items():
-        if record[key] is not None:
-            words += [option, f"{record[key]:g}" if isinstance(record[key], float) else str(record[key])]
+        if record[key] is not None and key not in unused:
+            words += [option, str(record[key])]
     if len(record["seeds"]) > 1:
         words += ["--samples", str(len(record["seeds"]))]
     words += ["--stream"] * (record["mode"] == "stream") + ["--lossless"] * record["lossless"]

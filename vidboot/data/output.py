@@ -4,6 +4,7 @@ Every output takes float videos `C T H W` in [-1, 1], some frames at a time, and
 complete. Those that can be continued keep what they have in a folder beside it until then.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -24,6 +25,9 @@ from vidboot.data.video import write_video
 from vidboot.errors import UserError
 
 SUFFIXES = (".mp4", ".gif", ".npy", "")
+FPS = (0.01, 1000.0)
+GIF_FPS = 50.0
+"""Lowest and highest frame rate, and the highest of a GIF: its players slow down what is shown for less than 20 ms."""
 PNG_FOLDER = "frames"
 """Where PNG frames are while they are unfinished, in the folder for that."""
 AT_ONCE = 64
@@ -70,6 +74,14 @@ def check_path(path: Path, named: bool = False) -> None:
         raise UserError(f"--output {path} is a folder; choose another name, or delete it")
     if not path.suffix and (path.is_file() or (not named and path.is_dir() and any(path.iterdir()))):
         raise UserError(f"--output {path} exists and is not empty; choose another, or delete it")
+
+
+def check_fps(path: Path, fps: float) -> None:
+    """Raises `UserError` for a frame rate that the output can't have: mp4 has bounds, GIF players don't show more."""
+    lowest, highest = FPS[0], GIF_FPS if path.suffix == ".gif" else FPS[1]
+    if not lowest <= fps <= highest:
+        what = "a GIF" if path.suffix == ".gif" else "a video"
+        raise UserError(f"{what} has {lowest:g} to {highest:g} frames per second, got {fps:g}; give another --fps")
 
 
 def numbered(folder: Path, suffix: str, done: int) -> list[Path]:
@@ -178,11 +190,13 @@ class Gif(Pngs):
         numbered(self.folder, ".png", done)
 
     def finish(self) -> None:
-        """Write the GIF, frame by frame. GIF times are hundredths of a second."""
+        """Write the GIF, frame by frame. GIF times are hundredths of a second: each frame ends at the nearest one."""
         names = sorted(self.folder.glob("[0-9]*.png"))
         with atomic_path(self.path) as partial, Image.open(names[0]) as first:
             rest = (Image.open(name) for name in names[1:])
-            first.save(partial, save_all=True, append_images=rest, duration=1000 / self.fps, loop=0)
+            ends = [round(100 * t / self.fps) for t in range(len(names) + 1)]
+            durations = [10 * (end - start) for start, end in itertools.pairwise(ends)]
+            first.save(partial, save_all=True, append_images=rest, duration=durations, loop=0)
 
 
 class Npy:

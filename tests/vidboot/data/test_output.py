@@ -5,7 +5,7 @@ import torch
 from PIL import Image, ImageSequence
 
 from vidboot.data.datasets import to_frames
-from vidboot.data.output import grid, open_output
+from vidboot.data.output import check_fps, grid, open_output
 from vidboot.data.video import read_frames
 from vidboot.errors import UserError
 
@@ -141,8 +141,21 @@ def test_gif(video, tmp_path):
     write(video, tmp_path / "v.gif", tmp_path / "work")
     with Image.open(tmp_path / "v.gif") as gif:
         assert gif.n_frames == NUM_FRAMES
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
+        assert sum(durations[:48]) == 2000  # of 24 fps; a GIF's times are multiples of 10 ms
+        assert set(durations) == {40, 50}
         gif.seek(120)
         assert np.abs(np.asarray(gif.convert("RGB")).astype(int) - to_frames(video)[120]).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("name", "fps"),
+    [("v.gif", 51), ("v.gif", 0.001), ("v.mp4", 1001), ("v.mp4", 0), ("v.mp4", float("inf")), ("v.npy", float("nan"))],
+)
+def test_frame_rates_that_no_player_shows_are_refused(tmp_path, name, fps):
+    with pytest.raises(UserError, match="frames per second"):
+        check_fps(tmp_path / name, fps)
+    check_fps(tmp_path / name, 50)
 
 
 def test_other_endings_are_refused(tmp_path):
