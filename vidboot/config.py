@@ -4,7 +4,15 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from vidboot.edm import Noise
 from vidboot.regions import ViewPlan
@@ -12,6 +20,15 @@ from vidboot.strict import Strict
 
 Folder = Annotated[Path, Field(strict=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _each_once(sigmas: list[float]) -> list[float]:
+    if len(set(sigmas)) < len(sigmas):
+        raise ValueError(f"each noise level once, got {sigmas}")
+    return sigmas
+
+
+NoiseLevels = Annotated[list[PositiveFloat], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class VideoConfig(Strict):
@@ -149,7 +166,7 @@ class CalibrationConfig(Strict):
     num_videos: PositiveInt = 16
     num_draws: PositiveInt = 64
     """Noisy videos at each noise level, at least: fewer videos are each noised several times."""
-    sigmas: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.1, 0.3, 1.0, 3.0, 10.0]
+    sigmas: NoiseLevels = [0.1, 0.3, 1.0, 3.0, 10.0]
 
     def draws(self, num_videos: int) -> int:
         """How often each of so many videos is noised."""
@@ -159,7 +176,7 @@ class CalibrationConfig(Strict):
 class EvaluationConfig(Strict):
     """Held-out denoising error."""
 
-    sigmas: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0]
+    sigmas: NoiseLevels = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0]
     """Noise levels of the full video."""
     num_videos: PositiveInt = 16
     """At most this many held-out videos of each kind."""

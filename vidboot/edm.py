@@ -4,7 +4,7 @@ import math
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from vidboot.strict import Strict
@@ -20,6 +20,12 @@ class Noise(Strict):
     """Mean of ln σ in training."""
     p_std: PositiveFloat = 1.6
     """Standard deviation of ln σ in training."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Noise":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min must be below sigma_max = {self.sigma_max}, got {self.sigma_min}")
+        return self
 
     def sample(self, generator: torch.Generator) -> float:
         """One training noise level: ln σ ~ N(p_mean, p_std²), held within the sampling range (arXiv 2206.00364, §5)."""

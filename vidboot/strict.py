@@ -16,10 +16,15 @@ from vidboot.errors import UserError
 
 
 class Strict(pydantic.BaseModel):
-    """A group of settings: no unknown keys, no silent conversion of types, no change after the check."""
+    """A group of settings: no unknown keys, no silent conversion of types, only finite numbers, no later change."""
 
     model_config = pydantic.ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, validate_default=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
     )
 
 

@@ -41,7 +41,7 @@ def _digit_images() -> dict[str, Float[np.ndarray, "n 16 16"]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise UserError("moving digits need scikit-learn: pip install 'vidboot[dev]'") from None
+        raise UserError("moving digits need scikit-learn: pip install -e '.[dev]'") from None
     small = load_digits().images.astype(np.float32) / 16
     images = np.stack([cv2.resize(i, (DIGIT_SIZE, DIGIT_SIZE), interpolation=cv2.INTER_LINEAR) for i in small])
     cut = len(images) * 4 // 5

@@ -3,7 +3,9 @@
 Fréchet distances compare only under the same protocol, so a `FeatureNetwork` says what it is in words.
 """
 
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -21,6 +24,7 @@ from vidboot.data.datasets import ViewDataset, to_tensor
 from vidboot.data.files import atomic_path
 from vidboot.data.manifest import Shot
 from vidboot.errors import UserError
+from vidboot.model import SPLIT_FILE
 
 FEATURES_FILE = "features.safetensors"
 DIMENSIONS, CHANNELS = 32, 16
@@ -37,8 +41,10 @@ class FeatureNetwork:
 
     @torch.no_grad()
     def __call__(self, videos: Float[Tensor, "N C T H W"]) -> Float[np.ndarray, "n D"]:
-        """Features of the windows that lie side by side in the videos."""
+        """Features of the windows that lie side by side in the videos; no rows if the videos are too short for one."""
         windows = [w for w in videos.split(self.num_frames, dim=2) if w.shape[2] == self.num_frames]
+        if not windows:
+            return np.empty((0, 0))
         return torch.cat([self.network(v[None]) for w in windows for v in w]).double().cpu().numpy()
 
 
@@ -85,23 +91,42 @@ def scripted(path: Path, num_frames: int) -> FeatureNetwork:
 def own_features(run_dir: Path, config: RunConfig, shots: Sequence[Shot]) -> FeatureNetwork:
     """The run's own feature network; trained on the shots, and stored with the run, at its first use.
 
+    It is made anew when the run in the folder is another one by now: of other windows, size, seed or training shots.
+
     Raises `UserError` if there is nothing to train it on.
     """
     path, length = run_dir / FEATURES_FILE, config.clip.num_frames
     torch.manual_seed(config.seed)
     network = Autoencoder(length, config.video.height, config.video.width)
-    if path.exists():
+    made_from = {"made_from": _identity(run_dir, config)}
+    if _metadata(path) == made_from:
         network.load_state_dict(load_file(path))
     else:
         _train(network, config, shots)
         with atomic_path(path) as partial:
-            save_file(network.state_dict(), partial)
+            save_file(network.state_dict(), partial, made_from)
     protocol = (
         f"{DIMENSIONS} features of windows of {length} frames side by side, from the bottleneck of an autoencoder "
         f"trained for {STEPS} steps on the run's training clips ({FEATURES_FILE} in the run folder); "
         f"{config.video.width}×{config.video.height} pixels in [-1, 1], neither resized nor compressed"
     )
     return FeatureNetwork(network.eval().features, length, protocol)
+
+
+def _identity(run_dir: Path, config: RunConfig) -> str:
+    """What the run's feature network is made from."""
+    shots = "\n".join(json.loads((run_dir / SPLIT_FILE).read_text()).get("train", ()))
+    size = (config.clip.num_frames, config.video.height, config.video.width)
+    return json.dumps([*size, config.seed, hashlib.sha256(shots.encode()).hexdigest()])
+
+
+def _metadata(path: Path) -> dict[str, str] | None:
+    """What is noted in a file of weights; None if it is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return stored.metadata()
+    except (OSError, SafetensorError):
+        return None
 
 
 def _train(network: Autoencoder, config: RunConfig, shots: Sequence[Shot]) -> None:

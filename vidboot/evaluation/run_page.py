@@ -24,16 +24,24 @@ PLAYED = 8
 
 def print_tables(results: Mapping[str, Any]) -> None:
     """Print errors with their intervals, and the statistics of the generated videos with their protocol."""
-    errors = Table(title=f"Held-out denoising error per pixel, 95 % interval over {results['test_videos']} videos")
+    errors = Table(
+        title=f"Held-out denoising error per pixel, 95 % interval over {results['test_shots']} held-out shots"
+    )
     errors.add_column("")
     for sigma in results["sigmas"]:
         errors.add_column(f"σ = {sigma:g}", justify="right")
     for name, row in results["denoising"].items():
-        errors.add_row(name, *(f"{e['mean']:.4f} ({e['low']:.4f}–{e['high']:.4f})" for e in row))
+        errors.add_row(name, *map(error_cell, row))
     print_table(errors)
     print_table(_statistics_table(results["statistics"]))
     for text in results["protocol"].values():
         print(text)
+
+
+def error_cell(error: Mapping[str, float | None]) -> str:
+    """A mean with its interval, where there is one."""
+    interval = f" ({error['low']:.4f}–{error['high']:.4f})" if error["low"] is not None else ""
+    return f"{error['mean']:.4f}{interval}"
 
 
 def _statistics_table(statistics: Mapping[str, Any]) -> Table:
@@ -42,7 +50,7 @@ def _statistics_table(statistics: Mapping[str, Any]) -> Table:
     for title in statistics_titles(lags):
         table.add_column(title, justify="right")
     for name, row in statistics.items():
-        table.add_row(name, *statistics_cells(row))
+        table.add_row(name, *statistics_cells(row, lags))
     return table
 
 
@@ -51,12 +59,15 @@ def statistics_titles(lags: list[str]) -> list[str]:
     return ["Fréchet distance", *(f"autocorr. error, lag {lag}" for lag in lags), "seam ratio", "drift"]
 
 
-def statistics_cells(row: Mapping[str, Any]) -> list[str]:
-    """One row of the statistics as text."""
-    numbers = [row["frechet_distance"], *row["autocorrelation_error"].values(), row["seam_ratio"]]
-    return ["–" if x is None else f"{x:.3f}" for x in numbers] + [
-        f"{row['drift']['brightness']:.3f} / {row['drift']['contrast']:.3f}"
-    ]
+def statistics_cells(row: Mapping[str, Any], lags: list[str]) -> list[str]:
+    """One row of the statistics as text; shorter videos don't have all the lags."""
+
+    def text(x: float | None) -> str:
+        return "–" if x is None else f"{x:.3f}"
+
+    of_lag, drift = row["autocorrelation_error"], row["drift"]
+    numbers = [row["frechet_distance"], *(of_lag.get(lag) for lag in lags), row["seam_ratio"]]
+    return [*map(text, numbers), f"{text(drift['brightness'])} / {text(drift['contrast'])}"]
 
 
 def write_page(
@@ -74,8 +85,9 @@ def write_page(
     page = _TEMPLATE.render(
         results,
         pictures=pictures,
+        error_cell=error_cell,
         titles=statistics_titles(lags),
-        cells={name: statistics_cells(row) for name, row in results["statistics"].items()},
+        cells={name: statistics_cells(row, lags) for name, row in results["statistics"].items()},
         players={name: [mp4_address(video, fps) for video in some[:PLAYED]] for name, some in videos.items()},
     )
     write_atomic(output / PAGE_FILE, page.encode())
@@ -87,7 +99,7 @@ def plot_errors(results: Mapping[str, Any]) -> Figure:
     figure, panel = _panel()
     sigmas = np.array(results["sigmas"])
     for number, (name, row) in enumerate(results["denoising"].items()):
-        mean, low, high = (np.array([e[key] for e in row]) for key in ("mean", "low", "high"))
+        mean, low, high = (np.array([e[key] for e in row], float) for key in ("mean", "low", "high"))
         # A little to the side of each other, so that intervals don't hide one another.
         at = sigmas * 1.02**number
         half = np.where(np.isfinite(high), (mean - low, high - mean), 0)
@@ -102,7 +114,7 @@ def plot_autocorrelation(results: Mapping[str, Any]) -> Figure:
     figure, panel = _panel()
     for name, row in results["statistics"].items():
         lags = [int(lag) for lag in row["autocorrelation"]]
-        panel.plot(lags, list(row["autocorrelation"].values()), "o-", markersize=4, label=name)
+        panel.plot(lags, np.array([*row["autocorrelation"].values()], float), "o-", markersize=4, label=name)
     panel.set(xlabel="lag, frames", ylabel="autocorrelation of frames")
     panel.legend(frameon=False)
     return figure
@@ -130,10 +142,10 @@ video { width: 8rem; margin: 0 .3rem .3rem 0; image-rendering: pixelated }
 {% endfor %}
 <h2>Held-out denoising error</h2>
 <p>Mean squared error per pixel for values in [-1, 1], with the 95 % confidence interval (Student) over
-{{ test_videos }} held-out videos; the noise is the same for every row.</p>
+the means of {{ test_shots }} held-out shots; the noise is the same for every row.</p>
 <table><tr><th></th>{% for sigma in sigmas %}<th>σ = {{ sigma }}</th>{% endfor %}</tr>
 {% for name, row in denoising.items() %}<tr><td>{{ name }}</td>{% for e in row %}
-<td>{{ '%.4f' % e.mean }} ({{ '%.4f' % e.low }}–{{ '%.4f' % e.high }})</td>{% endfor %}</tr>
+<td>{{ error_cell(e) }}</td>{% endfor %}</tr>
 {% endfor %}</table>
 <img src="{{ pictures.errors }}" alt="Error against noise level">
 <h2>Generated videos</h2>

@@ -1,18 +1,20 @@
 """What a trained run is worth: held-out error with confidence intervals, and statistics of what it generates."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
 from vidboot.config import RunConfig
-from vidboot.data.datasets import held_out_windows, mean_image
+from vidboot.data.datasets import held_out_spans, held_out_windows, load_windows, mean_image
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import Manifest, Shot, load_manifest
 from vidboot.errors import UserError
@@ -59,6 +61,8 @@ class HeldOutData:
     videos: Float[Tensor, "N C T H W"]
     mean: Float[Tensor, "C 1 H W"]
     """Mean frame of the test shots."""
+    of_shot: tuple[int, ...] = ()
+    """Number of the shot that each of the videos is from."""
 
 
 def evaluate_run(request: Request) -> Path:
@@ -68,25 +72,30 @@ def evaluate_run(request: Request) -> Path:
     """
     models = _models(request)
     config = models[BASE].config
-    data = held_out_data(request.run, load_manifest(request.manifest), config)
+    data = held_out_data(request.run, load_manifest(request.manifest), config, request.baselines)
     features = scripted(request.features, config.video.num_frames) if request.features else None
     features = features or own_features(request.run, config, data.train)
     frames = request.frames or config.video.num_frames
-    errors = {name: measure_errors(model.full, data.videos, config) for name, model in models.items()}
+    errors = {name: measure_errors(model.full, data, config) for name, model in models.items()}
     made = {name: _generate(name, model, frames, request) for name, model in models.items()}
     results = {
         "run": request.run.name,
         "sigmas": config.evaluation.sigmas,
-        "test_videos": len(data.videos),
+        "test_shots": len(set(data.of_shot)),
         "denoising": errors,
         "protocol": {
             "features": features.protocol,
             "generated": f"{request.samples} videos of {frames} frames, Heun, {request.steps} steps, seeds from "
-            f"{request.seed}; against {len(data.videos)} held-out videos of {config.video.num_frames} frames",
+            f"{request.seed}; against {len(data.videos)} held-out videos of {config.video.num_frames} frames, of "
+            f"{len(set(data.of_shot))} shots",
         },
-        "statistics": measure_statistics({REAL: data.videos} | made, data, config, features),
+        "statistics": measure_statistics(
+            {REAL: data.videos} | made, data, {REAL: config} | {name: m.config for name, m in models.items()}, features
+        ),
     }
-    write_atomic(request.output / RESULTS_FILE, json.dumps(results, indent=1, ensure_ascii=False).encode())
+    results = _finite(results)
+    text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(request.output / RESULTS_FILE, text.encode())
     print_tables(results)
     training = _training_videos(data, config)
     return write_page(request.output, results, {"training videos": training} | made, models[BASE].fps)
@@ -104,31 +113,67 @@ def _models(request: Request) -> dict[str, VideoModel]:
     return models
 
 
-def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig) -> HeldOutData:
-    """The manifest's test shots: those of the run's split, and any that the run has never seen."""
+def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig, baselines: Sequence[Path] = ()) -> HeldOutData:
+    """The manifest's test shots: those of the run's split, and any that the run has never seen.
+
+    Without those that a baseline has trained on or was chosen by. Raises `UserError` if none is left.
+    """
     check_size(config, manifest)
     split = json.loads((run_dir / SPLIT_FILE).read_text())
     train = tuple(shot for shot in manifest if shot.id in set(split.get("train", ())))
     seen = {shot.id for shot in train} | set(split.get("validation", ()))
-    # The run's own test shots first and in its order, so that errors are those of the table at the end of training.
+    # The run's own test shots first and in its order, as in the table at the end of training.
     own = {shot_id: number for number, shot_id in enumerate(split.get("test", ()))}
-    new = (shot for shot in manifest if shot.id not in seen and "full" in shot.views)
-    test = tuple(sorted(new, key=lambda shot: own.get(shot.id, len(own))))
-    videos, _ = held_out_windows(test, config.video.num_frames, 1, config.evaluation.num_videos, clean=True)
-    return HeldOutData(train, test, videos, mean_image(test))
+    new = [shot for shot in manifest if shot.id not in seen and "full" in shot.views]
+    theirs = {shot_id for folder in baselines for shot_id in _seen_by(folder)}
+    test = sorted((shot for shot in new if shot.id not in theirs), key=lambda shot: own.get(shot.id, len(own)))
+    if new and not test:
+        raise UserError(
+            "the baselines have trained on all of the run's test shots, or were chosen by them: give other --data, or "
+            "train the baselines with the run's data.manifest and data.holdout"
+        )
+    spans = held_out_spans(test, config.video.num_frames, clean=True)
+    loaded = load_windows(spans, 1, config.evaluation.num_videos)
+    of_shot = tuple(test.index(shot) for shot, _ in loaded)
+    return HeldOutData(train, tuple(test), torch.stack([v for _, (v, _) in loaded]), mean_image(test), of_shot)
 
 
-def measure_errors(denoise: Denoiser, videos: Float[Tensor, "N C T H W"], config: RunConfig) -> list[dict[str, float]]:
-    """Mean square error per pixel at each noise level, with its 95 % interval over the videos."""
-    errors = denoising_errors(denoise, videos, config.evaluation.sigmas, device=device())
-    return [confidence_interval(of_level.numpy())._asdict() for of_level in errors]
+def _seen_by(run_dir: Path) -> list[str]:
+    split = json.loads((run_dir / SPLIT_FILE).read_text())
+    return [*split.get("train", ()), *split.get("validation", ())]
+
+
+def measure_errors(denoise: Denoiser, data: HeldOutData, config: RunConfig) -> list[dict[str, float]]:
+    """Mean square error per pixel at each noise level, with its 95 % interval over the shots.
+
+    Windows of one shot are alike, so a shot counts once, with the mean of its windows.
+    """
+    errors = denoising_errors(denoise, data.videos, config.evaluation.sigmas, device=device()).numpy()
+    shots = np.array(data.of_shot)
+    means = np.stack([errors[:, shots == shot].mean(1) for shot in np.unique(shots)], axis=1)
+    return [confidence_interval(of_level)._asdict() for of_level in means]
+
+
+def _finite(tree: Any) -> Any:
+    """The same with None for what is not finite: JSON has no other word for it."""
+    if isinstance(tree, dict):
+        return {key: _finite(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def measure_statistics(
-    sets: Mapping[str, Float[Tensor, "N C T H W"]], data: HeldOutData, config: RunConfig, features: FeatureNetwork
+    sets: Mapping[str, Float[Tensor, "N C T H W"]],
+    data: HeldOutData,
+    configs: Mapping[str, RunConfig],
+    features: FeatureNetwork,
 ) -> dict[str, dict[str, Any]]:
-    """Statistics of each set of videos; distance and autocorrelation error against the held-out ones."""
-    length = config.clip.num_frames
+    """Statistics of each set of videos; distance and autocorrelation error against the held-out ones.
+
+    `configs` say where the windows of each set lie; the lags are those of the held-out videos' run.
+    """
+    length = configs[REAL].clip.num_frames
     lags = sorted({1, length // 2, length - 1, length * 3 // 2, length * 3})
     reference, real_features = autocorrelation(data.videos, data.mean, lags), features(data.videos)
     found = {}
@@ -139,7 +184,7 @@ def measure_statistics(
             "frechet_distance": None if name == REAL else frechet_distance(features(videos), real_features),
             "autocorrelation": {str(lag): correlation[lag] for lag in both},
             "autocorrelation_error": {str(lag): abs(correlation[lag] - reference[lag]) for lag in both},
-            "seam_ratio": seam_ratio(videos, borders(config, videos.shape[2])),
+            "seam_ratio": seam_ratio(videos, borders(configs[name], videos.shape[2])),
             "drift": drift(videos),
         }
     return found

@@ -27,12 +27,15 @@ def confidence_interval(values: Float[np.ndarray, "n"]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def frechet_distance(a: Float[np.ndarray, "n D"], b: Float[np.ndarray, "m D"]) -> float:
+def frechet_distance(a: Float[np.ndarray, "n D"], b: Float[np.ndarray, "m D"]) -> float | None:
     """‖μ_a − μ_b‖² + tr(C_a + C_b − 2 (C_a C_b)^{1/2}): the distance of the Gaussians fitted to two sets of features.
 
     Heusel et al. 2017 (arXiv 1706.08500). The trace of the root is the sum of the singular values of
-    C_a^{1/2} C_b^{1/2}, which stays real where there are fewer samples than features.
+    C_a^{1/2} C_b^{1/2}, which stays real where there are fewer samples than features. None where a set has fewer than
+    the two samples that a covariance takes.
     """
+    if min(len(a), len(b)) < 2:
+        return None
     covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
     roots = [_root(c) for c in covariances]
     cross = scipy.linalg.svdvals(roots[0] @ roots[1]).sum()
@@ -63,11 +66,11 @@ def autocorrelation(
 def seam_ratio(videos: Float[Tensor, "N C T H W"], borders: Sequence[int]) -> float | None:
     """Mean square change of frame t − 1 to t at the `borders` t of windows, over that elsewhere; 1 = no seams.
 
-    None if either kind of frame is missing.
+    None if either kind of frame is missing, or nothing changes elsewhere.
     """
     change = videos.double().diff(dim=2).square().mean((0, 1, 3, 4)).numpy()
     at_border = np.isin(np.arange(1, videos.shape[2]), list(borders))
-    if at_border.all() or not at_border.any():
+    if not at_border.any() or not change[~at_border].any():
         return None
     return float(change[at_border].mean() / change[~at_border].mean())
 

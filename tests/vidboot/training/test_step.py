@@ -59,9 +59,7 @@ def test_too_many_in_a_row_stop_with_step_levels_and_files(train_step):
     train_step(2, [batch()], 0.01, stop=False)
     for step in (3, 4):
         train_step(step, [batch(math.nan)], 0.01, stop=False)
-    with pytest.raises(
-        UserError, match=r"step 5: 3 steps in a row .* 0\.5, 2; files: a\.mp4, b\.mp4\. Delete"
-    ):
+    with pytest.raises(UserError, match=r"step 5: 3 steps in a row .* 0\.5, 2; files: a\.mp4, b\.mp4\. Delete"):
         train_step(5, [batch(math.nan)], 0.01, stop=False)
 
 

@@ -128,14 +128,16 @@ def table(errors: Errors, counts: Sequence[int], ratios: Ratios) -> Table:
         cells = [_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts]
         shown.add_row(name, *cells, end_section=name in (JOINT, FINE_TUNED_GATED, JOINED))
     shown.add_section()
-    shown.add_row("data-efficiency ratio", *_shown(ratios))
+    shown.add_row("data-efficiency ratio", *_shown(ratios, counts))
     for name, of_rival in ratios_by_rival(errors, counts).items():
-        shown.add_row(f"  against {name.removeprefix('… ')} alone", *_shown(of_rival))
+        shown.add_row(f"  against {name.removeprefix('… ')} alone", *_shown(of_rival, counts))
     return shown
 
 
-def _shown(ratios: Ratios) -> list[str]:
-    return [f"{'' if bound == '=' else bound + ' '}{ratio:.2g}" for ratio, bound in ratios.values()]
+def _shown(ratios: Ratios, counts: Sequence[int]) -> list[str]:
+    """A cell for each count; not measured yet is a dash."""
+    found = {n: f"{'' if bound == '=' else bound + ' '}{ratio:.2g}" for n, (ratio, bound) in ratios.items()}
+    return [found.get(n, "–") for n in counts]
 
 
 def correlation_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -59,6 +59,13 @@ def test_what_is_not_measured_yet_is_left_out():
     # Of the better rival 64 is missing: there its line goes on from 16 to 256, and the worse one's error is not taken.
     assert ratio == pytest.approx((1 / 0.9) ** (1 / 0.3), rel=1e-6)
     shown = table(errors, COUNTS, data_efficiency_ratio(errors, COUNTS))
-    assert [list(column.cells) for column in shown.columns][3][0] == "–"
+    columns = [list(column.cells) for column in shown.columns]
+    assert columns[3][0] == "–"
+    assert [column[columns[0].index("data-efficiency ratio")] for column in columns[1:]] == [
+        "–",
+        f"{ratio:.2g}",
+        "–",
+        "–",
+    ]
     assert plot(errors, COUNTS).axes[0].get_lines()[0].get_xdata().tolist() == [4, 16, 256]
     assert data_efficiency_ratio(errors_by_row([]), COUNTS) == {}

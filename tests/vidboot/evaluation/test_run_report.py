@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_model import SETTINGS, small_model
+
+from vidboot.config import RunConfig
+from vidboot.data.digits import write_digits
+from vidboot.data.manifest import load_manifest
+from vidboot.errors import UserError
+from vidboot.evaluation import features as feature_module
+from vidboot.evaluation import run_report as module
+from vidboot.evaluation.features import FeatureNetwork, own_features
+from vidboot.evaluation.run_page import error_cell, statistics_cells, statistics_titles
+from vidboot.evaluation.run_report import REAL, HeldOutData, _finite, held_out_data, measure_errors, measure_statistics
+from vidboot.evaluation.statistics import frechet_distance, seam_ratio
+from vidboot.strict import check_settings
+
+CONFIG = small_model().config
+FEATURES = FeatureNetwork(lambda x: x.flatten(1)[:, :5], 4, "the first values")
+
+
+def noise(count, frames, seed=0):
+    return torch.rand(count, 3, frames, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def data_of(videos, of_shot=()):
+    return HeldOutData((), (), videos, videos.mean((0, 2))[:, None], tuple(of_shot))
+
+
+def statistics_of(real, **made):
+    configs = dict.fromkeys((REAL, *made), CONFIG)
+    return measure_statistics({REAL: real} | made, data_of(real), configs, FEATURES)
+
+
+def test_cells_stand_under_their_lags_where_videos_are_shorter():
+    found = statistics_of(noise(3, 12), short=noise(3, 6, 1), tiny=noise(3, 3, 2))
+    lags = list(found[REAL]["autocorrelation_error"])
+    assert lags == ["1", "2", "3", "6"]
+    titles = statistics_titles(lags)
+    for name, there in (("short", 3), ("tiny", 2)):
+        cells = statistics_cells(found[name], lags)
+        assert len(cells) == len(titles)
+        errors = found[name]["autocorrelation_error"]
+        assert cells[1:5] == [f"{errors[lag]:.3f}" for lag in lags[:there]] + ["–"] * (4 - there)
+    assert statistics_cells(found["tiny"], lags)[0] == "–"  # three frames are no window of four for the features
+
+
+def test_a_distance_takes_two_windows_on_either_side():
+    a = np.random.default_rng(0).standard_normal((6, 3))
+    assert frechet_distance(a, a[:1]) is None and frechet_distance(a[:1], a) is None
+    assert frechet_distance(a, a[:2]) > 0
+    found = statistics_of(noise(1, 4), base=noise(3, 12))
+    assert found["base"]["frechet_distance"] is None
+
+
+def test_what_is_not_finite_is_null_in_the_report_and_no_interval_in_its_tables():
+    errors = measure_errors(lambda x, sigma: x, data_of(noise(2, 12), [0, 0]), CONFIG)
+    still = statistics_of(torch.zeros(2, 3, 12, 8, 8))  # divides zero by zero
+    stored = json.loads(
+        json.dumps(_finite({"denoising": errors, "statistics": still}), allow_nan=False),
+        parse_constant=lambda word: pytest.fail(word),
+    )
+    assert stored["denoising"][0]["low"] is None
+    assert error_cell(stored["denoising"][0]) == f"{errors[0]['mean']:.4f}"
+    assert "nan" not in " ".join(statistics_cells(stored["statistics"][REAL], ["1", "2"]))
+
+
+def test_intervals_cover_the_truth_when_the_windows_of_a_shot_are_alike(monkeypatch):
+    """4 shots of 8 windows, whose errors share their shot's part: N(1, 1) + N(0, 0.3²) has the mean 1."""
+    rng, covered, trials = np.random.default_rng(0), 0, 1000
+    data = data_of(torch.zeros(32, 3, 1, 1, 1), np.repeat(range(4), 8))
+    for _ in range(trials):
+        values = 1 + np.repeat(rng.normal(size=4), 8) + 0.3 * rng.normal(size=32)
+        monkeypatch.setattr(module, "denoising_errors", lambda *_, values=values, **__: torch.tensor(values)[None])
+        (interval,) = measure_errors(None, data, CONFIG)
+        covered += interval["low"] <= 1 <= interval["high"]
+    assert 0.93 <= covered / trials <= 0.97
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A folder of digits, and a run's split of them: two shots to train on, one to choose by, the rest to report on."""
+    write_digits(tmp_path / "data", full=6, clips=1, low_res=0, num_frames=24, clip_frames=4, size=16)
+    manifest = load_manifest(tmp_path / "data")
+    ids = [shot.id for shot in manifest.supplying("full")]
+
+    def split(folder, train, validation):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        parts = {"train": [ids[n] for n in train], "validation": [ids[n] for n in validation]}
+        (tmp_path / folder / "split.json").write_text(json.dumps({"fps": 24.0} | parts))
+        return tmp_path / folder
+
+    split("run", [0, 1], [2])
+    return manifest, ids, split
+
+
+def small(**groups):
+    video = {"num_frames": 12, "height": 16, "width": 16, "overlap": 4}
+    return check_settings(RunConfig, SETTINGS | {"video": video} | groups, "settings")
+
+
+def test_what_a_baseline_has_seen_is_not_reported_on(run, tmp_path):
+    manifest, ids, split = run
+    alone = held_out_data(tmp_path / "run", manifest, small())
+    assert {shot.id for shot in alone.test} == set(ids[3:])
+    assert len(alone.videos) == 6 and sorted(alone.of_shot) == [0, 0, 1, 1, 2, 2]
+    beside = held_out_data(tmp_path / "run", manifest, small(), (split("other", [3], [4]), split("more", [0], [])))
+    assert [shot.id for shot in beside.test] == [ids[5]]
+    assert set(beside.of_shot) == {0} and len(beside.videos) == 2
+    with pytest.raises(UserError, match="baselines have trained on all of"):
+        held_out_data(tmp_path / "run", manifest, small(), (split("all", [3, 4], [5]),))
+
+
+def test_the_feature_network_is_that_of_the_run_as_it_is_now(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_module, "STEPS", 1)
+    manifest, _, split = run
+    longer = small(clip={**SETTINGS["clip"], "num_frames": 10})
+    path = tmp_path / "run" / "features.safetensors"
+
+    def made(config, shots=manifest):
+        own_features(tmp_path / "run", config, shots)
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
+
+    first = made(small())
+    again = made(small(), shots=())  # stored: nothing to train it on is needed
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert made(longer)["narrow.weight"].shape == (32, 2 * first["narrow.weight"].shape[1])  # 4 → 1, 10 → 2 frames
+    assert own_features(tmp_path / "run", longer, ()).num_frames == 10
+    split("run", [1], [2])
+    with pytest.raises(UserError, match="no training clip"):
+        own_features(tmp_path / "run", longer, ())
+
+
+def test_seams_are_looked_for_where_the_runs_own_windows_meet():
+    """Jumps where windows of 4 that share 2 frames meet; for a run of windows of 6 they are no seams."""
+    videos = noise(2, 12)
+    videos[:, :, 4:] += 3
+    other = small(clip={**SETTINGS["clip"], "num_frames": 6, "overlap": 1})
+    configs = {REAL: CONFIG, "baseline": other}
+    found = measure_statistics({REAL: videos, "baseline": videos}, data_of(videos), configs, FEATURES)
+    # Windows 0–5, 5–10 and 6–11: they begin or have ended before these frames.
+    assert found["baseline"]["seam_ratio"] == pytest.approx(seam_ratio(videos, [5, 6, 11]))
+    assert found[REAL]["seam_ratio"] == pytest.approx(seam_ratio(videos, [2, 4, 6, 8, 10]))
+    assert found[REAL]["seam_ratio"] > 1 > found["baseline"]["seam_ratio"]
