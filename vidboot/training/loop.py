@@ -63,7 +63,7 @@ def train_stage(stage: Stage, folder: Path, config: RunConfig) -> Preconditioned
         stopped = bool(sum_over_ranks(torch.tensor(float(signals.requested), device=device())))
     watch.log.close()
     if stopped:
-        raise Interrupted(f"{stage.name} was stopped at step {step}; it goes on from its last checkpoint")
+        raise Interrupted(f"{stage.name} was stopped at step {step}; run the same command again to go on from there")
     watch.best.restore(average)
     engine.destroy()
     return average.network
