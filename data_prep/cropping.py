@@ -27,7 +27,8 @@ class Cropper:
         if self._graph is None or made_for != self._made_for:
             self._graph, self._made_for = self._filters(frame), made_for
         self._graph.push(frame)
-        return upright(self._graph.pull().to_ndarray(format="rgb24"), frame.rotation)
+        # Planes green, blue, red, which PyAV puts in order: asked for rgb24, it would make a scaler for each frame.
+        return np.ascontiguousarray(upright(self._graph.pull().to_ndarray(), frame.rotation))
 
     def _filters(self, frame: av.VideoFrame) -> Graph:
         turns = round(frame.rotation / 90) % 4

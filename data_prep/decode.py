@@ -148,7 +148,8 @@ def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:
 class Converter:
     """Turns decoded frames into arrays of one format, of the width asked for if they are wider, not turned upright.
 
-    It keeps its tables: `frame.to_ndarray` makes them anew for each frame, which takes longer than to convert one.
+    It keeps its tables and works on one thread: `frame.to_ndarray` makes tables anew for each frame, and threads too,
+    which takes longer than to convert one.
     """
 
     def __init__(self, pix_fmt: str, width: int | None = None) -> None:
@@ -159,7 +160,7 @@ class Converter:
         """The array, uint8 `H W` or `H W C`."""
         wide = min(frame.width, self._width or frame.width)
         tall = max(2, round(frame.height * wide / frame.width))
-        return self._tables.reformat(frame, wide, tall, self._pix_fmt, interpolation="AREA").to_ndarray()
+        return self._tables.reformat(frame, wide, tall, self._pix_fmt, interpolation="AREA", threads=1).to_ndarray()
 
 
 def pictures(path: str | Path, about: Probe) -> Iterator[Picture]:

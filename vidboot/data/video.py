@@ -15,6 +15,7 @@ from typing import Self
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
 from vidboot.data.files import atomic_path
@@ -79,9 +80,10 @@ def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
 
     Raises `VideoError` if the file can't be read.
     """
+    to_rgb = VideoReformatter()  # one for all: `frame.to_ndarray` would make threads and tables anew for each frame
     with open_video(path) as (container, stream):
         for frame in container.decode(stream):
-            yield upright(frame.to_ndarray(format="rgb24"), frame.rotation)
+            yield upright(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), frame.rotation)
 
 
 def read_frames(
@@ -220,6 +222,7 @@ class VideoWriter:
         codec = "libx264rgb" if self.lossless else "libx264"
         stream = self._container.add_stream(codec, rate=self.rate, options=self.options)
         stream.width, stream.height = width, height
+        stream.codec_context.thread_count = 1  # of the conversion of colours, too
         whole_chroma = self.chroma == "444" or height % 2 or width % 2
         stream.pix_fmt = "rgb24" if self.lossless else "yuv444p" if whole_chroma else "yuv420p"
         return stream
