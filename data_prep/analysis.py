@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 
@@ -16,7 +17,7 @@ from data_prep.likeness import Fingerprint
 from data_prep.overlays import find_overlays, opacity
 from data_prep.quality import QualityMeter
 from data_prep.shots import SHOT_WIDTH, ShotFinder
-from data_prep.staying import OverlayFinder, Sums
+from data_prep.staying import OverlayFinder, Sums, half, red_blue
 from data_prep.stopwatch import Stopwatch
 from data_prep.subtitles import SubtitleFinder
 from data_prep.text_track import Box
@@ -56,7 +57,7 @@ def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[dict[str, A
         raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be looked into")
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
     for number, _, frame in raw_frames(path, about):
-        walk.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame))
+        walk.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame), frame)
     return walk.finish(), walk.sums
 
 
@@ -70,7 +71,8 @@ class _Walk:
         # A broken time base makes thousands of frames a second, and of some seconds frames are kept.
         fps = min(about.fps, _MOST_FPS)
         self.texts = SubtitleFinder(fps, settings.text_model())
-        self.sums = Sums.zero(*self.size)
+        self.sums, self.colours = Sums.zero(*self.size), Sums.zero(*half(*self.size))
+        self.to_planes = Converter("yuv444p", ANALYSIS_SIDE // 2)
         self.overlays: list[dict[str, Any]] = []
         self.segments: list[dict[str, Any]] = []
         self.tickers, self.fingerprint, self.watch = TickerFinder(), Fingerprint(), Stopwatch()
@@ -87,8 +89,8 @@ class _Walk:
         self.unmeasured = True
         self.overlay, self.meter = OverlayFinder(*self.size), QualityMeter()
 
-    def feed(self, number: int, grey: np.ndarray, small: np.ndarray) -> None:
-        """Take the next frame, as grey picture and as small colour one."""
+    def feed(self, number: int, grey: np.ndarray, small: np.ndarray, frame: av.VideoFrame) -> None:
+        """Take the next frame, as grey picture, as small colour one and as it was decoded."""
         self.watch.lap("decoding")
         self.frames = number + 1
         self.shots.feed(number, small)
@@ -104,10 +106,14 @@ class _Walk:
         self.watch.lap("texts")
         if number % self.overlay_tick == 0:
             # What has stood since the shot began may be a logo with letters.
-            self.overlay.feed(reduced, self.texts.standing(self.start))
+            self.overlay.feed(reduced, self.texts.standing(self.start), self._colour(frame))
         self.watch.lap("overlays")
         self._measure(number, grey)
         self.watch.lap("bars and quality")
+
+    def _colour(self, frame: av.VideoFrame) -> np.ndarray:
+        picture = upright(red_blue(self.to_planes(frame)), frame.rotation)
+        return scale(picture, *half(*self.size))
 
     def _measure(self, number: int, grey: np.ndarray) -> None:
         if number % self.slow_tick == 0:
@@ -120,16 +126,27 @@ class _Walk:
         self.unmeasured = False
 
     def _close(self, end: int) -> None:
-        covered = self._overlays(self.overlay.sums)
+        covered = self._overlays(self.overlay.sums, self.overlay.colours)
         quality = asdict(self.meter.quality())
         self.segments.append({"start": self.start, "end": end, "moving": covered is not None, "quality": quality})
         if covered is not None and covered.any():
             self._add_overlay(self.start, end, covered, self.overlay.sums)
         self.sums.add_shot(self.overlay.sums)
+        self.colours.add_shot(self.overlay.colours)
         self._begin(end)
 
-    def _overlays(self, sums: Sums) -> np.ndarray | None:
-        """Covered pixels of the picture as it is known by now: bars, and their edges, stay where they are as well."""
+    def _overlays(self, sums: Sums, colours: Sums) -> np.ndarray | None:
+        """Covered pixels, or None if what the brightness shows moves too little to tell and the colours show nothing.
+
+        Colours add what has the brightness of the scene behind it; many a film has too few to tell anything by them.
+        """
+        covered, coloured = self._covered(sums), self._covered(colours.enlarged(*self.size))
+        if coloured is None or not coloured.any():
+            return covered
+        return coloured if covered is None else covered | coloured
+
+    def _covered(self, sums: Sums) -> np.ndarray | None:
+        """Overlays in the picture as it is known by now: bars, and their edges, stay where they are as well."""
         top, left, rows, columns = self.borders.picture()
         where = (
             _inside(top, top + rows, self.about.height, self.size[0]),
@@ -148,7 +165,7 @@ class _Walk:
     def finish(self) -> dict[str, Any]:
         """Close the last shot and return what was found, as plain values."""
         self._close(self.frames)
-        whole = self._overlays(self.sums)
+        whole = self._overlays(self.sums, self.colours)
         if whole is not None and whole.any():
             self._add_overlay(0, self.frames, whole, self.sums)
         texts = [

@@ -125,6 +125,17 @@ class Sums:
         others = (array[where] for array in (self.grey, self.squares, self.gone))
         return Sums(self.every.part(where), self.along.part(where), *others, self.turns[:, *where])
 
+    def enlarged(self, height: int, width: int) -> "Sums":
+        """The sums of larger pictures, as nearly as these tell them: sizes in pixels then mean the same."""
+
+        def large(array: np.ndarray) -> np.ndarray:
+            return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST)
+
+        every, along = (GradientSums(*map(large, some.arrays())) for some in (self.every, self.along))
+        return Sums(
+            every, along, *map(large, (self.grey, self.squares, self.gone)), np.stack([*map(large, self.turns)])
+        )
+
     def shared(self) -> np.ndarray:
         """The pixels (bool `H W`) with an edge that a video's shots share; all pixels of a shot's own sums.
 
@@ -166,21 +177,58 @@ class Sums:
         return bool((self.passed() & long).mean() >= _ALL)
 
 
+def half(height: int, width: int) -> tuple[int, int]:
+    """The size at which colours are looked at: most films have no more."""
+    return max(1, height // 2), max(1, width // 2)
+
+
+def red_blue(planes_CHW: np.ndarray) -> np.ndarray:
+    """How red (255) or blue (0) a picture is, from its Y, U and V planes: where that changes, brightness may not."""
+    _, blue, red = planes_CHW
+    return cv2.addWeighted(red, 1, blue, -1, 128)
+
+
 class OverlayFinder:
-    """Feed some frames of one shot (grey, uint8 `H W`), with boxes of texts to leave out."""
+    """Feed some frames of one shot (grey, uint8 `H W`, and their `red_blue`), with boxes of texts to leave out."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._grey, self._colour = _Adder(height, width), _Adder(*half(height, width))
+        self._before: np.ndarray | None = None
+
+    @property
+    def sums(self) -> Sums:
+        """What the grey pictures add up to."""
+        return self._grey.sums
+
+    @property
+    def colours(self) -> Sums:
+        """What the colours do, at half the size."""
+        return self._colour.sums
+
+    def feed(self, image_HW: np.ndarray, texts: Iterable[Box] = (), colour_hw: np.ndarray | None = None) -> None:
+        """Look at one frame; `colour_hw` is at `half` the size."""
+        motion = None if self._before is None else camera_motion(self._before, image_HW)
+        self._before = image_HW
+        use = np.ones(image_HW.shape, np.uint8)
+        for top, left, bottom, right in texts:
+            use[top:bottom, left:right] = 0
+        self._grey.add(image_HW, use, motion)
+        if colour_hw is not None:
+            halved = None if motion is None else motion * np.array([1, 1, 0.5])
+            self._colour.add(colour_hw, cv2.resize(use, colour_hw.shape[::-1], interpolation=cv2.INTER_NEAREST), halved)
+
+
+class _Adder:
+    """Adds pictures of one size and shot to sums."""
 
     def __init__(self, height: int, width: int) -> None:
         self.sums = Sums.zero(height, width)
-        self._before: np.ndarray | None = None
         self._away = np.zeros((2, -(-height // _GRID), -(-width // _GRID)), np.float32)
         # Large arrays are made once: to give them back and ask for them again takes longer than to fill them.
         self._planes = np.empty((6, height, width), np.float32)
 
-    def feed(self, image_HW: np.ndarray, texts: Iterable[Box] = ()) -> None:
-        """Look at one frame."""
-        use = np.ones(image_HW.shape, np.uint8)
-        for top, left, bottom, right in texts:
-            use[top:bottom, left:right] = 0
+    def add(self, image_HW: np.ndarray, use: np.ndarray, motion: np.ndarray | None) -> None:
+        """Add the pixels in `use` of a picture to which the camera came by a `motion`."""
         grads, (lengths, shrink) = gradients(image_HW, self._planes[:2]), self._planes[2:4]
         cv2.magnitude(*grads, lengths)
         # Their lengths are cut off, not their parts, which would turn them.
@@ -192,8 +240,6 @@ class OverlayFinder:
         for value, total in zip((use, *grads, lengths, image_HW), (*every.arrays(), sums.grey), strict=True):
             cv2.accumulate(value, total, use)
         cv2.accumulateSquare(image_HW, sums.squares, use)
-        motion = None if self._before is None else camera_motion(self._before, image_HW)
-        self._before = image_HW
         if motion is not None:
             self._move(motion, use)
 

@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.spot_letters import LetterSpotter
 from data_prep.spot_model import spot_with_model
 from data_prep.text_shape import darkened_box, drawn_box, grow_letters, text_shape
-from data_prep.text_track import Box, Template, frames_shown
+from data_prep.text_track import Box, Template, TextEvent, frames_shown
 
 # Spotting by letters and by the model, times a second; pictures of the letters' window.
 _LETTERS_RATE, _MODEL_RATE, _WINDOW = 8, 3, 5
@@ -38,20 +38,6 @@ _PLAIN, _SPOTS = 40.0, 3
 _SAMPLES, _FEW = 12, 4
 # Share of a text's frames that must show it fully: something that drifts through is never there for long.
 _PLATEAU, _FULL = 0.4, 0.7
-
-
-@dataclass(frozen=True)
-class TextEvent:
-    """A text and the frames that show a trace of it."""
-
-    start: int
-    end: int
-    box: Box
-    covered: np.ndarray
-    """bool `H W` of the box: pixels that it covers."""
-    boxes: list[Box]
-    """What is drawn behind the letters."""
-    sure: bool
 
 
 @dataclass

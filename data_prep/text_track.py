@@ -25,6 +25,20 @@ _COVER = 0.06
 _SHOWN, _TRACE = 0.5, 0.10
 
 
+@dataclass(frozen=True)
+class TextEvent:
+    """A text and the frames that show a trace of it."""
+
+    start: int
+    end: int
+    box: Box
+    covered: np.ndarray
+    """bool `H W` of the box: pixels that it covers."""
+    boxes: list[Box]
+    """What is drawn behind the letters."""
+    sure: bool
+
+
 def gradients(image_HW: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Signed gradients in grey levels a pixel, float32 `2 H W`."""
     grads = np.empty((2, *image_HW.shape), np.float32) if out is None else out

@@ -19,8 +19,8 @@ __all__ = [
     "weights_hash",
 ]
 
-_WHERE = dict.fromkeys(("VideoModel", "load", "weights_hash"), "model")
-_WHERE |= {"generate": "generation"} | dict.fromkeys(("from_pretrained", "push_to_hub", "save_pretrained"), "hub")
+_WHERE = {"VideoModel": "model", "generate": "generation"} | dict.fromkeys(("load", "weights_hash"), "run_folder")
+_WHERE |= dict.fromkeys(("from_pretrained", "push_to_hub", "save_pretrained"), "hub")
 
 
 def __getattr__(name: str) -> object:

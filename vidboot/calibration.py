@@ -115,13 +115,24 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`. Raises `ValueError` for what no calibration of its plan can hold."""
         weights = tuple(
             tuple({Estimate.parse(k): float(w) for k, w in band.items()} for band in bands)
             for bands in values["weights"]
         )
         record = tuple(tuple(bands) for bands in values["record"])
-        return cls(ViewPlan(**values["plan"]), tuple(values["sigmas"]), weights, record)
+        plan, sigmas = ViewPlan(**values["plan"]), tuple(values["sigmas"])
+        if not sigmas or len(weights) != len(sigmas) or list(sigmas) != sorted(set(sigmas)) or sigmas[0] <= 0:
+            raise ValueError("noise levels must rise, and have weights each")
+        for bands in weights:
+            if len(bands) != len(plan.scales):
+                raise ValueError(f"{len(bands)} bands of {len(plan.scales)}")
+            for level, band in enumerate(bands):
+                if unknown := set(band) - set(visible(plan, level)):
+                    raise ValueError(f"{min(map(str, unknown))} is no estimate of band {level}")
+                if not math.isclose(sum(band.values()), 1, abs_tol=1e-4):
+                    raise ValueError(f"the weights of band {level} don't sum to one")
+        return cls(plan, sigmas, weights, record)
 
 
 def _without_zeros(band: Mapping[Estimate, float]) -> dict[Estimate, float]:

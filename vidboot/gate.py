@@ -17,10 +17,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Gate:
-    """γ at the noise levels `sigmas` (rising); the end values hold beyond them."""
+    """γ at the noise levels `sigmas` (rising); the end values hold beyond them. Raises `ValueError` for others."""
 
     sigmas: tuple[float, ...]
     values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        rising = self.sigmas and self.sigmas[0] > 0 and list(self.sigmas) == sorted(set(self.sigmas))
+        if not rising or len(self.values) != len(self.sigmas) or not all(0 <= v <= 1 for v in self.values):
+            raise ValueError("a gate needs rising noise levels and for each a value from 0 to 1")
 
     def __call__(self, sigma: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
         """γ(σ) for each item."""

@@ -11,7 +11,8 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from vidboot.errors import UserError
-from vidboot.model import VideoModel, load, save
+from vidboot.model import VideoModel
+from vidboot.run_folder import load, save
 
 
 def save_pretrained(model: VideoModel, folder: str | Path) -> None:

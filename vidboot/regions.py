@@ -10,11 +10,15 @@ which makes Σ_R c_R A_Rᵀ A_R = I.
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from vidboot.views import View
+
+Cell = tuple[frozenset[int], int]
+"""Frames and scale of a view."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,26 @@ def _region_graph(views: tuple[View, ...]) -> tuple[Region, ...]:
     cells = _closure({(frozenset(view.frames), view.scale) for view in views})
     # Finer and larger first: all that contains a region comes before it.
     ordered = sorted(cells, key=lambda cell: (cell[1], -len(cell[0]), sorted(cell[0])))
-    counts: dict[tuple[frozenset[int], int], int] = {}
+    counts: dict[Cell, int] = {}
+    holding: dict[int, list[Cell]] = defaultdict(list)  # cells by frame: few hold a frame, however long the video
     for frames, scale in ordered:
-        above = (c for (f, s), c in counts.items() if scale % s == 0 and frames <= f)
+        above = (counts[f, s] for f, s in holding[min(frames)] if scale % s == 0 and frames <= f)
         counts[frames, scale] = 1 - sum(above)
+        for frame in frames:
+            holding[frame].append((frames, scale))
     return tuple(Region(View(sorted(frames), scale), c) for (frames, scale), c in counts.items() if c)
 
 
-def _closure(cells: set[tuple[frozenset[int], int]]) -> set[tuple[frozenset[int], int]]:
-    """All non-empty intersections of any number of the given (frames, scale) cells."""
+def _closure(cells: set[Cell]) -> set[Cell]:
+    """All non-empty intersections of any number of the given cells."""
+    holding: dict[int, list[Cell]] = defaultdict(list)
+    for frames, scale in cells:
+        for frame in frames:
+            holding[frame].append((frames, scale))
     closed, fresh = set(cells), set(cells)
     while fresh:
-        met = {(f & g, math.lcm(r, s)) for f, r in fresh for g, s in cells if f & g}
+        near = ((f, r, g, s) for f, r in fresh for g, s in set(itertools.chain(*(holding[frame] for frame in f))))
+        met = {(f & g, math.lcm(r, s)) for f, r, g, s in near}
         fresh = met - closed
         closed |= fresh
     return closed

@@ -10,6 +10,8 @@ from data_prep.masking import covered_spans, verdict
 from data_prep.overlays import find_overlays
 from data_prep.staying import OverlayFinder, Sums
 
+LUMA = np.array([0.299, 0.587, 0.114])
+
 
 def test_a_logo_is_found_on_a_moving_scene_and_a_still_one_is_left_open():
     logo = np.zeros((360, 640), bool)
@@ -47,6 +49,30 @@ def test_bars_neither_hide_a_logo_nor_raise_doubts(tmp_path, bars):
             assert (logo & ~covered).sum() <= 0.05 * logo.sum() and (covered & ~logo).mean() < 0.02
         verdicts.append(verdict(found, False, (0, 100), burnt)[0])
     assert verdicts == ["clean", "masked"]
+
+
+def test_a_logo_as_bright_as_the_scene_is_found_by_its_colour(tmp_path):
+    logo = np.zeros((360, 640), bool)
+    logo[40:80, 500:560] = True
+    scene = np.stack([grey_scene(seed, 100) for seed in (2, 3, 4)], axis=-1)
+    red = np.array([255.0, 40, 40])
+    # Darkened where the logo is to its very brightness, as far as a mean can be.
+    level = (scene[:, logo] @ LUMA).mean() / (red @ LUMA)
+    assert level < 1
+    burnt = np.where(logo[..., None], 0.55 * scene + 0.45 * level * red, scene).astype(np.uint8)
+    by_grey = OverlayFinder(360, 640)
+    for frame in burnt[::5]:
+        by_grey.feed(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+    assert not find_overlays(by_grey.sums).any()
+    for film, there in ((burnt, True), (scene, False)):
+        path = write(tmp_path / f"{there}.mp4", film, crf="23")
+        found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+        covered = np.zeros(logo.shape, bool)
+        for _, _, area in covered_spans(found | {"texts": []}, None):
+            covered |= area
+        assert covered.any() == there
+        assert not there or (logo & ~covered).sum() <= 0.05 * logo.sum()
+        assert (covered & ~logo).mean() < 0.025
 
 
 def test_a_logo_is_found_though_its_own_letters_are_taken_for_a_text():

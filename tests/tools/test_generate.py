@@ -214,6 +214,14 @@ DAMAGES = {
         lambda run: change_json(run / "calibration.json", lambda c: c["plan"].update(sound=2)),
         "another version of vidboot",
     ),
+    "a calibration for other views": (
+        lambda run: change_json(run / "calibration.json", lambda c: c["plan"].update(overlap=1)),
+        "fitted for other views",
+    ),
+    "an empty gate": (
+        lambda run: change_json(run / "residual" / "gate.json", lambda g: g.update(sigmas=[], values=[])),
+        "a gate needs",
+    ),
     "no frame rate": (lambda run: change_json(run / "split.json", lambda s: s.pop("fps")), "another version"),
 }
 

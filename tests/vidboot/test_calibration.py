@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -117,6 +118,24 @@ def test_estimates_of_weight_zero_cost_nothing():
 def test_it_survives_json():
     calibration = random_calibration(PLANS[3], 2)
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+
+
+def test_stored_weights_that_no_plan_has_are_refused():
+    def stored(change: Callable[[dict], object]) -> dict:
+        values = Calibration.counting(ViewPlan(4, 2, (2,))).to_dict()
+        change(values)
+        return values
+
+    for change, complaint in (
+        (lambda v: v["weights"][0][0].update({"guessed@1": 0.0}), "guessed@1 is no estimate of band 0"),
+        (lambda v: v["weights"][0][0].update({"whole@2": 0.0}), "whole@2 is no estimate of band 0"),
+        (lambda v: v["weights"][0][1].update({"joined@1": 0.5}), "of band 1 don't sum to one"),
+        (lambda v: v["weights"][0].pop(), "1 bands of 2"),
+        (lambda v: v.update(sigmas=[]), "noise levels must rise"),
+        (lambda v: v.update(sigmas=[2.0, 1.0], weights=2 * v["weights"]), "noise levels must rise"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            Calibration.from_dict(stored(change))
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)

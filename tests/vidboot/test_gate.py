@@ -73,3 +73,11 @@ def test_a_closed_gate_does_not_run_the_network():
     denoise = ResidualDenoiser(lambda x, s: x, network, Gate((1.0,), (0.0,)))
     x = torch.ones(1, 1, 1, 1, 1)
     assert torch.equal(denoise(x, torch.tensor([2.0])), x)
+
+
+@pytest.mark.parametrize(
+    "sigmas, values", [((), ()), ((1.0, 0.5), (0, 0)), ((1.0,), (0, 0)), ((1.0,), (1.5,)), ((0.0,), (1,))]
+)
+def test_a_gate_that_says_nothing_is_refused(sigmas, values):
+    with pytest.raises(ValueError, match="a gate needs"):
+        Gate(sigmas, values)

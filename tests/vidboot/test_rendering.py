@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from small_model import small_model
 
-from vidboot.model import save
+from vidboot.run_folder import save
 from vidboot.streaming import StreamState
 
 

@@ -23,8 +23,9 @@ from vidboot.evaluation.features import FeatureNetwork, own_features, scripted
 from vidboot.evaluation.run_page import print_tables, write_page
 from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
 from vidboot.generation import generate
-from vidboot.model import SPLIT_FILE, VideoModel, load
+from vidboot.model import VideoModel
 from vidboot.regions import windows
+from vidboot.run_folder import SPLIT_FILE, load
 from vidboot.score import Denoiser
 from vidboot.training.distributed import device
 from vidboot.training.view_stage import check_size

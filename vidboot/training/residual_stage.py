@@ -18,7 +18,8 @@ from vidboot.edm import Preconditioned, add_noise, denoising_loss, squared_error
 from vidboot.errors import UserError
 from vidboot.evaluation.denoising import edm_weighted, fixed_noise
 from vidboot.gate import OPEN, Gate, GateFit
-from vidboot.model import VideoModel, residual_network, save_calibration
+from vidboot.model import VideoModel, residual_network
+from vidboot.run_folder import save_calibration
 from vidboot.samplers import initial_state, sample_heun
 from vidboot.score import Denoiser
 from vidboot.training.distributed import device, rank, sum_over_ranks, world_size

@@ -11,14 +11,7 @@ from vidboot.data.manifest import load_manifest
 from vidboot.data.split import Split, split_like, split_shots
 from vidboot.errors import UserError
 from vidboot.evaluation.results import report_results
-from vidboot.model import (
-    SPLIT_FILE,
-    WEIGHTS_FILE,
-    load_parts,
-    save_config,
-    save_gate,
-    save_weights,
-)
+from vidboot.run_folder import SPLIT_FILE, WEIGHTS_FILE, load_parts, save_config, save_gate, save_weights
 from vidboot.training.distributed import barrier, device, init_distributed, rank
 from vidboot.training.engine import batch_per_process
 from vidboot.training.log import set_up_logging

@@ -7,7 +7,7 @@ from typing import Any
 from vidboot.config import RunConfig
 from vidboot.data.files import write_atomic
 from vidboot.errors import UserError
-from vidboot.model import CALIBRATION_FILE, weights_hash
+from vidboot.run_folder import CALIBRATION_FILE, weights_hash
 
 SETTINGS_FILE = "settings.json"
 NO_MATTER = ("manifest", "num_workers", "memory_gb", "max_full_videos")

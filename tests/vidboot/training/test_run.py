@@ -12,7 +12,8 @@ from vidboot.data.digits import write_digits
 from vidboot.data.manifest import Manifest, load_manifest
 from vidboot.data.split import split_shots
 from vidboot.errors import UserError
-from vidboot.model import save_calibration, save_weights, view_network
+from vidboot.model import view_network
+from vidboot.run_folder import save_calibration, save_weights
 from vidboot.strict import load_settings
 from vidboot.training import run as module
 from vidboot.training.run import check_run, is_finished, run_split, train

@@ -14,7 +14,7 @@ from vidboot.evaluation.curve.data import CurveData, ids, load_data
 from vidboot.evaluation.curve.rows import Methods
 from vidboot.evaluation.curve.summary import write_curve
 from vidboot.evaluation.curve.tasks import Task, keyed_name, run_tasks
-from vidboot.model import weights_hash
+from vidboot.run_folder import weights_hash
 from vidboot.strict import load_settings
 from vidboot.training.distributed import init_distributed
 from vidboot.training.log import set_up_logging

@@ -25,15 +25,9 @@ from vidboot.evaluation.curve.correlation import correlation_errors
 from vidboot.evaluation.curve.data import CurveData
 from vidboot.evaluation.curve.training import GATED, UNGATED, full_video_stage, train_best, train_quietly
 from vidboot.evaluation.denoising import denoising_errors, edm_weighted
-from vidboot.model import (
-    VideoModel,
-    load_parts,
-    load_weights,
-    residual_network,
-    save_weights,
-    view_network,
-)
+from vidboot.model import VideoModel, residual_network, view_network
 from vidboot.regions import region_graph, windows
+from vidboot.run_folder import load_parts, load_weights, save_weights
 from vidboot.score import AveragedWindows, ComposedDenoiser, Denoiser, ResidualDenoiser
 from vidboot.training.distributed import device
 from vidboot.training.residual_stage import HeldOut, residual_stage
