@@ -6,6 +6,8 @@ from pathlib import Path
 
 from vidboot.errors import UserError, command
 
+MOST_FRAMES = 10**9
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -30,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="noise that the sampler heun adds before each step, the S_churn of EDM (default: 0)",
     )
-    add("--fps", type=float, help="frames per second (default: that of the training videos)")
+    add("--fps", type=float, help="frames per second (default: that of a video given below, else of training)")
     add("--lossless", action="store_true", help="keep the RGB values exactly in the mp4")
     add("--stream", action="store_true", help="make the video chunk by chunk, in constant memory; resumes after a kill")
     add("--max-batch-frames", type=int, metavar="N", help="frames that a network denoises at once")
@@ -67,8 +69,11 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} is at least {least}, got {value}")
     if arguments.iterations is not None and arguments.iterations < 0:
         raise UserError(f"--iterations is at least 0, got {arguments.iterations}")
-    if arguments.seed < 0 or arguments.seed + arguments.samples > 2**64:
-        raise UserError(f"seeds are 0 to 2^64 − 1, got {arguments.seed} and {arguments.samples - 1} more")
+    if arguments.frames is not None and arguments.frames > MOST_FRAMES:
+        raise UserError(f"--frames is at most {MOST_FRAMES}, got {arguments.frames}")
+    # PyTorch's generator on the CPU drops all higher bits.
+    if arguments.seed < 0 or arguments.seed + arguments.samples > 2**32:
+        raise UserError(f"seeds are 0 to 2^32 − 1, got {arguments.seed} and {arguments.samples - 1} more")
     if not 0 <= arguments.churn < math.inf:
         raise UserError(f"--churn is a number from 0 up, got {arguments.churn:g}")
     if arguments.churn and arguments.sampler != "heun":

@@ -110,6 +110,21 @@ class Known:
         """x + Aᵀ(y − A x): the nearest video to x that agrees with all that is known."""
         return x + (self.lifted - self.project(x))
 
+    def within_range(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """`x`, which agrees with all that is known, brought into [-1, 1] with the means of known blocks kept.
+
+        In a block that leaves the range, its unknown pixels are drawn towards their mean, as little as it takes.
+        """
+        if self.blocks is None:
+            return x.clamp(-1, 1)
+        rest, share = self._rest(x.dtype)
+        mean = self._spread(self._sum(rest * x) * share)
+        apart = rest * (x - mean)
+        room = mean.clamp(-1, 1)
+        above, below = ((self._spread(self._largest(side)).clamp(min=1e-12)) for side in (apart, -apart))
+        factor = torch.minimum((1 - room) / above, (1 + room) / below).clamp(max=1)
+        return torch.where(rest > 0, room + factor * apart, x.clamp(-1, 1))
+
     @property
     def _scale(self) -> int:
         return self.pixels.shape[-1] // self.blocks.shape[-1]
@@ -122,6 +137,9 @@ class Known:
 
     def _sum(self, x: Float[Tensor, "b C T H W"]) -> Float[Tensor, "b C T h w"]:
         return F.avg_pool3d(x, (1, self._scale, self._scale)) * self._scale**2
+
+    def _largest(self, x: Float[Tensor, "b C T H W"]) -> Float[Tensor, "b C T h w"]:
+        return F.max_pool3d(x, (1, self._scale, self._scale))
 
     def _spread(self, y: Float[Tensor, "b C T h w"]) -> Float[Tensor, "b C T H W"]:
         return y.repeat_interleave(self._scale, -1).repeat_interleave(self._scale, -2)

@@ -11,6 +11,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -60,7 +61,8 @@ class DataConfig(Strict):
     horizontal_flip: bool = False
     """Mirror half of the training samples."""
     frame_strides: Annotated[list[PositiveInt], Field(min_length=1)] = [1]
-    """Train on every k-th frame, for each of these k equally often; the networks are told k."""
+    """Train on every k-th frame, for each of these k equally often; the networks are told k. 1 is one of them: videos
+    are generated at the full rate."""
     extra_masks: Share = 0.1
     """Share of the clean samples that get the mask of a masked shot, and are asked for what it hides: so networks are
     right with and without holes, and learn what may lie under one."""
@@ -75,6 +77,13 @@ class DataConfig(Strict):
     """Processes that decode, for each training process."""
     memory_gb: NonNegativeFloat = 1.0
     """Decoded shots that each decoding process keeps in memory: what fits is decoded once."""
+
+    @field_validator("frame_strides")
+    @classmethod
+    def _full_rate_too(cls, strides: list[int]) -> list[int]:
+        if 1 not in strides:
+            raise ValueError(f"1 must be among them, because videos are generated at the full rate; got {strides}")
+        return strides
 
 
 class NetworkConfig(Strict):

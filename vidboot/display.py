@@ -23,6 +23,9 @@ class Video(Tensor):
         with _C.DisableTorchFunctionSubclass():
             return function(*args, **(kwargs or {}))
 
+    def __deepcopy__(self, memo: dict) -> "Video":
+        return as_video(self.as_subclass(Tensor).clone(), self.fps)
+
     def _repr_html_(self) -> str:
         return f'<video controls loop autoplay muted src="{mp4_address(self.as_subclass(Tensor), self.fps)}"></video>'
 

@@ -131,7 +131,7 @@ def sample(
             on_step(before + step)
 
         x0 = sampling.run(denoise, x, sigmas, tell, generators=[generator]).clamp_(-1, 1)
-        videos.append(known.impose(x0))
+        videos.append(known.within_range(known.impose(x0)))
     return torch.cat(videos)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from vidboot.conditioning import Known
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
-from vidboot.data.video import VideoError, iter_frames, read_frames
+from vidboot.data.video import VideoError, iter_frames, open_video, read_frames
 from vidboot.errors import UserError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
@@ -45,6 +45,12 @@ class KnownFiles:
                 raise UserError(f"--init {self.init} is {_size(frames)}, but the run makes {self.height}×{self.width}")
         if self.repair is not None:
             shot = self._shot
+            if shot.mask_path is None:
+                raise UserError(
+                    f"--repair {self.repair}: preprocessing masked nothing in it (verdict: {shot.verdict}), there is "
+                    "nothing to paint out; masks of your own go into the configuration of tools/preprocess.py (masks)"
+                )
+            shot.mask(range(1))
             if (shot.height, shot.width) != (self.height, self.width):
                 raise UserError(
                     f"--repair {self.repair} is {shot.height}×{shot.width}, but the run makes "
@@ -58,9 +64,16 @@ class KnownFiles:
 
     def hashes(self) -> dict[str, str | None]:
         """A hash of what each file holds, the damaged video's with its mask."""
-        masks = [] if self.repair is None or self._shot.mask_path is None else [self._shot.root / self._shot.mask_path]
+        masks = [] if self.repair is None else [self._shot.root / self._shot.mask_path]
         files = {"init": [self.init], "low_res": [self.low_res], "repair": [self.repair, *masks]}
         return {f"{name}_hash": None if paths[0] is None else _hash(paths) for name, paths in files.items()}
+
+    def fps(self) -> float | None:
+        """Frames per second of what is repaired, enlarged or continued; None if no file says."""
+        if self.repair is not None:
+            return self._shot.fps
+        videos = [path for path in (self.low_res, self.init) if path is not None and path.suffix.lower() not in IMAGES]
+        return frame_rate(videos[0]) if videos else None
 
     @cached_property
     def _init_count(self) -> int:
@@ -144,6 +157,12 @@ def read_any(path: Path, numbers: range) -> UInt8[np.ndarray, "T H W C"]:
     if image is None:
         raise UserError(f"{path} can't be read as an image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None]
+
+
+def frame_rate(path: Path) -> float | None:
+    """Frames per second of a video, None if it doesn't say."""
+    with open_video(path) as (_, stream):
+        return float(stream.average_rate) if stream.average_rate else None
 
 
 def count_frames(path: Path) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from vidboot.regions import Region, region_graph, windows
 from vidboot.score import Denoiser, in_batches, per_item
@@ -41,7 +40,7 @@ class LongDenoiser:
         sigma, total = per_item(sigma, x), torch.zeros_like(x)
         for denoise, group in self._groups(x.shape[2], len(x)):
             noisy = torch.cat([take_frames(x, region.view.frames) for region in group])
-            denoised = self._denoise_group(denoise, noisy, sigma.repeat(len(group)))
+            denoised = in_batches(denoise, noisy, sigma.repeat(len(group)), self.max_batch_frames, noisy.shape[2])
             for region, part in zip(group, denoised.split(len(x)), strict=True):
                 add_frames_(total, part, region.view.frames, region.count)
         return total
@@ -55,14 +54,3 @@ class LongDenoiser:
             at_once = max(1, self.max_batch_frames // (size * batch))
             for start in range(0, len(pending), at_once):
                 yield denoise, pending[start : start + at_once]
-
-    def _denoise_group(
-        self, denoise: Denoiser, noisy: Float[Tensor, "N C t H W"], sigma: Float[Tensor, "N"]
-    ) -> Float[Tensor, "N C t H W"]:
-        def run(noisy: Tensor, sigma: Tensor) -> Tensor:
-            return in_batches(denoise, noisy, sigma, self.max_batch_frames, noisy.shape[2])
-
-        # With gradients (moment matching) the networks' activations are made again, a group at a time, not kept.
-        if torch.is_grad_enabled() and noisy.requires_grad:
-            return checkpoint(run, noisy, sigma, use_reentrant=False)
-        return run(noisy, sigma)

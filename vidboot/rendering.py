@@ -5,6 +5,8 @@ import os
 import shlex
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ class Request:
     """One sample for each; several are shown side by side."""
     sampling: Sampling
     fps: float | None = None
-    """None: that of the training videos."""
+    """None: that of what is repaired, enlarged or continued, else that of the training videos."""
     streaming: bool = False
     lossless: bool = False
     max_batch_frames: int | None = None
@@ -52,20 +54,22 @@ def check_output(path: Path, streaming: bool = False) -> None:
     state_file, record = _state_file(path), path.with_suffix(".json")
     try:
         check_path(path, named=streaming and state_file.exists() and not (state_file.parent / PNG_FOLDER).exists())
-        if record.exists() and not _is_record(record):
-            raise UserError(
-                f"{record} is no record of a generated video and would be replaced; choose another --output"
-            )
+        if record.exists() and (replaced := _describes(record, path)) is not None:
+            raise UserError(f"{record} {replaced} and would be replaced; choose another --output")
     except OSError as error:
         raise UserError(f"can't write to {path}: {error.strerror}") from None
 
 
-def _is_record(path: Path) -> bool:
+def _describes(record: Path, output: Path) -> str | None:
+    """What a file holds, in words, if it is not the record of this output or of one that has gone."""
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(record.read_text())
     except (OSError, ValueError):
-        return False
-    return isinstance(stored, dict) and {"weights", "seeds", "command"} <= stored.keys()
+        stored = None
+    if not isinstance(stored, dict) or not {"weights", "seeds", "command", "output"} <= stored.keys():
+        return "is no record of a generated video"
+    other = record.with_name(Path(stored["output"]).name)
+    return f"is the record of {other}" if other.name != output.name and other.exists() else None
 
 
 def make_folder(path: Path, streaming: bool = False) -> None:
@@ -88,6 +92,12 @@ def render(request: Request) -> dict[str, Any]:
     Raises `UserError` for whatever the user can mend, before sampling starts.
     """
     check_output(request.output, request.streaming)
+    for option in ("init", "low_res", "repair"):
+        given = getattr(request, option)
+        if given is not None and given.resolve() == request.output.resolve():
+            raise UserError(
+                f"--output {request.output} is the file of --{option.replace('_', '-')} too; choose another"
+            )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = vidboot.load(request.run, device)
     model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
@@ -102,7 +112,8 @@ def render(request: Request) -> dict[str, Any]:
     check_fps(request.output, record["fps"])
     make_folder(request.output, request.streaming)
     make = _stream if request.streaming else _joint
-    make(replace(request, sampling=sampling), model, known, record)
+    with _enough_memory(frames, request.streaming):
+        make(replace(request, sampling=sampling), model, known, record)
     write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
     if request.streaming:
         # Until the record is there the state must be: what is killed before has its end made again. The state goes
@@ -110,6 +121,18 @@ def render(request: Request) -> dict[str, Any]:
         _state_file(request.output).unlink()
         shutil.rmtree(_state_file(request.output).parent)
     return record
+
+
+@contextmanager
+def _enough_memory(frames: int, streaming: bool) -> Iterator[None]:
+    """Raises `UserError` where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        way = "a smaller --max-batch-frames" if streaming else "--stream, or a smaller --max-batch-frames"
+        raise UserError(f"too little memory for {frames} frames at once: try {way}") from None
 
 
 def _label(request: Request, model: VideoModel) -> int | None:
@@ -163,7 +186,7 @@ def _state_file(output: Path) -> Path:
 
 _IDENTITY = (
     *("weights", "frames", "seeds", "steps", "sampler", "iterations", "repeats", "class", "guidance", "churn"),
-    *("init", "low_res", "repair", "init_hash", "low_res_hash", "repair_hash", "fps", "lossless", "output", "vidboot"),
+    *("init_hash", "low_res_hash", "repair_hash", "fps", "lossless", "vidboot"),
 )
 """What a stream must have in common with the one that it continues."""
 
@@ -185,7 +208,7 @@ def _record(request: Request, model: VideoModel, known: KnownFiles, frames: int,
         "class": request.class_name,
         "guidance": sampling.guidance,
         "churn": sampling.churn,
-        "fps": model.fps if request.fps is None else request.fps,
+        "fps": request.fps or known.fps() or model.fps,
         "lossless": request.lossless,
         "init": _text(request.init),
         "low_res": _text(request.low_res),

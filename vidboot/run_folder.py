@@ -99,7 +99,11 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
 
 
 def save(model: VideoModel, folder: Path) -> None:
-    """Write what `load` reads into a folder."""
+    """Write what `load` reads into a folder. Raises `UserError` for one that was trained in: it holds the split too."""
+    if (folder / SPLIT_FILE).exists() and "train" in json.loads((folder / SPLIT_FILE).read_text()):
+        raise UserError(
+            f"{folder} is the run folder of a training, whose split would be lost; save into another folder"
+        )
     save_config(folder, model.config)
     write_atomic(folder / SPLIT_FILE, json.dumps({"fps": model.fps}).encode())
     for name, network in model.views.items():

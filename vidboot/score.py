@@ -8,11 +8,13 @@ a number); its score is (denoise(x, sigma) − x) / σ². All compositions here 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from vidboot.regions import Region, windows
 from vidboot.views import View, add_frames_, pool, take_frames, unpool
@@ -109,8 +111,13 @@ def denoise_views(
 
 
 def in_batches(denoise: Denoiser, x: Tensor, sigma: Tensor, max_batch_frames: int | None, num_frames: int) -> Tensor:
-    """`denoise(x, sigma)`, at most `max_batch_frames` frames (but at least one item) at a time."""
+    """`denoise(x, sigma)`, at most `max_batch_frames` frames (but at least one item) at a time.
+
+    With gradients (moment matching) the networks' activations are made again, a batch at a time, not kept.
+    """
     size = len(x) if max_batch_frames is None else max(1, max_batch_frames // num_frames)
+    if torch.is_grad_enabled() and x.requires_grad:
+        denoise = partial(checkpoint, denoise, use_reentrant=False)
     if size >= len(x):
         return denoise(x, sigma)
     return torch.cat([denoise(a, b) for a, b in zip(x.split(size), sigma.split(size), strict=True)])

@@ -59,6 +59,27 @@ def test_projection_and_lift_are_those_of_the_constraints(video, cases, name):
     torch.testing.assert_close(known.impose(anything).flatten(1) @ s.T, b.expand(2, -1))
 
 
+def test_it_is_brought_into_range_with_its_means_kept():
+    generator = torch.Generator().manual_seed(3)
+    low = 2 * torch.rand(1, 2, 3, 4, 4, generator=generator, dtype=torch.float64) - 1
+    mask = torch.rand(1, 1, 3, 8, 8, generator=generator) < 0.3
+    truth = 2 * torch.rand(1, 2, 3, 8, 8, generator=generator, dtype=torch.float64) - 1
+    anything = 2 * torch.randn(1, 2, 3, 8, 8, generator=generator, dtype=torch.float64)
+    known = Known.of_low_resolution(low, 2)
+    video = known.impose(anything.clamp(-1, 1))
+    assert video.abs().max() > 1.1
+    ranged = known.within_range(video)
+    assert ranged.abs().max() <= 1
+    torch.testing.assert_close(F.avg_pool3d(ranged, (1, 2, 2)), low)
+    inside = F.max_pool3d(video.abs(), (1, 2, 2)).repeat_interleave(2, -1).repeat_interleave(2, -2) <= 1
+    assert inside.any()
+    torch.testing.assert_close(ranged[inside], video[inside])
+    both = Known.of_pixels(truth, mask) & known
+    ranged = both.within_range(both.impose(anything.clamp(-1, 1)))
+    assert ranged.abs().max() <= 1
+    torch.testing.assert_close(torch.where(mask, ranged, 0), torch.where(mask, truth, 0))
+
+
 def given(covariance, s, b):
     """Mean and covariance of N(0, C) given S x = b."""
     gain = covariance @ s.T @ torch.linalg.pinv(s @ covariance @ s.T, hermitian=True, rtol=1e-12)

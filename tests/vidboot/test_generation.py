@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from small_model import small_model
@@ -159,6 +161,7 @@ def test_a_model_of_one_class_is_a_model_like_any_other():
 def test_a_video_shows_itself_and_computes_like_a_tensor(model):
     video = model.generate(num_frames=3, num_steps=1)
     assert 'src="data:video/mp4;base64,' in video._repr_html_()
+    assert copy.deepcopy(video).fps == video.fps
     assert type(video + 1) is torch.Tensor
 
 

@@ -23,6 +23,14 @@ def test_what_is_saved_denoises_the_same(trained_run, tmp_path):
     assert vidboot.weights_hash(tmp_path / "model") == vidboot.weights_hash(trained_run)
 
 
+def test_saving_into_the_folder_of_a_training_is_refused(trained_run):
+    """Its split tells what was held out."""
+    before = (trained_run / "split.json").read_bytes()
+    with pytest.raises(UserError, match="whose split would be lost"):
+        vidboot.save_pretrained(vidboot.load(trained_run), trained_run)
+    assert (trained_run / "split.json").read_bytes() == before
+
+
 def test_reading_needs_no_deepspeed(trained_run):
     code = f"import sys, vidboot; vidboot.load({str(trained_run)!r}); sys.exit('deepspeed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

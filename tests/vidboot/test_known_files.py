@@ -55,12 +55,19 @@ def test_a_stream_reads_no_frame_twice_to_count_it(videos, monkeypatch):
 def test_the_manifest_is_read_once(manifest_dir, monkeypatch):
     calls = []
     monkeypatch.setattr(known_files, "load_manifest", lambda folder: calls.append(folder) or load_manifest(folder))
-    shot = load_manifest(manifest_dir)[0]
+    shot = next(shot for shot in load_manifest(manifest_dir) if shot.mask_path is not None)
     known = KnownFiles(8, 16, repair=manifest_dir / shot.path)
     known.check()
+    assert known.fps() == shot.fps
     frames = [known.frames(start, start + 4).values[0] for start in (0, 4)]
     assert np.array_equal(np.concatenate(frames, axis=1), to_tensor(shot.frames(range(8))))
     assert len(calls) == 1
+
+
+def test_there_is_nothing_to_repair_where_nothing_is_masked(manifest_dir):
+    shot = next(shot for shot in load_manifest(manifest_dir) if shot.mask_path is None)
+    with pytest.raises(UserError, match=f"masked nothing in it .verdict: {shot.verdict}."):
+        KnownFiles(8, 16, repair=manifest_dir / shot.path).check()
 
 
 @pytest.mark.parametrize("name", ["init", "low_res"])

@@ -3,12 +3,14 @@
 import json
 import os
 import shlex
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_model import small_model
 
+from vidboot.data.video import write_video
 from vidboot.run_folder import save
 from vidboot.streaming import StreamState
 
@@ -50,8 +52,9 @@ def options_of(run, output, *more):
 
 OUT_OF_RANGE = [
     (["--seed", -1], "seeds are"),
-    (["--seed", 2**64], "seeds are"),
-    (["--seed", 2**64 - 1, "--samples", 2], "seeds are"),
+    (["--seed", 2**32], "seeds are"),
+    (["--seed", 2**32 - 1, "--samples", 2], "seeds are"),
+    (["--frames", 10**20], "--frames is at most"),
     (["--fps", 0], "frames per second"),
     (["--fps", "inf"], "frames per second"),
     (["--guidance", "nan", "--class", "cat"], "finite"),
@@ -75,7 +78,7 @@ def test_options_out_of_range_are_one_clear_line(run, main_of, tmp_path, capfd, 
 
 @pytest.mark.parametrize("mode", [[], ["--stream"]])
 def test_the_largest_seed_is_one(run, main_of, tmp_path, mode):
-    assert main_of("generate", *options_of(run, tmp_path / "v.npy", "--seed", 2**64 - 1), *mode) == 0
+    assert main_of("generate", *options_of(run, tmp_path / "v.npy", "--seed", 2**32 - 1), *mode) == 0
 
 
 @pytest.mark.parametrize("mode", [[], ["--stream"]])
@@ -132,6 +135,48 @@ def test_churn_changes_the_video_and_a_stream_with_another_does_not_go_on(run, m
     stop_in_the_middle(run, main_of, tmp_path, monkeypatch)
     assert main_of("generate", *options_of(run, tmp_path / "v.npy", "--stream", "--churn", 1)) == 2
     assert "another churn" in capfd.readouterr().err
+
+
+def test_an_input_is_not_replaced(run, main_of, tmp_path, capfd):
+    video = tmp_path / "v.mp4"
+    write_video(video, np.zeros((5, 8, 8, 3), np.uint8), 24)
+    before = video.read_bytes()
+    assert main_of("generate", *options_of(run, tmp_path / "." / "v.mp4", "--init", video)) == 2
+    assert "is the file of --init too" in capfd.readouterr().err
+    assert video.read_bytes() == before
+
+
+def test_a_video_that_goes_on_keeps_its_frame_rate(run, main_of, tmp_path):
+    write_video(tmp_path / "init.mp4", np.zeros((2, 8, 8, 3), np.uint8), Fraction(30000, 1001))
+    for more, fps in (([], 30000 / 1001), (["--fps", 10], 10)):
+        assert main_of("generate", *options_of(run, tmp_path / "v.npy", "--init", tmp_path / "init.mp4"), *more) == 0
+        assert json.loads((tmp_path / "v.json").read_text())["fps"] == pytest.approx(fps)
+
+
+def test_the_record_of_another_output_is_not_replaced(run, main_of, tmp_path, capfd):
+    assert main_of("generate", *options_of(run, tmp_path / "v.npy")) == 0
+    assert main_of("generate", *options_of(run, tmp_path / "v.gif")) == 2
+    assert f"is the record of {tmp_path / 'v.npy'}" in capfd.readouterr().err
+    (tmp_path / "v.npy").unlink()
+    assert main_of("generate", *options_of(run, tmp_path / "v.gif")) == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_one_clear_line(run, main_of, tmp_path, capfd, monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("vidboot.rendering.sample", fail)
+    assert main_of("generate", *options_of(run, tmp_path / "v.npy")) == 2
+    assert "too little memory for 3 frames at once: try --stream" in capfd.readouterr().err
+
+
+def test_a_stream_goes_on_under_another_spelling_of_its_paths(run, main_of, tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "init.bmp")
+    stop_in_the_middle(run, main_of, tmp_path, monkeypatch, "--init", tmp_path / "init.bmp")
+    (tmp_path / "init.bmp").rename(tmp_path / "moved.bmp")
+    monkeypatch.chdir(tmp_path)
+    assert main_of("generate", *options_of(run, "v.npy", "--stream", "--init", "moved.bmp")) == 0
 
 
 def stop_in_the_middle(run, main_of, tmp_path, monkeypatch, *options):

@@ -36,6 +36,7 @@ def test_shipped_configs_validate_and_build_their_networks(name):
         ("clip.train.learning_rate=.inf", "finite"),
         ("evaluation.sigmas=[1.0,2.0,1.0]", "each noise level once"),
         ("noise.sigma_max=-1", "greater than 0"),
+        ("data.frame_strides=[2,4]", "1 must be among them"),
         ("deepspeed.precision=fp16", "'fp32' or 'bf16'"),
         ("residual.train.ema_decay=1.0", "less than 1"),
     ],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vidboot.regions import ViewPlan, keyframes, low_resolution, region_graph, windows
-from vidboot.score import AveragedWindows, ComposedDenoiser, NaturalRange, by_scale, disjoint_windows
+from vidboot.score import AveragedWindows, ComposedDenoiser, NaturalRange, by_scale, disjoint_windows, in_batches
 from vidboot.views import View
 
 HEIGHT, WIDTH = 4, 8
@@ -75,6 +75,27 @@ def test_a_batch_is_no_larger_than_asked_for():
     ComposedDenoiser(ViewPlan(4, 2).regions(12), lambda view: spy, max_batch_frames=8)(torch.zeros(3, 1, 12, 2, 2), 1.0)
     assert max(seen) == 8
     assert sum(seen) == 3 * (5 * 4 + 4 * 2)
+
+
+def test_with_gradients_no_more_is_kept_than_a_batch_needs():
+    """What autograd keeps of a denoiser with large activations, and the same gradient as without batches."""
+    kept, gradients = [], []
+    for at_once in (None, 4):
+        x, held = torch.linspace(-1, 1, 80).reshape(8, 1, 2, 5, 1).requires_grad_(), []
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            return (x.expand(-1, 100, -1, -1, -1) ** 3).sin().mean(1, keepdim=True) + sigma.reshape(-1, 1, 1, 1, 1)
+
+        def keep(tensor: Tensor, held: list[int] = held) -> Tensor:
+            held.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            made = in_batches(denoise, x, torch.ones(8), at_once, 2)
+            kept.append(sum(held))
+            gradients.append(torch.autograd.grad(made.sum(), x)[0])
+    assert max(kept) < 1000  # one sine alone keeps 8,000
+    torch.testing.assert_close(*gradients)
 
 
 def test_regions_of_one_network_and_shape_share_a_call():
