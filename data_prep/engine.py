@@ -3,7 +3,9 @@
 import errno
 import importlib.util
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLong
 from concurrent.futures import as_completed
@@ -104,7 +106,7 @@ class LocalEngine:
             self._stop()
             # Spawned, not forked: decoders and OpenCV keep threads and locks that do not survive a fork.
             context = multiprocessing.get_context("spawn")
-            self._pool, self._size = pebble.ProcessPool(workers, initializer=one_thread, context=context), workers
+            self._pool, self._size = pebble.ProcessPool(workers, initializer=_begin, context=context), workers
         return self._pool
 
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
@@ -125,6 +127,17 @@ class LocalEngine:
             return TaskError(f"its worker process died (exit code {error.exitcode})")
         except Exception as error:  # a bug or a strange file: it must not cost the other videos
             return failure(error)
+
+
+def _begin() -> None:
+    """Set up a worker process. It ends with its parent, whose death it must not outlive: the next run would meet it."""
+    one_thread()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def one_thread() -> None:

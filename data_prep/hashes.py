@@ -7,10 +7,14 @@ from pathlib import Path
 from vidboot.data.files import write_atomic
 
 
-def content_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes; raises `OSError` if it can't be read."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def stamped_hash(path: Path) -> list:
+    """Size, time of change and SHA-256 of a file; raises `OSError` if it can't be read.
+
+    Looked at in this order: if it changes while it is read it is read again the next time.
+    """
+    stamp = _stamp(path)
+    with path.open("rb") as file:
+        return [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
 class HashCache:
@@ -29,9 +33,9 @@ class HashCache:
         entry = self._known.get(str(path))
         return entry[-1] if entry is not None and entry[:-1] == _stamp(path) else None
 
-    def put(self, path: Path, digest: str) -> None:
-        """Remember the hash of a file as it is now."""
-        self._known[str(path)] = [*_stamp(path), digest]
+    def put(self, path: Path, stamped: list) -> None:
+        """Remember what `stamped_hash` gave for a file."""
+        self._known[str(path)] = stamped
 
     def save(self) -> None:
         """Write the cache, all or nothing."""

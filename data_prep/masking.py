@@ -48,7 +48,8 @@ def matching(masks: list[MaskSettings], source: Path) -> list[int]:
 
 
 def _matches(mask: MaskSettings, source: Path) -> bool:
-    return fnmatch(source.name, mask.source) or fnmatch(str(source), mask.source)
+    patterns = mask.source, f"*/{mask.source.removeprefix('./')}"
+    return any(fnmatch(str(source), pattern) for pattern in patterns)
 
 
 def users_spans(found: Found, source: Path, masks: list[MaskSettings]) -> Iterator[tuple[int, int, np.ndarray]]:

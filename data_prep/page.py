@@ -10,7 +10,6 @@ import cv2
 import jinja2
 import numpy as np
 
-from data_prep.masking import covered_spans
 from vidboot.data.files import write_atomic
 
 # Pictures of a contact sheet in a row, and width of one, pixels.
@@ -27,7 +26,8 @@ class VideoPage:
     found: dict[str, Any]
     pictures: Sequence[tuple[int, np.ndarray]]
     """Number and RGB image (uint8 `H W C`, source size) of a few frames."""
-    pooled: np.ndarray | None
+    spans: Sequence[tuple[int, int, np.ndarray]]
+    """First frame, frame after the last, and area (bool, of the analysed picture) of all that is masked."""
     verdicts: Sequence[tuple[int, int, str, str]]
     """First frame, frame after the last, verdict, reason of each shot."""
 
@@ -35,11 +35,10 @@ class VideoPage:
 def contact_sheet(page: VideoPage) -> np.ndarray:
     """The frames side by side, uint8 `H W C` RGB, masked pixels red and bars blue."""
     tiles = []
-    spans = list(covered_spans(page.found, page.pooled))
     for number, image in page.pictures:
         height, width = image.shape[:2]
         covered = np.zeros(tuple(page.found["size"]), bool)
-        for start, end, area in spans:
+        for start, end, area in page.spans:
             if start <= number < end:
                 covered |= area
         tall = max(1, round(height * TILE / width))

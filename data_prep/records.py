@@ -26,6 +26,14 @@ class Records:
             return None
         return record if isinstance(record, dict) and record.get("version") == RECORD_VERSION else None
 
+    def has_whole(self, key: str, output: Path) -> bool:
+        """Whether there is a record, and below `output` all files that it names, at the size that they had."""
+        record = self.get(key)
+        if record is None:
+            return False
+        sizes = record.get("files", {}).items()
+        return all((output / name).is_file() and (output / name).stat().st_size == size for name, size in sizes)
+
     def put(self, key: str, record: dict[str, Any]) -> None:
         """Write a record, all or nothing."""
         text = json.dumps({"version": RECORD_VERSION, **record}, indent=1, sort_keys=True)

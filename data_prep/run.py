@@ -60,7 +60,7 @@ def preprocess(
     """
     output = Path(output).resolve()
     with _at_work(output), make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
-        by_content, set_aside = _scan(inputs, output, workers)
+        by_content, set_aside = _scan(inputs, output, workers, settings)
         firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path))
         refused, analyses, analysed = _analyse(firsts, output, settings, workers)
         found = _briefs(firsts, analyses, output)
@@ -75,9 +75,10 @@ def preprocess(
         refused |= failed
         rows, left, stored_seconds = results(firsts, jobs, refused, output, settings)
         set_aside += left
-        write_manifest(output, rows)
-        if not rows:
+        if not rows:  # an earlier run's manifest stays
             raise UserError(_nothing_usable(set_aside))
+        said += _dropped(output, {str(source.path) for group in by_content.values() for source in group})
+        write_manifest(output, rows)
         manifest = load_manifest(output)
         frames, seconds = sum(one["frames"] for one in found.values()), stage_seconds(found.values()) + stored_seconds
         page, new = output / "report.html", len(analysed | stored)
@@ -93,7 +94,7 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
     """
     output = Path(output).resolve()
     with _at_work(output), make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers:
-        by_content, set_aside = _scan(inputs, output, workers)
+        by_content, set_aside = _scan(inputs, output, workers, settings)
         firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path)[:count])
         refused, analyses, _ = _analyse(firsts, output, settings, workers)
         found = _briefs(firsts, analyses, output)
@@ -118,7 +119,11 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
 @contextmanager
 def _at_work(output: Path) -> Iterator[None]:
     """Keep other runs away from `output`, and clear what a run that was killed left half written."""
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / ".lock").touch()
+    except OSError as error:
+        raise UserError(f"can't write to {output} ({error.strerror}); choose another --output") from None
     try:
         with FileLock(output / ".lock", timeout=0):
             for partial in output.rglob(".partial-*"):
@@ -128,14 +133,32 @@ def _at_work(output: Path) -> Iterator[None]:
         raise UserError(f"another run is at work on {output}; wait for it or choose another --output") from None
 
 
-def _scan(inputs: Sequence[str | Path], output: Path, engine: Engine) -> tuple[dict[str, list[Source]], list[SetAside]]:
-    """The inputs by content, and what can't be read or is there twice."""
+def _scan(
+    inputs: Sequence[str | Path], output: Path, engine: Engine, settings: Preprocess
+) -> tuple[dict[str, list[Source]], list[SetAside]]:
+    """The inputs by content, and what can't be read, is there twice, or is a mask for none of them."""
     sources, set_aside = scan(inputs, [output / name for name in _OWN])
+    used = {number for source in sources for number in matching(settings.masks, source.path)}
+    unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
+    set_aside += [SetAside(f"masks.{number} for {pattern}", "fits none of the files") for number, pattern in unused]
     by_content, unreadable = _by_content(sources, HashCache(output / "records" / "hashes.json"), engine)
     set_aside += unreadable
     for first, *twins in by_content.values():
         set_aside += [SetAside(str(twin.path), f"the same file as {first.path}") for twin in twins]
     return by_content, set_aside
+
+
+def _dropped(output: Path, given: set[str]) -> list[Remark]:
+    """That an earlier run's videos are not among those given now, so leave the manifest."""
+    try:
+        before = Counter(str(shot.source) for shot in load_manifest(output))
+    except UserError:  # none, or another version's
+        return []
+    gone = {source: count for source, count in before.items() if source not in given and Path(source).exists()}
+    if not gone:
+        return []
+    said = f"no longer has the {sum(gone.values())} shots of {len(gone)} earlier videos that were not given this time"
+    return [Remark(output / FILE_NAME, said)]
 
 
 def _by_path(item: tuple[str, Source]) -> str:
@@ -170,9 +193,9 @@ def _store_jobs(
 
 
 def _store(jobs: dict[str, StoreJob], output: Path, engine: Engine) -> tuple[set[str], dict[str, str]]:
-    """Store what is not stored yet; returns what was new, and the reasons of what failed."""
+    """Store what is not stored yet or not whole any more; returns what was new, and the reasons of what failed."""
     records = Records(output / "records")
-    new = {content: job for content, job in jobs.items() if records.get(job.key) is None}
+    new = {content: job for content, job in jobs.items() if not records.has_whole(job.key, output)}
     return set(new), _failures(engine, store_video, new, "storing")
 
 
@@ -217,7 +240,7 @@ def _by_content(
         if isinstance(result, VideoError | TaskError):
             unreadable.append(SetAside(str(job.path), _reason(result)))
         else:
-            hashes[job.path] = result
+            hashes[job.path] = result[-1]
             cache.put(job.path, result)
     cache.save()
     groups: dict[str, list[Source]] = {}
@@ -255,7 +278,7 @@ def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:
 def _with_remarks(block: dict[str, Any], path: Path, said: list[Remark]) -> dict[str, Any]:
     mine = [remark for remark in said if remark.path == path]
     sentences = [f"frames {r.frames[0]} to {r.frames[1]}: {r.text}" if r.frames else r.text for r in mine]
-    return {**block, "remarks": sentences}
+    return {**block, "name": path.name, "remarks": sentences}  # it may have another name than when it was stored
 
 
 def _nothing_usable(set_aside: list[SetAside]) -> str:

@@ -48,7 +48,7 @@ def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple
     found: dict[Path, Source] = {}
     set_aside: list[SetAside] = []
     for item in _expand_lists(inputs):
-        if not item.exists():
+        if not exists(item):
             raise UserError(f"there is no file or folder {item}; check the input paths")
         path = item.resolve()
         if _below(path, left_out):
@@ -65,6 +65,14 @@ def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple
         set_aside += others
     # An input that is given twice is set aside once.
     return sorted(found.values(), key=lambda s: str(s.path)), list(dict.fromkeys(set_aside))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder; what is too long to be a name is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
@@ -85,7 +93,7 @@ def _walk(folder: Path, left_out: Collection[Path]) -> tuple[list[Source], list[
     waiting, seen = [folder], set()
     # Linked folders wait until the others have been seen: each folder is entered once, so links can't lead in circles.
     while waiting:
-        for root, folders, files in os.walk(waiting.pop(0)):
+        for root, folders, files in os.walk(waiting.pop(0), onerror=lambda error: broken.append(_unreadable(error))):
             here = Path(root)
             real = here.resolve()
             if real in seen or _below(real, left_out):
@@ -103,6 +111,10 @@ def _walk(folder: Path, left_out: Collection[Path]) -> tuple[list[Source], list[
                 elif path.is_symlink():
                     broken.append(SetAside(_printable(path), "a link that leads nowhere"))
     return sources, broken
+
+
+def _unreadable(error: OSError) -> SetAside:
+    return SetAside(_printable(Path(error.filename)), f"can't be read ({error.strerror})")
 
 
 def _below(path: Path, folders: Collection[Path]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.analysis import analyse, mean_maps, unpack
 from data_prep.config import Preprocess
 from data_prep.decode import Probe, pictures, probe
-from data_prep.hashes import content_hash
+from data_prep.hashes import stamped_hash
 from data_prep.masking import Found, shot_mask, source_spans, verdict, views
 from data_prep.page import VideoPage, video_block
 from data_prep.records import Records
@@ -53,10 +53,10 @@ class StoreJob:
     pooled: str | None
 
 
-def hash_file(job: HashJob) -> str | VideoError:
-    """The content hash of a file, or why it can't be read."""
+def hash_file(job: HashJob) -> list | VideoError:
+    """What `HashCache` keeps of a file, or why it can't be read."""
     try:
-        return content_hash(job.path)
+        return stamped_hash(job.path)
     except OSError as error:
         return VideoError(job.path, f"can't be read ({error.strerror})")
 
@@ -103,7 +103,10 @@ def store_video(job: StoreJob) -> UnreadableError | None:
         if shots:
             Records(job.output / "pages").put(job.key, video_block(_page(job, found, pooled, shots, seen)))
         watch.lap("storing")
-        record = {"refused": None, "shots": shots, "set_aside": set_aside, "seconds": dict(watch.seconds)}
+        made = [job.output / shot[name] for shot in shots for name in ("path", "mask") if shot[name] is not None]
+        sizes = {path.relative_to(job.output).as_posix(): path.stat().st_size for path in made}
+        record = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
+        record["seconds"] = dict(watch.seconds)
     except UnreadableError as error:
         return error
     except VideoError as error:
@@ -186,7 +189,7 @@ def _page(
 ) -> VideoPage:
     pictures_of = [(number, image) for number, image in seen.items() if image is not None]
     verdicts = [(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots]
-    return VideoPage(job.path.name, found, pictures_of, pooled, verdicts)
+    return VideoPage(job.path.name, found, pictures_of, source_spans(found, pooled, job.path, job.settings), verdicts)
 
 
 def _quality(found: dict[str, Any], start: int, end: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Turn mixed footage into shots, masks and a manifest that training reads."""
 
 import argparse
+import signal
 from pathlib import Path
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.console import Console
 from data_prep.config import Preprocess
 from data_prep.report import print_report
 from data_prep.run import preprocess, preview
+from data_prep.scan import exists
 from vidboot.errors import command
 from vidboot.strict import load_settings
 
@@ -24,12 +26,16 @@ def main() -> None:
     arguments, rest = parser.parse_known_intermixed_args()
     if unknown := [item for item in rest if item.startswith("-")]:
         parser.error(f"unknown option {unknown[0]}")
-    overrides = [item for item in arguments.inputs if "=" in item and not Path(item).exists()]
+    overrides = [item for item in arguments.inputs if "=" in item and not exists(Path(item))]
     inputs = [item for item in arguments.inputs if item not in overrides]
     if not inputs:
         parser.error("give at least one video file or folder")
     settings = load_settings(Preprocess, arguments.config, overrides)
+    # So that what schedulers send ends the workers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if arguments.preview is not None:
+        if arguments.preview < 1 or arguments.engine != "local":
+            parser.error("--preview is at least 1, and works on this machine alone (without --engine)")
         print(f"preview: {preview(inputs, arguments.output, settings, arguments.preview)}")
         return
     print_report(preprocess(inputs, arguments.output, settings, arguments.engine), Console())

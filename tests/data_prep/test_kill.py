@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from footage import results, titled_films
+from footage import TRAILER, loop, results, titled_films
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
@@ -91,3 +91,28 @@ def test_a_second_run_reads_no_video(tmp_path):
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert start(films, output).wait() == 0
     assert results(output) == wanted
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(tmp_path, number):
+    (tmp_path / "films").mkdir()
+    loop(TRAILER, tmp_path / "films/long.mp4", 900)
+    running = start(tmp_path / "films", tmp_path / "out")
+    while not [*tmp_path.glob("out/records/hashes.json")]:
+        time.sleep(0.1)
+        assert running.poll() is None
+    time.sleep(1)  # at work on pictures
+    os.kill(running.pid, number)
+    running.wait()
+    until = time.monotonic() + 3  # the task in hand takes longer
+    while group_lives(running.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not group_lives(running.pid)
+
+
+def group_lives(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True

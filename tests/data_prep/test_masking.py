@@ -73,7 +73,7 @@ def test_a_mask_that_covers_nothing_is_refused():
 
 def test_a_mask_replaces_what_is_found_whether_it_matches_the_name_or_the_path():
     pooled = np.ones((360, 640), bool)
-    for source in ("b*", "/a/*"):
+    for source in ("b*", "/a/*", "a/b.mp4", "./a/*.mp4"):
         settings = users(source=source, box=[0, 0, 60, 60], replace=True)
         assert matching(settings.masks, Path("/a/b.mp4")) == [0] and matching(settings.masks, Path("/c/d.mp4")) == []
         assert len(source_spans(FILM, pooled, Path("/a/b.mp4"), settings)) == 1

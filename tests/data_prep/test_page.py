@@ -10,6 +10,7 @@ import pytest
 from footage import titled_films
 
 from data_prep.analysis import pack
+from data_prep.masking import covered_spans
 from data_prep.page import VideoPage, contact_sheet, video_block, write_page
 from data_prep.scan import SetAside
 
@@ -36,7 +37,7 @@ def page() -> VideoPage:
         "tickers": [],
     }
     verdicts = [(0, 40, "masked", "burnt-in text or overlay"), (40, 60, "uncertain", "too little <motion> & light")]
-    return VideoPage("a <b>film</b> & more.mp4", found, pictures, pooled, verdicts)
+    return VideoPage("a <b>film</b> & more.mp4", found, pictures, list(covered_spans(found, pooled)), verdicts)
 
 
 def test_the_contact_sheet_is_the_golden_image():

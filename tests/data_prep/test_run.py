@@ -8,7 +8,7 @@ from footage import TRAILER, moving_scene, write
 
 from data_prep import run
 from data_prep.config import MaskSettings, Preprocess
-from data_prep.hashes import HashCache, content_hash
+from data_prep.hashes import HashCache, stamped_hash
 from data_prep.records import Records
 from data_prep.run import preprocess
 from data_prep.tasks import AnalyseJob, StoreJob, analyse_video, store_video
@@ -112,6 +112,50 @@ def test_nothing_usable_is_an_error_that_says_what_to_do(tmp_path):
         preprocess([path], tmp_path / "out", SETTINGS)
 
 
+def test_then_an_earlier_manifest_stays(done, tmp_path):
+    root, before = done
+    shutil.copytree(root / "out", tmp_path / "out")
+    with pytest.raises(UserError, match="no usable shot"):
+        preprocess([write(tmp_path / "short.mp4", moving_scene(0, 5))], tmp_path / "out", SETTINGS)
+    assert len(load_manifest(tmp_path / "out")) == len(before.manifest)
+
+
+def test_shots_that_leave_the_manifest_are_told(done, tmp_path):
+    root, before = done
+    shutil.copytree(root / "out", tmp_path / "out")
+    outcome = preprocess([write(tmp_path / "extra.mp4", moving_scene(9, 20))], tmp_path / "out", SETTINGS)
+    (remark,) = outcome.remarks
+    assert f"the {len(before.manifest)} shots of 1 earlier videos" in remark.text and len(outcome.manifest) == 1
+
+
+@pytest.mark.parametrize("kind", ["shots", "masks"])
+def test_what_was_lost_or_damaged_is_made_again(tmp_path, kind):
+    film = write(tmp_path / "a.mp4", moving_scene(0, 20))
+    settings = SETTINGS.model_copy(update={"masks": [MaskSettings(source="a.mp4", box=[0, 0, 20, 20])]})
+    preprocess([film], tmp_path / "out", settings)
+    (file,) = (path for path in (tmp_path / "out" / kind).rglob("*") if path.is_file())
+    before = file.read_bytes()
+    for damage in (file.unlink, lambda: file.write_bytes(before[:60])):
+        damage()
+        assert preprocess([film], tmp_path / "out", settings).new == 1
+        assert file.read_bytes() == before
+    assert preprocess([film], tmp_path / "out", settings).new == 0
+
+
+def test_a_mask_for_none_of_the_videos_is_told(tmp_path):
+    film = write(tmp_path / "a.mp4", moving_scene(0, 20))
+    settings = SETTINGS.model_copy(update={"masks": [MaskSettings(source="b.mp4", box=[0, 0, 20, 20])]})
+    (told,) = preprocess([film], tmp_path / "out", settings).set_aside
+    assert (told.what, told.reason) == ("masks.0 for b.mp4", "fits none of the files")
+
+
+@pytest.mark.parametrize("output", ["/proc/x", "file"])
+def test_an_output_that_cannot_be_written_is_one_clear_line(tmp_path, output):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"can't write to .*; choose another --output"):
+        preprocess([TRAILER], tmp_path / output, SETTINGS)
+
+
 def test_two_runs_on_one_output_are_refused(tmp_path):
     from filelock import FileLock
 
@@ -143,7 +187,7 @@ def test_what_fails_for_want_of_time_is_tried_again(tmp_path):
     write(tmp_path / "in/long.mp4", moving_scene(1, 120))
     hashes = HashCache(tmp_path / "out/records/hashes.json")  # so that only the work on pictures takes too long
     for path in (tmp_path / "in").iterdir():
-        hashes.put(path, content_hash(path))
+        hashes.put(path, stamped_hash(path))
     hashes.save()
     hurried = SETTINGS.model_copy(update={"timeout_minutes": 1e-4})
     with pytest.raises(UserError, match=r"(?s)good.mp4: took longer than.*long.mp4: took longer than"):
