@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 
 import av
 import cv2
@@ -16,7 +18,9 @@ from vidboot.data.video import VideoError, open_video, upright
 # Formats whose first plane is the brightness, 8 bits a pixel, and its black if it has the range of television.
 _LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
 # FFmpeg's numbers for colours of no stated kind, and for those that it can't convert: reserved ones, YCgCo, ICtCp.
-_UNSPECIFIED, _NO_RGB = 2, {3, 8, 10, 14}
+_UNSPECIFIED, _NO_RGB = 2, {3, 8, *range(10, 18)}
+# Transfer characteristics PQ and HLG.
+_HDR = {16, 18}
 # Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
 _MISSING_ALLOWED = 2
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*\0*")
@@ -57,6 +61,8 @@ def probe(path: str | Path) -> Probe:
         first = next(container.decode(stream), None)
         if first is None:
             raise VideoError(path, "no frames")
+        if _mirrored(first):
+            raise VideoError(path, "its pictures are mirrored, which is not undone here: encode it again")
         turned = round(first.rotation / 90) % 2 == 1
         height, width = (first.width, first.height) if turned else (first.height, first.width)
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
@@ -65,7 +71,7 @@ def probe(path: str | Path) -> Probe:
             height=height,
             width=width,
             pixel_aspect=1 / aspect if turned else aspect,
-            fps=float(rate),
+            fps=_believable(path, float(rate)),
             codec=stream.codec_context.name,
             pix_fmt=first.format.name,
             rotation=first.rotation,
@@ -73,6 +79,23 @@ def probe(path: str | Path) -> Probe:
             duration=_duration(container, stream),
             notes=_notes(container, first, aspect),
         )
+
+
+def _mirrored(frame: av.VideoFrame) -> bool:
+    """Whether the file says to flip its pictures, which their rotation alone does not tell."""
+    matrices = (bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
+    turns = (np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].astype(float) for matrix in matrices)
+    return any(np.linalg.det(turn) < 0 for turn in turns)
+
+
+def _believable(path: str | Path, rate: float) -> float:
+    """A frame rate, measured by the times of the first packets if the headers overstate it, as a time base of 1/1000 s
+    taken for a rate does."""
+    with open_video(path) as (container, stream):
+        packets = islice(container.demux(stream), 200)
+        times = sorted(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
+    steps = [after - before for before, after in pairwise(times) if after > before]
+    return 1 / median(steps) if steps and rate * median(steps) > 1.5 else rate
 
 
 def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -100,6 +123,8 @@ def _notes(container: av.container.InputContainer, first: av.VideoFrame, aspect:
         notes.append(f"{first.format.components[0].bits} bits a sample, stored with 8")
     if len(first.format.components) in (2, 4):
         notes.append("transparency dropped")
+    if first.color_trc in _HDR:
+        notes.append("HDR, stored without tone mapping")
     if first.interlaced_frame:
         notes.append("interlaced, not deinterlaced")
     return tuple(notes)

@@ -1,3 +1,4 @@
+import struct
 from fractions import Fraction
 
 import av
@@ -175,3 +176,35 @@ def test_grey_levels_beyond_black_and_white_are_cut_off():
     frame = av.VideoFrame.from_ndarray(levels, format="yuv420p")
     stretched = np.clip((levels[:48] - 16.0) * 255 / 219, 0, 255)
     assert np.abs(grey(frame, Converter("gray")) - stretched).max() <= 0.5
+
+
+def test_a_rate_that_is_but_the_clock_is_measured(tmp_path):
+    """Frames 40 ms apart in a file that declares 1000 a second, as recorders of browsers do."""
+    path = tmp_path / "recorded.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = 40 * number, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert probe(path).fps == pytest.approx(25, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("turn", "mirrored"),
+    [((1, 0, 0, 1), False), ((0, 1, -1, 0), False), ((-1, 0, 0, 1), True), ((1, 0, 0, -1), True), ((0, 1, 1, 0), True)],
+)
+def test_mirrored_films_are_refused_and_turned_ones_are_not(tmp_path, turn, mirrored):
+    """The display matrix of the track's header, a b u c d v x y w, as ISO 14496-12 has it."""
+    path = write(tmp_path / "a.mp4", moving_scene(0, 5))
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (65536 * value for value in turn)
+    struct.pack_into(">9i", data, data.find(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    if mirrored:
+        with pytest.raises(VideoError, match="mirrored"):
+            probe(path)
+    else:
+        assert probe(path).rotation in (0, -90, 90)
