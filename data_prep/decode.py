@@ -139,23 +139,36 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
     number, seconds = -1, 0.0
     turned = round(about.rotation / 90) % 2 == 1
     size = (about.width, about.height) if turned else (about.height, about.width)
-    try:
-        with open_video(path) as (container, stream):
-            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-            for number, frame in enumerate(container.decode(stream)):
-                if frame.is_corrupt:
-                    raise VideoError(path, f"damaged at frame {number}")
-                if (frame.height, frame.width) != size or frame.rotation != about.rotation:
-                    raise VideoError(path, f"the picture size changes at frame {number}")
-                if frame.colorspace in _NO_RGB:
-                    raise VideoError(path, f"colour space {int(frame.colorspace)} can't be converted to RGB")
-                # FFmpeg refuses to convert frames with some of these tags, though none changes what comes out.
-                frame.color_trc = frame.color_primaries = _UNSPECIFIED
-                seconds = float(frame.time) if frame.time is not None else number / about.fps
-                yield number, seconds, frame
-    except av.FFmpegError as error:
-        raise VideoError(path, f"damaged after frame {number} ({error.strerror})") from None
+    with open_video(path) as (container, stream):
+        stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+        for number, frame in enumerate(_decoded(path, container, stream)):
+            if frame.is_corrupt:
+                raise VideoError(path, f"damaged at frame {number}")
+            if (frame.height, frame.width) != size or frame.rotation != about.rotation:
+                raise VideoError(path, f"the picture size changes at frame {number}")
+            if frame.colorspace in _NO_RGB:
+                raise VideoError(path, f"colour space {int(frame.colorspace)} can't be converted to RGB")
+            # FFmpeg refuses to convert frames with some of these tags, though none changes what comes out.
+            frame.color_trc = frame.color_primaries = _UNSPECIFIED
+            seconds = float(frame.time) if frame.time is not None else number / about.fps
+            yield number, seconds, frame
     _check_complete(path, about, number + 1, seconds)
+
+
+def _decoded(
+    path: str | Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """The frames of a stream. What a recording that begins between two key frames has before the first is left out."""
+    count = 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            if count or packet.is_keyframe or not packet.size:
+                raise VideoError(path, f"damaged after frame {count - 1} ({error.strerror})") from None
+            continue
+        count += len(frames)
+        yield from frames
 
 
 def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:

@@ -208,3 +208,21 @@ def test_mirrored_films_are_refused_and_turned_ones_are_not(tmp_path, turn, mirr
             probe(path)
     else:
         assert probe(path).rotation in (0, -90, 90)
+
+
+def test_a_recording_that_begins_between_key_frames_is_read_from_the_first_one(tmp_path):
+    whole = write(tmp_path / "a.mp4", moving_scene(0, 40), g="12")
+    cut = tmp_path / "cut.ts"
+    with av.open(str(whole)) as container, av.open(str(cut), "w", format="mpegts") as out:
+        stream = container.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        packets = [packet for packet in container.demux(stream) if packet.dts is not None]
+        keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
+        assert len(keys) > 1
+        for packet in packets[3:]:
+            packet.stream = copy
+            out.mux(packet)
+    frames = [picture.image for picture in pictures(cut, probe(cut))]
+    expected = read_frames(whole)[keys[1] :]
+    assert len(frames) == len(expected)
+    assert np.abs(np.stack(frames).astype(int) - expected).mean() < 1
