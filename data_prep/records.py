@@ -9,7 +9,7 @@ from typing import Any
 
 from vidboot.data.files import write_atomic
 
-RECORD_VERSION = 8
+RECORD_VERSION = 9
 
 
 class Records:
