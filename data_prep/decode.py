@@ -1,7 +1,7 @@
 """Decoding one video in order, strictly: what is damaged is refused with its reason, not shown grey."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -11,16 +11,22 @@ from statistics import median
 import av
 import cv2
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorRange, VideoReformatter
 
-from vidboot.data.video import VideoError, open_video, upright
+from vidboot.data.video import VideoError, check_not_mirrored, open_video, pictures_of, upright
 
 # Formats whose first plane is the brightness, 8 bits a pixel, and its black if it has the range of television.
 _LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
-# FFmpeg's numbers for colours of no stated kind, and for those that it can't convert: reserved ones, YCgCo, ICtCp.
+# FFmpeg's numbers for colours of no stated kind, and for those that it can't convert: reserved ones, YCgCo, constant
+# luminance, ICtCp and newer ones.
 _UNSPECIFIED, _NO_RGB = 2, {3, 8, *range(10, 18)}
-# Transfer characteristics PQ and HLG.
+# FFmpeg's numbers for the transfer curves of HDR: PQ and HLG.
 _HDR = {16, 18}
+# Kinds of coded units of key frames that nothing refers back behind ("IDR").
+_FRESH = {"h264": "5", "hevc": "19-20"}
+# Packets whose times tell the frame rate.
+_TIMED_PACKETS = 200
 # Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
 _MISSING_ALLOWED = 2
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*\0*")
@@ -56,46 +62,56 @@ class Picture:
 
 
 def probe(path: str | Path) -> Probe:
-    """Read headers and the first frame; raises `VideoError` with the reason if there is none."""
+    """Read headers, the first frame and some packets; raises `VideoError` with the reason if there is no frame."""
     with open_video(path) as (container, stream):
-        first = next(container.decode(stream), None)
+        shown: list[int] = []
+        packets = _noting(container.demux(stream), shown)
+        first = next(_decoded(path, stream, packets), None)
         if first is None:
-            raise VideoError(path, "no frames")
-        if _mirrored(first):
-            raise VideoError(path, "its pictures are mirrored, which is not undone here: encode it again")
+            raise VideoError(path, "none of its frames can be decoded" if shown else "no frames")
+        check_not_mirrored(path, first)
+        left_out = sum(time < first.pts for time in shown) if first.pts is not None else 0
+        for _ in islice(packets, _TIMED_PACKETS):
+            pass
         turned = round(first.rotation / 90) % 2 == 1
         height, width = (first.width, first.height) if turned else (first.height, first.width)
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         return Probe(
             height=height,
             width=width,
             pixel_aspect=1 / aspect if turned else aspect,
-            fps=_believable(path, float(rate)),
+            fps=_frame_rate(stream, shown),
             codec=stream.codec_context.name,
             pix_fmt=first.format.name,
             rotation=first.rotation,
             declared_frames=stream.frames,
             duration=_duration(container, stream),
-            notes=_notes(container, first, aspect),
+            notes=_notes(container, first, aspect, left_out),
         )
 
 
-def _mirrored(frame: av.VideoFrame) -> bool:
-    """Whether the file says to flip its pictures, which their rotation alone does not tell."""
-    matrices = (bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
-    turns = (np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].astype(float) for matrix in matrices)
-    return any(np.linalg.det(turn) < 0 for turn in turns)
+def _noting(packets: Iterable[av.Packet], shown: list[int]) -> Iterator[av.Packet]:
+    """The packets; adds to `shown` the times of those that no edit list hides."""
+    for packet in packets:
+        if packet.pts is not None and not packet.is_discard:
+            shown.append(packet.pts)
+        yield packet
 
 
-def _believable(path: str | Path, rate: float) -> float:
-    """A frame rate, measured by the times of the first packets if the headers overstate it, as a time base of 1/1000 s
-    taken for a rate does."""
-    with open_video(path) as (container, stream):
-        packets = islice(container.demux(stream), 200)
-        times = sorted(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
-    steps = [after - before for before, after in pairwise(times) if after > before]
-    return 1 / median(steps) if steps and rate * median(steps) > 1.5 else rate
+def _frame_rate(stream: av.VideoStream, shown: list[int]) -> float:
+    """The rate that the headers say, or the packets' own where that is much lower.
+
+    Where nothing else is known, FFmpeg takes the time base for a rate: 1000 for Matroska, 60000 for raw DV.
+    """
+    rate = float(stream.average_rate or stream.guessed_rate or Fraction(25))
+    step = median_step(float(time * stream.time_base) for time in shown)
+    return 1 / step if step and rate * step > 1.5 else rate
+
+
+def median_step(seconds: Iterable[float]) -> float | None:
+    """The median time from a frame to the next, in whatever order they come, or None for fewer than two times."""
+    steps = [b - a for a, b in pairwise(sorted(seconds)) if b > a]
+    return median(steps) if steps else None
 
 
 def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -111,20 +127,24 @@ def _duration(container: av.container.InputContainer, stream: av.VideoStream) ->
     return (container.duration or 0) / 1e6 if alone else 0.0
 
 
-def _notes(container: av.container.InputContainer, first: av.VideoFrame, aspect: float) -> tuple[str, ...]:
+def _notes(
+    container: av.container.InputContainer, first: av.VideoFrame, aspect: float, left_out: int
+) -> tuple[str, ...]:
     notes = []
-    if len(container.streams.video) > 1:
-        notes.append(f"{len(container.streams.video)} video streams, the best one is used")
+    if (streams := len(pictures_of(container))) > 1:
+        notes.append(f"{streams} video streams, the largest one is used")
+    if left_out:
+        notes.append(f"pictures at the beginning that need earlier ones, left out: {left_out}")
     if first.rotation:
         notes.append(f"turned by {first.rotation} degrees, as the file says")
     if abs(aspect - 1) > 0.01:
         notes.append(f"pixels {aspect:.3f} times as wide as high, scaled to square ones")
     if any(component.bits > 8 for component in first.format.components):
         notes.append(f"{first.format.components[0].bits} bits a sample, stored with 8")
-    if len(first.format.components) in (2, 4):
-        notes.append("transparency dropped")
     if first.color_trc in _HDR:
         notes.append("HDR, stored without tone mapping")
+    if len(first.format.components) in (2, 4):
+        notes.append("transparency dropped")
     if first.interlaced_frame:
         notes.append("interlaced, not deinterlaced")
     return tuple(notes)
@@ -140,10 +160,10 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
     turned = round(about.rotation / 90) % 2 == 1
     size = (about.width, about.height) if turned else (about.height, about.width)
     with open_video(path) as (container, stream):
-        stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-        for number, frame in enumerate(_decoded(path, container, stream)):
+        for number, frame in enumerate(_decoded(path, stream, container.demux(stream))):
             if frame.is_corrupt:
                 raise VideoError(path, f"damaged at frame {number}")
+            check_not_mirrored(path, frame)
             if (frame.height, frame.width) != size or frame.rotation != about.rotation:
                 raise VideoError(path, f"the picture size changes at frame {number}")
             if frame.colorspace in _NO_RGB:
@@ -155,20 +175,38 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
     _check_complete(path, about, number + 1, seconds)
 
 
-def _decoded(
-    path: str | Path, container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[av.VideoFrame]:
-    """The frames of a stream. What a recording that begins between two key frames has before the first is left out."""
-    count = 0
-    for packet in container.demux(stream):
+def _decoded(path: str | Path, stream: av.VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
+    """Frames in display order, strictly: raises `VideoError` on damage.
+
+    A recording may begin between key frames: what needs those before its beginning is left out.
+    """
+    stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+    number, begun, refers_back = -1, False, True
+    for packet in packets:
+        if packet.is_keyframe and not begun:
+            begun, refers_back = True, not _starts_afresh(stream, packet)
         try:
             frames = packet.decode()
-        except av.FFmpegError as error:
-            if count or packet.is_keyframe or not packet.size:
-                raise VideoError(path, f"damaged after frame {count - 1} ({error.strerror})") from None
-            continue
-        count += len(frames)
-        yield from frames
+        except av.InvalidDataError as error:
+            if number < 0 and refers_back and not packet.is_keyframe:
+                continue
+            where = f"after frame {number}" if number >= 0 else "from its first frame on"
+            raise VideoError(path, f"damaged {where} ({error.strerror})") from None
+        for frame in frames:
+            number += 1
+            yield frame
+
+
+def _starts_afresh(stream: av.VideoStream, key: av.Packet) -> bool:
+    """Whether nothing after this key frame refers to what came before it, as in groups of pictures that are closed."""
+    kinds = _FRESH.get(stream.codec_context.name)
+    if kinds is None:
+        return True
+    try:
+        only_fresh = BitStreamFilterContext(f"filter_units=pass_types={kinds}", stream)
+        return bool(only_fresh.filter(av.Packet(bytes(key))))
+    except av.FFmpegError:  # headers that this filter can't parse: the decoder decides, and no error is let pass
+        return True
 
 
 def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vidboot.data.files import write_atomic
 
-RECORD_VERSION = 9
+RECORD_VERSION = 10
 
 
 class Records:

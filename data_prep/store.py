@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.config import Preprocess
 from data_prep.cropping import Crop, Cropper
-from data_prep.decode import Converter, Probe, raw_frames
+from data_prep.decode import Converter, Probe, median_step, raw_frames
 from vidboot.data.video import VideoWriter, upright
 
 
@@ -32,12 +32,12 @@ def store_shots(
     """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
 
     Full-size frames whose numbers are keys of `seen` are put there.
-    Returns each shot's frame rate: the file's own, or the mean over the shot if the file's rate varies.
+    Returns each shot's frame rate: the file's own, or that over the shot if the file's rate varies.
     """
     to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
     rates = []
     waiting = list(spans)
-    first_seconds = 0.0
+    times: list[float] = []
     with ExitStack() as open_writer:
         for number, seconds, frame in raw_frames(path, about):
             if not waiting:
@@ -48,12 +48,13 @@ def store_shots(
             if number < start:
                 continue
             if number == start:
-                first_seconds = seconds
+                times = []
                 writer = open_writer.enter_context(_writer(name(start, end), about.fps, settings))
             writer.write(to_small(frame))
+            times.append(seconds)
             if number == end - 1:
                 open_writer.close()
-                rates.append(_rate(about.fps, end - start, seconds - first_seconds))
+                rates.append(_rate(about.fps, times))
                 waiting.pop(0)
     return rates
 
@@ -65,6 +66,11 @@ def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:
     return VideoWriter(path, fps, crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
 
 
-def _rate(declared: float, frames: int, seconds: float) -> float:
-    measured = (frames - 1) / seconds if seconds > 0 else declared
+def _rate(declared: float, times: list[float]) -> float:
+    """Frames per second of a shot whose frames are shown at these times: the mean, unless gaps make it far too low."""
+    seconds = times[-1] - times[0]
+    measured = (len(times) - 1) / seconds if seconds > 0 else declared
+    if not declared / 2 <= measured <= 2 * declared:
+        # A jump of the clock, as between two pieces of a recording, says nothing about the frames beside it.
+        measured = 1 / (median_step(times) or 1 / declared)
     return declared if abs(measured - declared) < 0.02 * declared else measured

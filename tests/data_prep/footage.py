@@ -64,6 +64,17 @@ def titled_films(folder: Path, count: int, num_frames: int = 48) -> list[Path]:
     return paths
 
 
+def oriented(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Write a display matrix into an mp4: a point x, y is shown at ax + cy, bx + dy, moved back into the picture."""
+    data = bytearray(path.read_bytes())
+    # The 3×3 matrix of the track header is the last 44 bytes before the sizes.
+    header = data.index(b"tkhd") + 4
+    matrix = np.array([a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    data[header + 40 : header + 76] = matrix
+    path.write_bytes(data)
+    return path
+
+
 def loop(source: Path, target: Path, seconds: float) -> Path:
     """Repeat a video's packets until it is `seconds` long, nothing encoded again."""
     with av.open(str(source)) as container:

@@ -1,12 +1,13 @@
-import struct
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
-from footage import moving_scene, write
+from av.stream import Disposition
+from footage import moving_scene, oriented, write
 
+from data_prep.cropping import Cropper
 from data_prep.decode import Converter, grey, pictures, probe, raw_frames
 from vidboot.data.video import VideoError, read_frames
 
@@ -24,6 +25,36 @@ def test_frames_are_numbered_in_display_order_with_their_times(tmp_path):
     assert [p.number for p in found] == list(range(40))
     assert np.allclose(np.diff([p.seconds for p in found]), np.diff(times) / 1000, atol=1e-3)
     assert np.array_equal(found[17].image, read_frames(path)[17])
+
+
+@pytest.mark.parametrize(("suffix", "jitter"), [(".mkv", 0), (".mkv", 9), (".webm", 9)])
+def test_a_rate_that_is_only_the_clocks_is_not_believed(tmp_path, suffix, jitter):
+    times = 40 * np.arange(90) + np.random.default_rng(0).integers(0, jitter + 1, 90)
+    codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    path = write(tmp_path / f"a{suffix}", moving_scene(0, 90), rate=1000, times=times.tolist(), codec=codec)
+    with av.open(path) as container:
+        assert container.streams.video[0].average_rate > 900
+    assert probe(path).fps == pytest.approx(25, rel=0.1)
+
+
+def test_pictures_in_another_order_than_shown_and_long_pauses_change_no_rate(tmp_path):
+    steps = np.full(90, 40)
+    steps[::30] = 3000
+    path = write(tmp_path / "a.mkv", moving_scene(0, 90), rate=1000, times=np.cumsum(steps).tolist(), bf="3")
+    assert probe(path).fps == pytest.approx(25, rel=0.01)
+    assert probe(write(tmp_path / "fast.mp4", moving_scene(0, 90), rate=240, bf="3")).fps == 240
+
+
+def test_a_camcorders_tape_has_its_rate_and_is_whole(tmp_path):
+    path = tmp_path / "tape.dv"
+    with av.open(str(path), "w", format="dv") as container:
+        stream = container.add_stream("dvvideo", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 576, 720, "yuv420p"
+        for image in moving_scene(0, 30, 576, 720):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode(None))
+    about = probe(path)
+    assert about.fps == pytest.approx(25) and len(list(raw_frames(path, about))) == 30
 
 
 # A transport stream is not here: it says nowhere how long it is, so a cut one is simply a shorter one.
@@ -101,6 +132,28 @@ def test_flipped_bytes_are_refused(tmp_path):
         list(pictures(path, probe(path)))
 
 
+def test_damage_is_told_with_the_last_frame_before_it(tmp_path):
+    path = write(tmp_path / "a.mkv", moving_scene(0, 30), g="1", bf="0")
+    with av.open(path) as container:
+        coded = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    at, size = data.index(coded[12]), len(coded[12])
+    data[at + size // 4 : at + size] = np.random.default_rng(0).bytes(size - size // 4)
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match="damaged after frame 11 "):
+        list(raw_frames(path, probe(path)))
+
+
+@pytest.mark.parametrize("matrix", [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)])
+def test_mirrored_pictures_are_refused_and_not_turned(tmp_path, matrix):
+    path = write(tmp_path / "a.mp4", moving_scene(0, 4))
+    about = probe(path)
+    oriented(path, *matrix)
+    for read in (probe, lambda p: list(raw_frames(p, about))):
+        with pytest.raises(VideoError, match="mirrored"):
+            read(path)
+
+
 def test_ten_bits_grey_and_transparency_are_read_and_noted(tmp_path):
     scene = moving_scene(0, 4)
     for codec, pixels, note in [
@@ -143,6 +196,47 @@ def test_colours_that_have_no_way_to_rgb_are_refused(tmp_path):
         list(raw_frames(strange, probe(strange)))
 
 
+@pytest.mark.parametrize("space", range(18))
+def test_a_colour_space_is_refused_if_and_only_if_ffmpeg_cannot_convert_it(tmp_path, space):
+    path = tagged(tmp_path / "a.mkv", f"matrix_coefficients={space}")
+    with av.open(path) as container:
+        frame = next(container.decode(video=0))
+    try:
+        converts = Cropper((0, 0, 72, 128), 72, 128)(frame).shape == Converter("bgr24")(frame).shape
+    except OSError:
+        converts = False
+    if converts:
+        assert len(list(raw_frames(path, probe(path)))) == 8
+    else:
+        with pytest.raises(VideoError, match=f"colour space {space} "):
+            list(raw_frames(path, probe(path)))
+
+
+@pytest.mark.parametrize(("curve", "hdr"), [(1, False), (14, False), (16, True), (18, True)])
+def test_high_dynamic_range_is_noted(tmp_path, curve, hdr):
+    path = tagged(tmp_path / "a.mkv", f"transfer_characteristics={curve}")
+    assert ("HDR, stored without tone mapping" in probe(path).notes) == hdr
+
+
+def test_the_largest_of_several_streams_is_used_and_a_cover_is_none(tmp_path):
+    path = tmp_path / "a.mp4"
+    scenes = [moving_scene(0, 8), np.full((8, 144, 256, 3), 90, np.uint8), np.full((1, 400, 400, 3), 9, np.uint8)]
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream(codec, rate=24) for codec in ("libx264", "libx264", "mjpeg")]
+        for stream, scene in zip(streams, scenes, strict=True):
+            stream.height, stream.width = scene.shape[1:3]
+            stream.pix_fmt = "yuvj420p" if stream is streams[2] else "yuv420p"
+        streams[2].disposition = Disposition.attached_pic
+        for stream, scene in zip(streams, scenes, strict=True):
+            for image in scene:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+            container.mux(stream.encode(None))
+    about = probe(path)
+    assert (about.height, about.width) == (144, 256)
+    assert about.notes == ("2 video streams, the largest one is used",)
+    assert read_frames(path, [3]).shape == read_frames(path)[3:4].shape == (1, 144, 256, 3)
+
+
 def test_a_file_without_pictures_names_what_it_has(tmp_path):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
@@ -176,53 +270,3 @@ def test_grey_levels_beyond_black_and_white_are_cut_off():
     frame = av.VideoFrame.from_ndarray(levels, format="yuv420p")
     stretched = np.clip((levels[:48] - 16.0) * 255 / 219, 0, 255)
     assert np.abs(grey(frame, Converter("gray")) - stretched).max() <= 0.5
-
-
-def test_a_rate_that_is_but_the_clock_is_measured(tmp_path):
-    """Frames 40 ms apart in a file that declares 1000 a second, as recorders of browsers do."""
-    path = tmp_path / "recorded.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=1000)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(30):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * number, np.uint8), format="rgb24")
-            frame.pts, frame.time_base = 40 * number, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    assert probe(path).fps == pytest.approx(25, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("turn", "mirrored"),
-    [((1, 0, 0, 1), False), ((0, 1, -1, 0), False), ((-1, 0, 0, 1), True), ((1, 0, 0, -1), True), ((0, 1, 1, 0), True)],
-)
-def test_mirrored_films_are_refused_and_turned_ones_are_not(tmp_path, turn, mirrored):
-    """The display matrix of the track's header, a b u c d v x y w, as ISO 14496-12 has it."""
-    path = write(tmp_path / "a.mp4", moving_scene(0, 5))
-    data = bytearray(path.read_bytes())
-    a, b, c, d = (65536 * value for value in turn)
-    struct.pack_into(">9i", data, data.find(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(data)
-    if mirrored:
-        with pytest.raises(VideoError, match="mirrored"):
-            probe(path)
-    else:
-        assert probe(path).rotation in (0, -90, 90)
-
-
-def test_a_recording_that_begins_between_key_frames_is_read_from_the_first_one(tmp_path):
-    whole = write(tmp_path / "a.mp4", moving_scene(0, 40), g="12")
-    cut = tmp_path / "cut.ts"
-    with av.open(str(whole)) as container, av.open(str(cut), "w", format="mpegts") as out:
-        stream = container.streams.video[0]
-        copy = out.add_stream_from_template(stream)
-        packets = [packet for packet in container.demux(stream) if packet.dts is not None]
-        keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
-        assert len(keys) > 1
-        for packet in packets[3:]:
-            packet.stream = copy
-            out.mux(packet)
-    frames = [picture.image for picture in pictures(cut, probe(cut))]
-    expected = read_frames(whole)[keys[1] :]
-    assert len(frames) == len(expected)
-    assert np.abs(np.stack(frames).astype(int) - expected).mean() < 1

@@ -15,6 +15,7 @@ from typing import Self
 import av
 import cv2
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
@@ -42,7 +43,7 @@ class UnreadableError(VideoError):
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file with PyAV and pick its main video stream, decoding on one thread.
+    """Open a file with PyAV and pick its largest video stream (the first such), decoding on one thread.
 
     Raises `VideoError` with the reason in words, also for errors inside the block.
     """
@@ -54,7 +55,7 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
             names = set(container.format.name.split(","))
             if names & NO_VIDEO_FORMATS or any(name.endswith("_pipe") for name in names):
                 raise VideoError(path, f"not a video (looks like {container.format.long_name})")
-            stream = container.streams.best("video")
+            stream = max(pictures_of(container), key=_area, default=None)
             if stream is None:
                 kinds = sorted({s.type for s in container.streams})
                 raise VideoError(path, f"no video stream (only: {', '.join(kinds) or 'nothing'})")
@@ -67,6 +68,25 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
         raise kind(path, f"damaged or not a video ({error.strerror})") from None
     except OSError as error:
         raise UnreadableError(path, f"can't be opened ({error.strerror})") from None
+
+
+def pictures_of(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams of a file, without covers of albums and the like, unless it has nothing else."""
+    streams = list(container.streams.video)
+    return [s for s in streams if not s.disposition & Disposition.attached_pic] or streams
+
+
+def _area(stream: av.VideoStream) -> int:
+    return stream.width * stream.height if stream.codec_context is not None else 0
+
+
+def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
+    """Refuse a frame that the file wants shown mirrored: its rotation flag alone would turn it the wrong way."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(bytes(data), np.int32, count=5).astype(float)
+            if a * d < b * c:
+                raise VideoError(path, "its pictures are mirrored (display matrix)")
 
 
 def upright(image: np.ndarray, rotation: int) -> np.ndarray:
@@ -83,6 +103,7 @@ def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
     to_rgb = VideoReformatter()  # one for all: `frame.to_ndarray` would make threads and tables anew for each frame
     with open_video(path) as (container, stream):
         for frame in container.decode(stream):
+            check_not_mirrored(path, frame)
             yield upright(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), frame.rotation)
 
 
@@ -131,9 +152,12 @@ def _probe(path: str, _modified_ns: int, _size: int) -> bool:
     with open_video(path) as (container, stream):
         if stream.codec_context.name != "h264" or "mp4" not in container.format.name or stream.start_time:
             return False
+        if len(container.streams.video) > 1:  # of which it may take another one
+            return False
         first = next(container.decode(stream), None)
         if first is None or first.rotation != 0:
             return False
+        check_not_mirrored(path, first)
     return _read_decord(_decord(), path, [0]) is not None
 
 

@@ -4,6 +4,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from footage import oriented
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,16 +115,21 @@ def test_rotation_flag_is_obeyed_as_opencv_obeys_it(tmp_path):
     path = tmp_path / "turned.mp4"
     frames = read_frames(TRAILER, range(60, 64))
     write_video(path, frames, 24, lossless=False)
-    data = bytearray(path.read_bytes())
-    # The 3×3 matrix of the track header is the last 44 bytes before the sizes: write a turn by 90 degrees into it.
-    header = data.index(b"tkhd") + 4
-    matrix = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 180 << 16, 0, 1 << 30], ">i4").tobytes()
-    data[header + 40 : header + 76] = matrix
-    path.write_bytes(data)
+    oriented(path, 0, 1, -1, 0)
     theirs = opencv_frames(path, [2])
     for ours in (read_frames(path, [2]), np.stack(list(iter_frames(path)))[2:3]):
         assert ours.shape == theirs.shape == (1, 320, 180, 3)
         assert np.abs(ours.astype(int) - theirs).mean() < 2
+
+
+@pytest.mark.parametrize("matrix", [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)])
+def test_what_is_to_be_shown_mirrored_is_refused(tmp_path, matrix):
+    path = tmp_path / "mirrored.mp4"
+    write_video(path, read_frames(TRAILER, range(60, 64)), 24)
+    oriented(path, *matrix)
+    for read in (read_frames, lambda p: next(iter_frames(p)), lambda p: read_frames(p, [2])):
+        with pytest.raises(VideoError, match="mirrored"):
+            read(path)
 
 
 def test_the_same_frames_give_the_same_file(tmp_path):
