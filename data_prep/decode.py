@@ -3,10 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
-from statistics import median
 
 import av
 import cv2
@@ -14,7 +12,15 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorRange, VideoReformatter
 
-from vidboot.data.video import VideoError, check_not_mirrored, open_video, pictures_of, upright
+from vidboot.data.video import (
+    TIMED_PACKETS,
+    VideoError,
+    check_not_mirrored,
+    frame_rate,
+    open_video,
+    pictures_of,
+    upright,
+)
 
 # Formats whose first plane is the brightness, 8 bits a pixel, and its black if it has the range of television.
 _LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
@@ -25,8 +31,6 @@ _UNSPECIFIED, _NO_RGB = 2, {3, 8, *range(10, 18)}
 _HDR = {16, 18}
 # Kinds of coded units of key frames that nothing refers back behind ("IDR").
 _FRESH = {"h264": "5", "hevc": "19-20"}
-# Packets whose times tell the frame rate.
-_TIMED_PACKETS = 200
 # Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
 _MISSING_ALLOWED = 2
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*\0*")
@@ -71,7 +75,7 @@ def probe(path: str | Path) -> Probe:
             raise VideoError(path, "none of its frames can be decoded" if shown else "no frames")
         check_not_mirrored(path, first)
         left_out = sum(time < first.pts for time in shown) if first.pts is not None else 0
-        for _ in islice(packets, _TIMED_PACKETS):
+        for _ in islice(packets, TIMED_PACKETS):
             pass
         turned = round(first.rotation / 90) % 2 == 1
         height, width = (first.width, first.height) if turned else (first.height, first.width)
@@ -80,7 +84,7 @@ def probe(path: str | Path) -> Probe:
             height=height,
             width=width,
             pixel_aspect=1 / aspect if turned else aspect,
-            fps=_frame_rate(stream, shown),
+            fps=frame_rate(stream, shown),
             codec=stream.codec_context.name,
             pix_fmt=first.format.name,
             rotation=first.rotation,
@@ -96,22 +100,6 @@ def _noting(packets: Iterable[av.Packet], shown: list[int]) -> Iterator[av.Packe
         if packet.pts is not None and not packet.is_discard:
             shown.append(packet.pts)
         yield packet
-
-
-def _frame_rate(stream: av.VideoStream, shown: list[int]) -> float:
-    """The rate that the headers say, or the packets' own where that is much lower.
-
-    Where nothing else is known, FFmpeg takes the time base for a rate: 1000 for Matroska, 60000 for raw DV.
-    """
-    rate = float(stream.average_rate or stream.guessed_rate or Fraction(25))
-    step = median_step(float(time * stream.time_base) for time in shown)
-    return 1 / step if step and rate * step > 1.5 else rate
-
-
-def median_step(seconds: Iterable[float]) -> float | None:
-    """The median time from a frame to the next, in whatever order they come, or None for fewer than two times."""
-    steps = [b - a for a, b in pairwise(sorted(seconds)) if b > a]
-    return median(steps) if steps else None
 
 
 def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:

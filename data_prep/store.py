@@ -8,8 +8,8 @@ import numpy as np
 
 from data_prep.config import Preprocess
 from data_prep.cropping import Crop, Cropper
-from data_prep.decode import Converter, Probe, median_step, raw_frames
-from vidboot.data.video import VideoWriter, upright
+from data_prep.decode import Converter, Probe, raw_frames
+from vidboot.data.video import VideoWriter, median_step, upright
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:

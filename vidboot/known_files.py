@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from jaxtyping import UInt8
 from vidboot.conditioning import Known
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
-from vidboot.data.video import VideoError, iter_frames, open_video, read_frames
+from vidboot.data.video import TIMED_PACKETS, VideoError, frame_rate, iter_frames, open_video, read_frames
 from vidboot.errors import UserError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
@@ -69,11 +70,11 @@ class KnownFiles:
         return {f"{name}_hash": None if paths[0] is None else _hash(paths) for name, paths in files.items()}
 
     def fps(self) -> float | None:
-        """Frames per second of what is repaired, enlarged or continued; None if no file says."""
+        """Frames per second of what is repaired, enlarged or continued; None if none of them is a video."""
         if self.repair is not None:
             return self._shot.fps
         videos = [path for path in (self.low_res, self.init) if path is not None and path.suffix.lower() not in IMAGES]
-        return frame_rate(videos[0]) if videos else None
+        return rate_of(videos[0]) if videos else None
 
     @cached_property
     def _init_count(self) -> int:
@@ -159,10 +160,11 @@ def read_any(path: Path, numbers: range) -> UInt8[np.ndarray, "T H W C"]:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None]
 
 
-def frame_rate(path: Path) -> float | None:
-    """Frames per second of a video, None if it doesn't say."""
-    with open_video(path) as (_, stream):
-        return float(stream.average_rate) if stream.average_rate else None
+def rate_of(path: Path) -> float:
+    """Frames per second of a video."""
+    with open_video(path) as (container, stream):
+        packets = islice(container.demux(stream), TIMED_PACKETS)
+        return frame_rate(stream, [p.pts for p in packets if p.pts is not None and not p.is_discard])
 
 
 def count_frames(path: Path) -> int:

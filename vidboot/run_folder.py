@@ -133,13 +133,13 @@ def save_calibration(run_dir: Path, calibration: Calibration) -> None:
 def load_calibration(run_dir: Path, config: RunConfig) -> Calibration:
     """Read what `save_calibration` wrote; raises `UserError` if it can't be read, or is of other views than the run."""
 
-    def of_run(stored: Any) -> Calibration:
+    def _of_run(stored: Any) -> Calibration:
         calibration = Calibration.from_dict(stored)
         if calibration.plan != config.plan:
             raise ValueError("it was fitted for other views")
         return calibration
 
-    return _read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", of_run)
+    return _read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", _of_run)
 
 
 def save_gate(folder: Path, gate: Gate) -> None:

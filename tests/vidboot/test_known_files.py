@@ -1,4 +1,5 @@
 import itertools
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -62,6 +63,20 @@ def test_the_manifest_is_read_once(manifest_dir, monkeypatch):
     frames = [known.frames(start, start + 4).values[0] for start in (0, 4)]
     assert np.array_equal(np.concatenate(frames, axis=1), to_tensor(shot.frames(range(8))))
     assert len(calls) == 1
+
+
+def test_a_frame_rate_that_is_but_a_clock_is_measured(tmp_path):
+    """Frames 40 ms apart in a file that declares 1000 a second, as recorders of browsers write."""
+    path = tmp_path / "recorded.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000)
+        stream.width, stream.height, stream.pix_fmt = 8, 8, "yuv420p"
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((8, 8, 3), number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = 40 * number, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert KnownFiles(8, 8, path).fps() == pytest.approx(25, rel=0.01)
 
 
 def test_there_is_nothing_to_repair_where_nothing_is_masked(manifest_dir):

@@ -4,11 +4,13 @@ Readers are opened where they are used and closed before returning: a decord rea
 """
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from types import ModuleType
 from typing import Self
 
@@ -24,6 +26,9 @@ from vidboot.errors import UserError
 
 # Demuxers that open what is no video: plain text as terminal art, single pictures, generated test patterns.
 NO_VIDEO_FORMATS = {"tty", "image2", "lavfi", "bin", "xbin", "adf", "idf"}
+
+# Packets whose times tell the frame rate.
+TIMED_PACKETS = 200
 
 
 class VideoError(UserError):
@@ -78,6 +83,22 @@ def pictures_of(container: av.container.InputContainer) -> list[av.VideoStream]:
 
 def _area(stream: av.VideoStream) -> int:
     return stream.width * stream.height if stream.codec_context is not None else 0
+
+
+def frame_rate(stream: av.VideoStream, shown: Iterable[int]) -> float:
+    """The rate that the headers say, or the packets' own where that is much lower.
+
+    Where nothing else is known, FFmpeg takes the time base for a rate: 1000 for Matroska, 60000 for raw DV.
+    """
+    rate = float(stream.average_rate or stream.guessed_rate or Fraction(25))
+    step = median_step(float(time * stream.time_base) for time in shown)
+    return 1 / step if step and rate * step > 1.5 else rate
+
+
+def median_step(seconds: Iterable[float]) -> float | None:
+    """The median time from a frame to the next, in whatever order they come, or None for fewer than two times."""
+    steps = [b - a for a, b in pairwise(sorted(seconds)) if b > a]
+    return median(steps) if steps else None
 
 
 def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
@@ -165,7 +186,7 @@ def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -
     """Frames through decord, or None where it fails (PyAV then decides, and names the reason)."""
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
-        if indices and max(indices) >= len(reader):
+        if len(indices) and max(indices) >= len(reader):
             return None
         return reader.get_batch(list(indices)).asnumpy()
     except (decord.DECORDError, RuntimeError):
