@@ -32,6 +32,9 @@ def test_mistakes_are_messages_and_not_tracebacks(tmp_path):
         ([tmp_path / "empty", "--output", tmp_path / "out"], "empty folder"),
         ([tmp_path / "empty", "--output", tmp_path / "out", "heigth=3"], "did you mean 'height'"),
         ([tmp_path / "empty", "--output", tmp_path / "out", "--config", tmp_path / "no.yaml"], "no config file"),
+        ([tmp_path / "empty", "--output", tmp_path / "out", "--preview", 0], "--preview is at least 1"),
+        ([tmp_path / "empty", "--output", tmp_path / "out", f"masks={'x' * 300}"], "masks"),
+        ([f"{'x' * 300}.mp4", "--output", tmp_path / "out"], "there is no file or folder"),
     ]:
         result = preprocess(*arguments)
         assert result.returncode == 2, result.stdout
