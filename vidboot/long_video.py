@@ -1,25 +1,34 @@
 """A denoiser of T frames as one of any length: the short model is itself a view of the longer video.
 
-    D(x; σ) = Σ_R c_R A_Rᵀ D_R(A_R x; σ)        over windows of T frames (c = 1) and their overlaps (c = −1)
+    D(x; σ) = Σ_R A_Rᵀ c_R D_R(A_R x; σ)        with  Σ_R c_R(t) = 1  at every frame t
 
-as in `vidboot.score.ComposedDenoiser`, but a few windows at a time, so that beside the video itself and the result
-memory does not grow with the length, nor does the time per frame.
+over windows of T frames and the overlaps of neighbours. Counting numbers (windows 1, overlaps −1: `vidboot.regions`) jump
+at the ends of an overlap: what a window knew, the next frame hears nothing of. At high noise, where frames are not Markov
+given the overlap, that is a seam. So c_R is a function of the frame here. Across an overlap, at the share u of its way,
+the window before counts min(1, 2(1 − u)), the one after min(1, 2u), and the overlap what is left of 1: −1 in the middle,
+0 at its ends. What a window adds to the overlap is least at the far end, where it is let go; on Gaussian videos this rule
+is closer than counting numbers up to σ of about the data's, and about as close beyond. It is done for a few windows at a
+time, so that beside the video itself and the result memory does not grow with the length, nor does the time per frame.
 """
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.regions import Region, region_graph, windows
+from vidboot.regions import windows
 from vidboot.score import Denoiser, in_batches, per_item
 from vidboot.views import View, add_frames_, take_frames
 
+Counts = tuple[float, ...]
+"""c_R at each frame of a region."""
+
 
 class LongDenoiser:
-    """Windows of `length` frames minus the `overlap` frames that neighbours share, for any number of frames.
+    """Windows of `length` frames minus the `overlap` frames that neighbours share, tapered, for any number of frames.
 
     `denoiser_of` gives each window, of `length` frames or fewer, its denoiser; one that several share is given at most
     `max_batch_frames` at once (but at least one window). A video no longer than a window is one. Source: arXiv
@@ -39,18 +48,42 @@ class LongDenoiser:
             return in_batches(denoise, x, per_item(sigma, x), self.max_batch_frames, x.shape[2])
         sigma, total = per_item(sigma, x), torch.zeros_like(x)
         for denoise, group in self._groups(x.shape[2], len(x)):
-            noisy = torch.cat([take_frames(x, region.view.frames) for region in group])
+            noisy = torch.cat([take_frames(x, view.frames) for view, _ in group])
             denoised = in_batches(denoise, noisy, sigma.repeat(len(group)), self.max_batch_frames, noisy.shape[2])
-            for region, part in zip(group, denoised.split(len(x)), strict=True):
-                add_frames_(total, part, region.view.frames, region.count)
+            for (view, count), part in zip(group, denoised.split(len(x)), strict=True):
+                add_frames_(total, part * part.new_tensor(count)[:, None, None], view.frames)
         return total
 
-    def _groups(self, num_frames: int, batch: int) -> Iterator[tuple[Denoiser, list[Region]]]:
+    def _groups(self, num_frames: int, batch: int) -> Iterator[tuple[Denoiser, list[tuple[View, Counts]]]]:
         """Regions of equal length with the same denoiser, together no longer than the limit allows."""
-        regions = region_graph(windows(num_frames, self.length, self.overlap))
-        told = ((self.denoiser_of(region.view), region) for region in regions)
-        for (denoise, size), same in itertools.groupby(told, key=lambda pair: (pair[0], pair[1].view.num_frames)):
-            pending = [region for _, region in same]
+        told = ((self.denoiser_of(view), view, count) for view, count in tapered(num_frames, self.length, self.overlap))
+        for (denoise, size), same in itertools.groupby(told, key=lambda each: (each[0], each[1].num_frames)):
+            pending = [(view, count) for _, view, count in same]
             at_once = max(1, self.max_batch_frames // (size * batch))
             for start in range(0, len(pending), at_once):
                 yield denoise, pending[start : start + at_once]
+
+
+@lru_cache(maxsize=64)
+def tapered(num_frames: int, length: int, overlap: int) -> list[tuple[View, Counts]]:
+    """Windows and overlaps over `num_frames` frames, each with its c_R at each of its frames; the longest come first.
+
+    The windows before any overlap are taken as one video, which goes over into the next window as the first does.
+    """
+    done: list[tuple[View, list[float]]] = []
+    end = 0
+    for view in windows(num_frames, length, overlap):
+        start = view.frames[0]
+        shared = range(start, end)
+        u = [(t - start + 1) / (len(shared) + 1) for t in shared]
+        before, after = [min(1.0, 2 * (1 - v)) for v in u], [min(1.0, 2 * v) for v in u]
+        for earlier, count in reversed(done):
+            if earlier.frames[0] + length <= start:
+                break
+            for t in set(earlier.frames) & set(shared):
+                count[t - earlier.frames[0]] *= before[t - start]
+        if any(left := [1 - a - b for a, b in zip(before, after, strict=True)]):
+            done.append((View(shared), left))
+        done.append((view, after + [1.0] * (view.num_frames - len(shared))))
+        end = view.frames[-1] + 1
+    return sorted(((view, tuple(count)) for view, count in done), key=lambda each: -each[0].num_frames)

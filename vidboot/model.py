@@ -2,7 +2,7 @@
 
 D_base(x; σ) = Σ_R c_R A_Rᵀ D_R(A_R x; σ)                                    (vidboot.score, vidboot.calibration)
 D(x; σ)      = D_base + γ(σ) (D_θ(x, D_base; σ) − D_base)                      (vidboot.score.ResidualDenoiser)
-beyond T     = windows of T minus their overlaps: D is itself a view of the longer video, and the same rule applies
+beyond T     = windows of T minus their overlaps: D is itself a view of the longer video          (vidboot.long_video)
 """
 
 from collections.abc import Callable, Mapping

@@ -5,12 +5,9 @@ import torch
 from small_model import small_model
 
 from vidboot.calibration import Calibration, Estimate
-from vidboot.conditioning import Known, MomentMatched
+from vidboot.conditioning import Known
 from vidboot.generation import Sampling, generate
-from vidboot.long_video import LongDenoiser
 from vidboot.model import VideoModel
-from vidboot.regions import region_graph, windows
-from vidboot.score import ComposedDenoiser
 
 
 @pytest.fixture(scope="module")
@@ -37,27 +34,6 @@ def test_the_same_seed_is_the_same_sample_alone_in_a_batch_and_with_another_memo
     assert float((together[0] - together[1]).abs().mean()) > 0.1
     model.max_batch_frames = 12
     torch.testing.assert_close(generate(model, 29, [7], 5), alone, atol=1e-5, rtol=0)
-
-
-def test_a_longer_video_is_composed_of_windows_minus_overlaps(model):
-    x, sigma = 2 * noise(2, 3, 31, 8, 8), torch.tensor([0.5, 3.0])
-    composed = ComposedDenoiser(region_graph(windows(31, 12, 4)), lambda view: model.full)
-    torch.testing.assert_close(model.denoise(x, sigma), composed(x, sigma), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("num_frames", [7, 12, 100])
-@pytest.mark.parametrize("limit", [1, 12, 40])
-def test_networks_never_see_more_frames_than_allowed(limit, num_frames):
-    seen = []
-
-    def denoise(x, sigma):
-        seen.append(x.shape[0] * x.shape[2])
-        return x
-
-    x = noise(9, 1, num_frames, 2, 2)
-    denoised = LongDenoiser(lambda window: denoise, 12, 4, limit)(x, torch.ones(9))
-    assert max(seen) <= max(limit, min(num_frames, 12))
-    torch.testing.assert_close(denoised, x)
 
 
 def test_what_is_known_comes_back(model):
@@ -105,14 +81,6 @@ def test_samples_given_the_first_frames_have_the_mean_and_variance_of_the_condit
     off = (videos[:, :, 4:] - mean) / spread[:, None, None]  # 24 × 192 standard normal values a frame, if exact
     assert float(off.mean((0, 1, 3, 4)).abs().max()) < 4 * (24 * 192) ** -0.5 + 0.01
     assert float((off.std((0, 1, 3, 4)) - 1).abs().max()) < 0.06
-
-
-def test_gradients_through_windows_are_those_of_the_plain_composition(model):
-    x, sigma = noise(1, 3, 20, 8, 8), torch.ones(1)
-    composed = ComposedDenoiser(region_graph(windows(20, 12, 4)), lambda view: model.full)
-    known = Known.of_first_frames(torch.zeros(1, 3, 4, 8, 8), 20)
-    long, plain = (MomentMatched(denoise, known, 2)(x, sigma) for denoise in (model.denoise, composed))
-    torch.testing.assert_close(long, plain, atol=1e-4, rtol=1e-4)
 
 
 def test_each_item_of_a_conditioned_batch_is_for_itself(model):
