@@ -2,13 +2,14 @@
 
     D(x; σ) = Σ_R A_Rᵀ c_R D_R(A_R x; σ)        with  Σ_R c_R(t) = 1  at every frame t
 
-over windows of T frames and the overlaps of neighbours. Counting numbers (windows 1, overlaps −1: `vidboot.regions`) jump
-at the ends of an overlap: what a window knew, the next frame hears nothing of. At high noise, where frames are not Markov
-given the overlap, that is a seam. So c_R is a function of the frame here. Across an overlap, at the share u of its way,
-the window before counts min(1, 2(1 − u)), the one after min(1, 2u), and the overlap what is left of 1: −1 in the middle,
-0 at its ends. What a window adds to the overlap is least at the far end, where it is let go; on Gaussian videos this rule
-is closer than counting numbers up to σ of about the data's, and about as close beyond. It is done for a few windows at a
-time, so that beside the video itself and the result memory does not grow with the length, nor does the time per frame.
+over windows of T frames and the overlaps of neighbours. Counting numbers (windows 1, overlaps −1: `vidboot.regions`)
+jump at the ends of an overlap: what a window knew, the next frame hears nothing of. At high noise, where frames are not
+Markov given the overlap, that is a seam. So c_R is a function of the frame here. Across an overlap, at the share u of
+its way, the window before counts min(1, 2(1 − u)), the one after min(1, 2u), and the overlap what is left of 1: −1 in
+the middle, 0 at its ends. What a window adds to the overlap is least at the far end, where it is let go; on Gaussian
+videos this rule is closer than counting numbers up to σ of about the data's, and about as close beyond. It is done for
+a few windows at a time, so that beside the video itself and the result memory does not grow with the length, nor does
+the time per frame.
 """
 
 import itertools
