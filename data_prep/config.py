@@ -81,6 +81,11 @@ class MaskSettings(Strict):
             raise ValueError(f"end ({self.end}) must be after start ({self.start})")
         return self
 
+    def digest(self) -> str:
+        """Hash of the mask, its picture's content included; raises `UserError` if that can't be read."""
+        values = self.model_dump(mode="json") | {"content": None if self.picture is None else _hash_of(self.picture)}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
 
 class StoreSettings(Strict):
     """How shots are written."""
@@ -123,11 +128,9 @@ class Preprocess(Strict):
         return path
 
     def digest(self) -> str:
-        """Hash of every setting that changes what is stored."""
-        values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes", "drop_near_duplicates"})
+        """Hash of every setting that changes what is found and stored, but for `masks`."""
+        values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes", "drop_near_duplicates", "masks"})
         values["model"] = self.text_model() is not None
-        # A mask's picture may change while its name stays.
-        values["pictures"] = [_hash_of(mask.picture) for mask in self.masks if mask.picture is not None]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -24,35 +24,41 @@ class VideoPage:
 
     name: str
     found: dict[str, Any]
-    pictures: Sequence[tuple[int, np.ndarray]]
-    """Number and RGB image (uint8 `H W C`, source size) of a few frames."""
+    width: int
+    """Width of the source, pixels."""
+    tiles: Sequence[tuple[int, np.ndarray]]
+    """Number and `tile` of a few frames."""
     spans: Sequence[tuple[int, int, np.ndarray]]
     """First frame, frame after the last, and area (bool, of the analysed picture) of all that is masked."""
     verdicts: Sequence[tuple[int, int, str, str]]
     """First frame, frame after the last, verdict, reason of each shot."""
 
 
+def tile(image: np.ndarray) -> np.ndarray:
+    """A frame (RGB, uint8 `H W C`) at the size at which the page shows it."""
+    height, width = image.shape[:2]
+    return cv2.resize(image, (TILE, max(1, round(height * TILE / width))), interpolation=cv2.INTER_AREA)
+
+
 def contact_sheet(page: VideoPage) -> np.ndarray:
     """The frames side by side, uint8 `H W C` RGB, masked pixels red and bars blue."""
     tiles = []
-    for number, image in page.pictures:
-        height, width = image.shape[:2]
+    for number, plain in page.tiles:
+        drawn, tall = plain.copy(), plain.shape[0]
         covered = np.zeros(tuple(page.found["size"]), bool)
         for start, end, area in page.spans:
             if start <= number < end:
                 covered |= area
-        tall = max(1, round(height * TILE / width))
-        tile = cv2.resize(image, (TILE, tall), interpolation=cv2.INTER_AREA)
         red = cv2.resize(covered.astype(np.float32), (TILE, tall), interpolation=cv2.INTER_AREA) > 0.25
         blue = np.ones((tall, TILE), bool)
         top, left, rows, columns = page.found["picture"]
-        scale = TILE / width
+        scale = TILE / page.width
         blue[
             round(top * scale) : round((top + rows) * scale), round(left * scale) : round((left + columns) * scale)
         ] = False
         for marked, colour in ((blue, _BAR), (red, _MASK)):
-            tile[marked] = (tile[marked] * 0.4 + np.array(colour) * 0.6).astype(np.uint8)
-        tiles.append(tile)
+            drawn[marked] = (drawn[marked] * 0.4 + np.array(colour) * 0.6).astype(np.uint8)
+        tiles.append(drawn)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
     rows = [np.concatenate(tiles[k : k + COLUMNS], axis=1) for k in range(0, len(tiles), COLUMNS)]
     return np.concatenate(rows)

@@ -31,7 +31,7 @@ from vidboot.errors import UserError
 # Videos shown on the report page at most; the tables count all.
 _ON_PAGE = 200
 # What runs write into their output, which may lie among the inputs.
-_OWN = ("analysis", "masks", "pages", "records", "shots", FILE_NAME, "report.html", "preview.html")
+_OWN = ("analysis", "encoded", "masks", "pages", "records", "shots", FILE_NAME, "report.html", "preview.html")
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,8 @@ def _scan(
     inputs: Sequence[str | Path], output: Path, engine: Engine, settings: Preprocess
 ) -> tuple[dict[str, list[Source]], list[SetAside]]:
     """The inputs by content, and what can't be read, is there twice, or is a mask for none of them."""
+    for mask in settings.masks:
+        mask.digest()  # refuses a picture that can't be read before there is any work
     sources, set_aside = scan(inputs, [output / name for name in _OWN])
     used = {number for source in sources for number in matching(settings.masks, source.path)}
     unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
@@ -187,7 +189,8 @@ def _store_jobs(
     for c, key in analyses.items():
         path, shared = firsts[c].path, pooled[c]
         # A file's name, which records do not hold, says which of the user's masks it has.
-        store_key = _key("store", key, str(shared), str(matching(settings.masks, path)))
+        own = [settings.masks[number].digest() for number in matching(settings.masks, path)]
+        store_key = _key("store", key, str(shared), *own)
         jobs[c] = StoreJob(path, key, store_key, output, settings, shared)
     return jobs
 

@@ -1,9 +1,11 @@
 """The work on one video, as plain functions of plain values: what a worker process runs."""
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from data_prep.analysis import analyse, mean_maps, unpack
@@ -11,7 +13,7 @@ from data_prep.config import Preprocess
 from data_prep.decode import Probe, pictures, probe
 from data_prep.hashes import stamped_hash
 from data_prep.masking import Found, shot_mask, source_spans, verdict, views
-from data_prep.page import VideoPage, video_block
+from data_prep.page import VideoPage, tile, video_block
 from data_prep.records import Records
 from data_prep.stopwatch import Stopwatch
 from data_prep.store import centre_crop, store_shots
@@ -89,24 +91,20 @@ def store_video(job: StoreJob) -> UnreadableError | None:
     watch = Stopwatch()
     try:
         found = _analysis_of(job)
-        about, pooled = _probe_of(found), _pooled_of(job, found)
         shots, set_aside, masks = plan_shots(job, found)
-        for shot, mask in zip(shots, masks, strict=True):
+        encoded = _encoded(job, found, shots)
+        for shot, mask, fps in zip(shots, masks, encoded["fps"], strict=True):
+            shot["fps"] = fps
             if mask.events:
                 mask.save(job.output / shot["mask"])
-        spans = {(shot["start"], shot["end"]): job.output / shot["path"] for shot in shots}
-        seen = dict.fromkeys(_shown_numbers(found, shots))
-        crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
-        rates = store_shots(job.path, about, list(spans), crop, job.settings, lambda *span: spans[span], seen)
-        for shot, fps in zip(shots, rates, strict=True):
-            shot["fps"] = fps
         if shots:
-            Records(job.output / "pages").put(job.key, video_block(_page(job, found, pooled, shots, seen)))
+            tiles = {int(number): _image(text) for number, text in encoded["tiles"].items()}
+            Records(job.output / "pages").put(job.key, video_block(_page(job, found, shots, tiles)))
         watch.lap("storing")
-        made = [job.output / shot[name] for shot in shots for name in ("path", "mask") if shot[name] is not None]
-        sizes = {path.relative_to(job.output).as_posix(): path.stat().st_size for path in made}
+        sizes = {**encoded["files"], **_sizes(job.output, [shot["mask"] for shot in shots])}
         record = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
-        record["seconds"] = dict(watch.seconds)
+        # As if it had been encoded just now, so that the report's shares are those of the whole work.
+        record["seconds"] = {"storing": max(watch.seconds["storing"], encoded["seconds"])}
     except UnreadableError as error:
         return error
     except VideoError as error:
@@ -117,6 +115,41 @@ def store_video(job: StoreJob) -> UnreadableError | None:
     return None
 
 
+def _encoded(job: StoreJob, found: Found, shots: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of the encoded shots: `fps` of each, their `files`, and the `tiles` for the report.
+
+    It does not depend on the masks, so a video whose masks change, because its folder has more videos to pool or the
+    user gave one, is not encoded again.
+    """
+    records = Records(job.output / "encoded")
+    if not records.has_whole(job.analysis, job.output):
+        watch = Stopwatch()
+        spans = {(shot["start"], shot["end"]): job.output / shot["path"] for shot in shots}
+        seen = dict.fromkeys(_shown_numbers(found, shots))
+        crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
+        fps = store_shots(job.path, _probe_of(found), list(spans), crop, job.settings, lambda *span: spans[span], seen)
+        tiles = {number: _text(tile(image)) for number, image in seen.items() if image is not None}
+        watch.lap("storing")
+        sizes = _sizes(job.output, [shot["path"] for shot in shots])
+        records.put(job.analysis, {"fps": fps, "files": sizes, "tiles": tiles, "seconds": watch.seconds["storing"]})
+    record = records.get(job.analysis)
+    if record is None:
+        raise UnreadableError(job.path, "the record of its shots has gone; run the same command again")
+    return record
+
+
+def _sizes(output: Path, names: list[str | None]) -> dict[str, int]:
+    return {name: (output / name).stat().st_size for name in names if name is not None}
+
+
+def _text(image: np.ndarray) -> str:
+    return base64.b64encode(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]).decode()
+
+
+def _image(text: str) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
 def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
     """The part of the report about an analysed video, with nothing stored."""
     try:
@@ -125,10 +158,12 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
         seen = dict.fromkeys(_shown_numbers(found, shots))
         for picture in pictures(job.path, _probe_of(found)):
             if picture.number in seen:
-                seen[picture.number] = picture.image
+                seen[picture.number] = tile(picture.image)
             if picture.number >= max(seen):
                 break
-        return video_block(_page(job, found, _pooled_of(job, found), shots, seen))
+        return video_block(
+            _page(job, found, shots, {number: image for number, image in seen.items() if image is not None})
+        )
     except VideoError as error:
         return error
 
@@ -148,12 +183,13 @@ def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[
             continue
         masks.append(shot_mask(spans, (start, end), crop, found, settings))
         masked = bool(masks[-1].events)
-        name = f"{job.key[:20]}/{start:07d}-{end:07d}"
+        name = f"{start:07d}-{end:07d}"
         said, reason = verdict(found, pooled is not None, (start, end), masked)
         shots.append(
             {
                 "start": start, "end": end, "crop": list(crop), "picture": found["picture"],
-                "path": f"shots/{name}.mp4", "mask": f"masks/{name}.npz" if masked else None, "views": supplied,
+                "path": f"shots/{job.analysis[:20]}/{name}.mp4",
+                "mask": f"masks/{job.key[:20]}/{name}.npz" if masked else None, "views": supplied,
                 "verdict": said, "reason": reason, **quality,
             }
         )  # fmt: skip
@@ -184,12 +220,10 @@ def _shown_numbers(found: Found, shots: list[dict[str, Any]]) -> list[int]:
     return sorted({*spread, *[n for n in texts if n in kept][:_SHOWN]})
 
 
-def _page(
-    job: StoreJob, found: Found, pooled: np.ndarray | None, shots: list[dict[str, Any]], seen: dict[int, Any]
-) -> VideoPage:
-    pictures_of = [(number, image) for number, image in seen.items() if image is not None]
+def _page(job: StoreJob, found: Found, shots: list[dict[str, Any]], tiles: dict[int, np.ndarray]) -> VideoPage:
     verdicts = [(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots]
-    return VideoPage(job.path.name, found, pictures_of, source_spans(found, pooled, job.path, job.settings), verdicts)
+    spans = source_spans(found, _pooled_of(job, found), job.path, job.settings)
+    return VideoPage(job.path.name, found, _probe_of(found).width, sorted(tiles.items()), spans, verdicts)
 
 
 def _quality(found: dict[str, Any], start: int, end: int) -> dict[str, float]:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.config import Preprocess
+from data_prep.config import MaskSettings, Preprocess
 from vidboot.errors import UserError
 from vidboot.strict import load_settings
 
@@ -22,6 +22,9 @@ def test_the_digest_tells_what_changes_the_store_apart_from_what_does_not():
     assert Preprocess(workers=3).digest() == plain.digest()
     assert Preprocess(height=64).digest() != plain.digest()
     assert load_settings(Preprocess, None, ["store.crf=13"]).digest() != plain.digest()
+    mask = MaskSettings(source="a.mp4", box=[0, 0, 20, 20])
+    assert Preprocess(masks=[mask]).digest() == plain.digest()
+    assert mask.digest() != mask.model_copy(update={"end": 5}).digest()
 
 
 def test_views_must_be_ordered():

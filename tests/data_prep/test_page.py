@@ -11,7 +11,7 @@ from footage import titled_films
 
 from data_prep.analysis import pack
 from data_prep.masking import covered_spans
-from data_prep.page import VideoPage, contact_sheet, video_block, write_page
+from data_prep.page import VideoPage, contact_sheet, tile, video_block, write_page
 from data_prep.scan import SetAside
 
 GOLDEN = Path(__file__).parents[1] / "data" / "contact_sheet.png"
@@ -21,8 +21,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def page() -> VideoPage:
     """Five frames of a gradient with bars of 12 rows, a text in the first two, and a shared overlay."""
     rows, columns = np.mgrid[0:180, 0:320]
-    pictures = [
-        (10 * k, np.stack([rows + 10 * k, columns * 0.7, 255 - rows], -1).clip(0, 255).astype(np.uint8))
+    tiles = [
+        (10 * k, tile(np.stack([rows + 10 * k, columns * 0.7, 255 - rows], -1).clip(0, 255).astype(np.uint8)))
         for k in range(5)
     ]
     text = {"start": 0, "end": 15, "box": (140, 60, 160, 260), "bits": pack(np.ones((20, 200), bool)), "sure": True}
@@ -37,7 +37,7 @@ def page() -> VideoPage:
         "tickers": [],
     }
     verdicts = [(0, 40, "masked", "burnt-in text or overlay"), (40, 60, "uncertain", "too little <motion> & light")]
-    return VideoPage("a <b>film</b> & more.mp4", found, pictures, list(covered_spans(found, pooled)), verdicts)
+    return VideoPage("a <b>film</b> & more.mp4", found, 320, tiles, list(covered_spans(found, pooled)), verdicts)
 
 
 def test_the_contact_sheet_is_the_golden_image():

@@ -142,6 +142,32 @@ def test_what_was_lost_or_damaged_is_made_again(tmp_path, kind):
     assert preprocess([film], tmp_path / "out", settings).new == 0
 
 
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_mask_that_changes_costs_no_decoding(tmp_path, monkeypatch):
+    """Neither the analysis nor the encoded shots depend on the user's masks, or on what a folder's videos share."""
+    films = [write(tmp_path / f"in/{name}.mp4", moving_scene(seed, 20)) for seed, name in enumerate("abcdef")]
+    plain = preprocess(films[:1], tmp_path / "out", SETTINGS)
+    before = {name: times(tmp_path / "out" / name) for name in ("analysis", "shots")}
+    picture = tmp_path / "cover.png"
+    for rows in (20, 40):
+        cv2.imwrite(str(picture), np.where(np.arange(72)[:, None] < rows, 0, np.full((72, 128), 255)).astype(np.uint8))
+        settings = SETTINGS.model_copy(update={"masks": [MaskSettings(source="a.mp4", picture=str(picture))]})
+        outcome = preprocess(films[:1], tmp_path / "out", settings)
+        (shot,) = outcome.manifest
+        assert outcome.new == 1 and shot.verdict == "masked"
+        assert not shot.mask()[:, : rows // 2].any() and shot.mask()[:, rows // 2 + 4 :].all()
+    assert {name: times(tmp_path / "out" / name) for name in ("analysis", "shots")} == before
+    assert np.array_equal(shot.frames(), plain.manifest[0].frames())
+    # Six of a folder are pooled, which changes what is known of each of them.
+    monkeypatch.setattr(run, "pooled_overlay", lambda maps: np.arange(72)[:, None] < np.full(128, 30))
+    assert len(preprocess(films, tmp_path / "out", SETTINGS).manifest) == 6
+    assert times(tmp_path / "out/shots").items() >= before["shots"].items()
+    assert times(tmp_path / "out/analysis").items() >= before["analysis"].items()
+
+
 def test_a_mask_for_none_of_the_videos_is_told(tmp_path):
     film = write(tmp_path / "a.mp4", moving_scene(0, 20))
     settings = SETTINGS.model_copy(update={"masks": [MaskSettings(source="b.mp4", box=[0, 0, 20, 20])]})
