@@ -5,6 +5,7 @@ python tools/train.py --config tests/bench/digits.yaml
 python tests/bench/bench_digits.py seams [--rule joint|stream|disjoint]   seams and drift of long videos
 python tests/bench/bench_digits.py repair [--steps K]                     painting out a subtitle, beside cv2.inpaint
 python tests/bench/bench_digits.py solvers                                Fréchet distance of DPM-Solver++(2M) and Heun
+python tests/bench/bench_digits.py correlation [--seeds N]                autocorrelation far beyond the clip length
 
 Times are ratios to another measurement of the same run.
 """
@@ -24,13 +25,14 @@ from vidboot.data.datasets import to_tensor
 from vidboot.data.digits import digit_video, subtitle, write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import split_shots
+from vidboot.evaluation.curve.correlation import lags
 from vidboot.evaluation.features import own_features
-from vidboot.evaluation.statistics import frechet_distance
+from vidboot.evaluation.statistics import autocorrelation, frechet_distance
 from vidboot.generation import Sampling, initial_noise, sample, seeded
 from vidboot.model import VideoModel
-from vidboot.regions import windows
+from vidboot.regions import region_graph, windows
 from vidboot.samplers import initial_state, sample_dpm2m, sample_heun
-from vidboot.score import disjoint_windows
+from vidboot.score import AveragedWindows, ComposedDenoiser, disjoint_windows
 from vidboot.streaming import open_frames, stream
 
 STATISTICS = {
@@ -166,9 +168,42 @@ def solvers(run: Path, seeds: range) -> None:
         print(f"{name}, {evaluations} evaluations: {distance:.4f}, {distance / first:.3f} × the first", flush=True)
 
 
+@torch.no_grad()
+def correlation(run: Path, count: int, sampling: Sampling) -> None:
+    """Error of the autocorrelation over time of each method's videos, with its standard error over the videos."""
+    model = vidboot.load(run)
+    config, clip = model.config, model.views["clip"]
+    length, size = config.video.num_frames, config.video.height
+    spans = windows(length, config.clip.num_frames, config.clip.overlap)
+    methods = {
+        "averaged windows (MultiDiffusion)": AveragedWindows(config.clip.num_frames, config.clip.overlap, clip),
+        "windows − overlaps (DiffCollage)": ComposedDenoiser(region_graph(spans), lambda view: clip),
+        "base, calibrated": model.base,
+        "base + residual": model.full,
+    }
+    real = torch.stack([to_tensor(digit_video((9, 0, n), length, "test", size)) for n in range(2048)])
+    mean = real.mean((0, 2))[:, None]
+    truth = autocorrelation(real, mean, lags(config))
+    print(f"{count} videos each, {sampling}; real: " + ", ".join(f"{r:.3f} at lag {lag}" for lag, r in truth.items()))
+    sigmas, rng = config.noise.steps(sampling.num_steps), np.random.default_rng(0)
+    for name, denoise in methods.items():
+        made = []
+        for seed in tqdm(range(count), desc=name):
+            start = initial_state(denoise, initial_noise(real.shape[1:], seeded([seed])), float(sigmas[0]))
+            made.append(sampling.run(denoise, start, sigmas).clamp(-1, 1))
+        videos = torch.cat(made)
+        found = autocorrelation(videos, mean, lags(config))
+        again = [autocorrelation(videos[rng.integers(count, size=count)], mean, lags(config)) for _ in range(200)]
+        errors = (
+            f"{abs(found[lag] - truth[lag]):.3f} ± {np.std([one[lag] for one in again]):.3f} at lag {lag}"
+            for lag in found
+        )
+        print(f"{name:34} {', '.join(errors)}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("data", "seams", "repair", "solvers"))
+    parser.add_argument("part", choices=("data", "seams", "repair", "solvers", "correlation"))
     parser.add_argument("--run", type=Path, default=Path("runs/digits/run"))
     parser.add_argument("--rule", choices=("joint", "stream", "disjoint"), default="joint")
     parser.add_argument("--frames", type=int, default=1024)
@@ -184,6 +219,8 @@ def main() -> None:
         seams(a.run, a.rule, a.frames, seeds, sampling)
     elif a.part == "repair":
         repair(a.run, seeds, sampling)
+    elif a.part == "correlation":
+        correlation(a.run, a.seeds, sampling)
     else:
         solvers(a.run, seeds)
 
