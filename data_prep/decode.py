@@ -151,7 +151,8 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
         for number, frame in enumerate(_decoded(path, stream, container.demux(stream))):
             if frame.is_corrupt:
                 raise VideoError(path, f"damaged at frame {number}")
-            check_not_mirrored(path, frame)
+            if number == 0:
+                check_not_mirrored(path, frame)
             if (frame.height, frame.width) != size or frame.rotation != about.rotation:
                 raise VideoError(path, f"the picture size changes at frame {number}")
             if frame.colorspace in _NO_RGB:

@@ -1,6 +1,6 @@
 """From what was found in a video to the mask, the verdict and the views of each of its shots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from vidboot.data.video import VideoError
 Found = dict[str, Any]
 """An analysis as `analysis.analyse` gives it."""
 
+Spans = Iterable[tuple[int, int, np.ndarray]]
+"""First frame, frame after the last, and covered pixels (bool `H W`, analysed size) of what covers the picture."""
+
 
 # The whole video's sums tell of a shot that is under this share of its frames, and that changes by more than this (grey
 # levels from one frame to the next). They tell what most shots share: each of many short shots has too few samples of
@@ -25,21 +28,27 @@ _SHORT, _STILL = 0.25, 0.5
 _UNTOLD = "too little motion or time to tell an overlay from the scene"
 
 
-def covered_spans(found: Found, pooled: np.ndarray | None) -> Iterator[tuple[int, int, np.ndarray]]:
-    """First frame, frame after the last, covered pixels (bool `H W`, analysed size) of everything that is burnt in."""
+def covered_spans(found: Found, pooled: np.ndarray | None, frames: range | None = None) -> Spans:
+    """Everything that is burnt in, or as much of it as touches `frames`."""
     height, width = found["size"]
+    frames = range(found["frames"]) if frames is None else frames
     together: dict[tuple[int, int], np.ndarray] = {}
     for text in found["texts"]:
-        if text["sure"]:
+        if text["sure"] and _touch(text["start"], text["end"], frames):
             box, covered = covered_area(text)
             whole = together.setdefault((text["start"], text["end"]), np.zeros((height, width), bool))
             whole[box[0] : box[2], box[1] : box[3]] |= covered
     for (start, end), covered in together.items():
         yield start, end, covered
     for overlay in found["overlays"]:
-        yield overlay["start"], overlay["end"], unpack(overlay["bits"], height, width)
+        if _touch(overlay["start"], overlay["end"], frames):
+            yield overlay["start"], overlay["end"], unpack(overlay["bits"], height, width)
     if pooled is not None and pooled.any():
         yield 0, found["frames"], pooled
+
+
+def _touch(start: int, end: int, frames: range) -> bool:
+    return start < frames.stop and end > frames.start
 
 
 def matching(masks: list[MaskSettings], source: Path) -> list[int]:
@@ -52,7 +61,7 @@ def _matches(mask: MaskSettings, source: Path) -> bool:
     return any(fnmatch(str(source), pattern) for pattern in patterns)
 
 
-def users_spans(found: Found, source: Path, masks: list[MaskSettings]) -> Iterator[tuple[int, int, np.ndarray]]:
+def users_spans(found: Found, source: Path, masks: list[MaskSettings]) -> Spans:
     """As `covered_spans`, from the user's own masks; raises `VideoError` if one does not fit the picture."""
     height, width = found["size"]
     full = found["probe"]["height"], found["probe"]["width"]
@@ -80,20 +89,28 @@ def _users_area(mask: MaskSettings, source: Path, full: tuple[int, int]) -> np.n
     return covered
 
 
-def source_spans(
-    found: Found, pooled: np.ndarray | None, source: Path, settings: Preprocess
-) -> list[tuple[int, int, np.ndarray]]:
-    """What covers the picture, the user's masks added or, where they replace, alone."""
-    users = list(users_spans(found, source, settings.masks))
-    replaced = any(mask.replace and _matches(mask, source) for mask in settings.masks)
-    return users if replaced else [*covered_spans(found, pooled), *users]
+class Coverage:
+    """What covers the pictures of a video: what is burnt in, and the user's masks added or, where they replace, alone.
+
+    Areas are unpacked for the frames that are asked for: those of a long film together take hundreds of megabytes.
+    Raises `VideoError` if a mask of the user's does not fit the picture.
+    """
+
+    def __init__(self, found: Found, pooled: np.ndarray | None, source: Path, settings: Preprocess) -> None:
+        self.found, self.pooled = found, pooled
+        self._users = list(users_spans(found, source, settings.masks))
+        self._replaced = any(mask.replace and _matches(mask, source) for mask in settings.masks)
+
+    def of(self, frames: range) -> list[tuple[int, int, np.ndarray]]:
+        """What touches these frames."""
+        users = [span for span in self._users if _touch(*span[:2], frames)]
+        return users if self._replaced else [*covered_spans(self.found, self.pooled, frames), *users]
 
 
 def shot_mask(
-    spans: list[tuple[int, int, np.ndarray]], span: tuple[int, int], crop: tuple[int, int, int, int], found: Found,
-    settings: Preprocess,
-) -> MaskTrack:  # fmt: skip
-    """The mask of one shot at the stored size."""
+    spans: Spans, span: tuple[int, int], crop: tuple[int, int, int, int], found: Found, settings: Preprocess
+) -> MaskTrack:
+    """The mask of one shot at the stored size, from what touches its frames."""
     start, end = span
     down, across = found["size"][0] / found["probe"]["height"], found["size"][1] / found["probe"]["width"]
     # Outwards, so that no covered pixel is lost by rounding.
@@ -102,7 +119,7 @@ def shot_mask(
     y1, x1 = int(np.ceil((top + rows) * down)), int(np.ceil((left + columns) * across))
     events = []
     for first, last, covered in spans:
-        if first < end and last > start:
+        if _touch(first, last, range(start, end)):
             small = shrink_to(covered, (y0, x0, y1 - y0, x1 - x0), settings.height, settings.width)
             if small.any():
                 events.append(Event(max(first, start) - start, min(last, end) - start, small))

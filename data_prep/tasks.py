@@ -12,7 +12,7 @@ from data_prep.analysis import analyse, mean_maps, unpack
 from data_prep.config import Preprocess
 from data_prep.decode import Probe, pictures, probe
 from data_prep.hashes import stamped_hash
-from data_prep.masking import Found, shot_mask, source_spans, verdict, views
+from data_prep.masking import Coverage, Found, shot_mask, verdict, views
 from data_prep.page import VideoPage, tile, video_block
 from data_prep.records import Records
 from data_prep.stopwatch import Stopwatch
@@ -172,7 +172,7 @@ def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[
     """The shots to be stored, what is set aside and why (first frame, frame after the last, reason), and the masks."""
     settings, pooled = job.settings, _pooled_of(job, found)
     crop = centre_crop(_probe_of(found), tuple(found["picture"]), settings.height, settings.width)
-    spans = source_spans(found, pooled, job.path, settings)
+    coverage = Coverage(found, pooled, job.path, settings)
     shots, masks = [], []
     set_aside = [] if found["spans"] else [[0, found["frames"], "every frame is black"]]
     for start, end in found["spans"]:
@@ -181,7 +181,7 @@ def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[
         if not supplied:
             set_aside.append([start, end, why])
             continue
-        masks.append(shot_mask(spans, (start, end), crop, found, settings))
+        masks.append(shot_mask(coverage.of(range(start, end)), (start, end), crop, found, settings))
         masked = bool(masks[-1].events)
         name = f"{start:07d}-{end:07d}"
         said, reason = verdict(found, pooled is not None, (start, end), masked)
@@ -222,7 +222,8 @@ def _shown_numbers(found: Found, shots: list[dict[str, Any]]) -> list[int]:
 
 def _page(job: StoreJob, found: Found, shots: list[dict[str, Any]], tiles: dict[int, np.ndarray]) -> VideoPage:
     verdicts = [(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots]
-    spans = source_spans(found, _pooled_of(job, found), job.path, job.settings)
+    coverage = Coverage(found, _pooled_of(job, found), job.path, job.settings)
+    spans = [span for number in tiles for span in coverage.of(range(number, number + 1))]
     return VideoPage(job.path.name, found, _probe_of(found).width, sorted(tiles.items()), spans, verdicts)
 
 

@@ -1,3 +1,4 @@
+import gc
 from fractions import Fraction
 
 import av
@@ -9,7 +10,7 @@ from footage import moving_scene, oriented, write
 
 from data_prep.cropping import Cropper
 from data_prep.decode import Converter, grey, pictures, probe, raw_frames
-from vidboot.data.video import VideoError, read_frames
+from vidboot.data.video import VideoError, iter_frames, read_frames
 
 
 def test_probe_reads_size_rate_and_length(tmp_path):
@@ -270,3 +271,16 @@ def test_grey_levels_beyond_black_and_white_are_cut_off():
     frame = av.VideoFrame.from_ndarray(levels, format="yuv420p")
     stretched = np.clip((levels[:48] - 16.0) * 255 / 219, 0, 255)
     assert np.abs(grey(frame, Converter("gray")) - stretched).max() <= 0.5
+
+
+def test_a_frame_is_let_go_when_the_next_one_comes(tmp_path):
+    """Not when Python's collector comes by: in Full HD it would find a gigabyte of them."""
+    path = write(tmp_path / "a.mp4", moving_scene(0, 40))
+    gc.collect()
+    gc.disable()
+    try:
+        for frames in (raw_frames(path, probe(path)), iter_frames(path)):
+            for _ in frames:
+                assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) <= 10
+    finally:
+        gc.enable()

@@ -9,7 +9,7 @@ from footage import TRAILER, grey_scene, write
 from data_prep.analysis import analyse
 from data_prep.config import Preprocess
 from data_prep.decode import probe
-from data_prep.masking import matching, shot_mask, source_spans, users_spans, verdict
+from data_prep.masking import Coverage, matching, shot_mask, users_spans, verdict
 from vidboot.data.video import VideoError, read_frames
 from vidboot.errors import UserError
 from vidboot.strict import check_settings
@@ -76,8 +76,8 @@ def test_a_mask_replaces_what_is_found_whether_it_matches_the_name_or_the_path()
     for source in ("b*", "/a/*", "a/b.mp4", "./a/*.mp4"):
         settings = users(source=source, box=[0, 0, 60, 60], replace=True)
         assert matching(settings.masks, Path("/a/b.mp4")) == [0] and matching(settings.masks, Path("/c/d.mp4")) == []
-        assert len(source_spans(FILM, pooled, Path("/a/b.mp4"), settings)) == 1
-        assert len(source_spans(FILM, pooled, Path("/c/d.mp4"), settings)) == 1
+        assert len(Coverage(FILM, pooled, Path("/a/b.mp4"), settings).of(range(100))) == 1
+        assert len(Coverage(FILM, pooled, Path("/c/d.mp4"), settings).of(range(100))) == 1
 
 
 def test_columns_are_shrunk_by_their_own_ratio():

@@ -102,7 +102,11 @@ def median_step(seconds: Iterable[float]) -> float | None:
 
 
 def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
-    """Refuse a frame that the file wants shown mirrored: its rotation flag alone would turn it the wrong way."""
+    """Refuse a frame that the file wants shown mirrored: its rotation flag alone would turn it the wrong way.
+
+    For the first frame only: PyAV's side data refers back to its frame, so that none is freed before Python's collector
+    comes by, which is after hundreds of them.
+    """
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32, count=5).astype(float)
@@ -123,8 +127,9 @@ def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
     """
     to_rgb = VideoReformatter()  # one for all: `frame.to_ndarray` would make threads and tables anew for each frame
     with open_video(path) as (container, stream):
-        for frame in container.decode(stream):
-            check_not_mirrored(path, frame)
+        for number, frame in enumerate(container.decode(stream)):
+            if number == 0:
+                check_not_mirrored(path, frame)
             yield upright(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), frame.rotation)
 
 
