@@ -1,5 +1,5 @@
 """What partial data is worth: base and base + residual with more and fewer clips and low-res videos, and with half of
-them subtitled, hidden by masks or thrown away. Run by hand (twice at the same time is faster: finished parts are kept):
+them subtitled, masked instead of thrown away. Run by hand (twice at the same time is faster: finished parts are kept):
 
 python tests/bench/partial_data.py OUTPUT [key=value …]
 
@@ -25,13 +25,19 @@ from vidboot.training.log import set_up_logging
 
 CONFIG = Path(__file__).parents[2] / "configs" / "learning_curve.yaml"
 COUNT = 16
+FEW, MANY = 20, 200
 PILES = {
-    "all clips and low-res videos": {"clips": 2048, "low_res": 512},
-    "a tenth of both": {"clips": 204, "low_res": 52},
-    "a tenth of both, half of them subtitled": {"clips": 204, "low_res": 52, "subtitled": 0.5},
-    "a tenth of both, the subtitled half thrown away": {"clips": 102, "low_res": 26},
-    "a tenth of the clips": {"clips": 204, "low_res": 512},
-    "a tenth of the low-res videos": {"clips": 2048, "low_res": 52},
+    f"{FEW} clips, {FEW} low-res": {"clips": FEW, "low_res": FEW},
+    f"{MANY} clips, {FEW} low-res": {"clips": MANY, "low_res": FEW},
+    f"{FEW} clips, {MANY} low-res": {"clips": FEW, "low_res": MANY},
+    f"{MANY} clips, {MANY} low-res": {"clips": MANY, "low_res": MANY},
+    # The first pile is this one with the subtitled half thrown away.
+    f"{2 * FEW} clips, {2 * FEW} low-res, half of them subtitled": {
+        "clips": 2 * FEW,
+        "low_res": 2 * FEW,
+        "subtitled": 0.5,
+    },
+    f"{10 * MANY} clips, {10 * MANY} low-res": {"clips": 10 * MANY, "low_res": 10 * MANY},
 }
 METHODS, ROWS = ("views", "fixed", "bootstrapped"), (UNTUNED, BASE, WHOLE)
 
