@@ -64,11 +64,19 @@ def fit_calibration(
     Raises `UserError` if there is no video.
     """
     sigmas = tuple(sorted(float(sigma) for sigma in sigmas))
-    covariances = measure(plan, denoisers, videos, sigmas, generator, max_batch_frames, progress, draws)
+    return fit_weights(
+        plan, sigmas, measure(plan, denoisers, videos, sigmas, generator, max_batch_frames, progress, draws)
+    )
+
+
+def fit_weights(
+    plan: ViewPlan, sigmas: Sequence[float], covariances: Sequence[Sequence[ErrorCovariance]]
+) -> Calibration:
+    """Weights from the estimates' error covariances at each of `sigmas` (ascending) in each band."""
     fits = [[fit_band(plan, level, band) for level, band in enumerate(bands)] for bands in covariances]
     return Calibration(
         plan,
-        sigmas,
+        tuple(sigmas),
         tuple(tuple(weights for weights, _ in bands) for bands in fits),
         tuple(tuple(record for _, record in bands) for bands in fits),
     )

@@ -7,7 +7,7 @@ beyond T     = windows of T minus their overlaps: D is itself a view of the long
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -58,6 +58,13 @@ class Given(nn.Module):
         return self.network(x, sigma, **inputs, **conditions)
 
 
+class Told(NamedTuple):
+    """Calibration and gate where known pixels are told: fitted apart, since other estimates are the best there."""
+
+    calibration: Calibration
+    gate: Gate = OPEN
+
+
 class VideoModel:
     """The trained networks of a run, and the denoisers that they compose to."""
 
@@ -69,18 +76,20 @@ class VideoModel:
         gate: Gate = OPEN,
         calibration: Calibration | None = None,
         fps: float = 24.0,
+        told: Told | None = None,
     ) -> None:
         self.config, self.views, self.residual, self.gate, self.fps = config, views, residual, gate, fps
         self.max_batch_frames = config.max_batch_frames
         """Frames that a network denoises at once; change it to fit the memory at hand."""
         self.calibration = calibration or Calibration.counting(config.plan)
+        self.told = told or Told(self.calibration, gate)
         self.denoiser_of = by_scale(dict(zip(config.plan.scales, views.values(), strict=True)))
 
     def given(self, **conditions: int) -> "VideoModel":
         """The same model under a class `label` (its number in `data.classes`) or a frame `stride`."""
         views = {name: Given(network, conditions) for name, network in self.views.items()}
         residual = None if self.residual is None else Given(self.residual, conditions)
-        model = VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps)
+        model = VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps, self.told)
         model.max_batch_frames = self.max_batch_frames
         return model
 
@@ -106,6 +115,8 @@ class VideoModel:
             return lambda x, sigma, **more: denoise(torch.where(context, values, x), sigma, **inputs, **more)
 
         model = self.given()
+        if known is not None and known.pixels.any():
+            model.calibration, model.gate = self.told
         model.denoiser_of = lambda view: told(self.denoiser_of(view), view)
         if self.residual is not None:
             model.residual = told(self.residual, View(range(mask.shape[2])))

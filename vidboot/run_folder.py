@@ -18,7 +18,7 @@ from vidboot.data.files import atomic_path, write_atomic
 from vidboot.edm import Preconditioned
 from vidboot.errors import UserError
 from vidboot.gate import Gate
-from vidboot.model import VideoModel, residual_network, view_network
+from vidboot.model import Told, VideoModel, residual_network, view_network
 
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
 WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
@@ -90,12 +90,16 @@ def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
 def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, residual: bool = True) -> VideoModel:
     """The model of a run that has come as far as its views, and its calibration and residual where asked for."""
     views = {name: load_weights(run_dir / name, view_network(config, name)) for name in config.views}
-    weights = load_calibration(run_dir, config) if calibration and config.calibration is not None else None
+    weights, told = (None, None)
+    if calibration and config.calibration is not None:
+        weights, told = load_calibration(run_dir, config)
     fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py", lambda stored: float(stored["fps"]))
     if not residual or config.residual is None:
-        return VideoModel(config, views, calibration=weights, fps=fps)
+        return VideoModel(config, views, calibration=weights, fps=fps, told=told and Told(told))
     network = load_weights(run_dir / "residual", residual_network(config))
-    return VideoModel(config, views, network, load_gate(run_dir / "residual"), weights, fps)
+    gate, told_gate = load_gate(run_dir / "residual")
+    both = Told(told or weights or Calibration.counting(config.plan), told_gate or gate)
+    return VideoModel(config, views, network, gate, weights, fps, both)
 
 
 def save(model: VideoModel, folder: Path) -> None:
@@ -109,10 +113,10 @@ def save(model: VideoModel, folder: Path) -> None:
     for name, network in model.views.items():
         save_weights(folder / name, network)
     if model.config.calibration is not None:
-        save_calibration(folder, model.calibration)
+        save_calibration(folder, model.calibration, model.told.calibration)
     if model.residual is not None:
         save_weights(folder / "residual", model.residual)
-        save_gate(folder / "residual", model.gate)
+        save_gate(folder / "residual", model.gate, model.told.gate)
 
 
 def weights_hash(run_dir: str | Path) -> str:
@@ -125,12 +129,13 @@ def weights_hash(run_dir: str | Path) -> str:
     return digest.hexdigest()
 
 
-def save_calibration(run_dir: Path, calibration: Calibration) -> None:
-    """Write the base's weights into the run folder."""
-    write_atomic(run_dir / CALIBRATION_FILE, json.dumps(calibration.to_dict(), indent=2).encode())
+def save_calibration(run_dir: Path, calibration: Calibration, told: Calibration | None = None) -> None:
+    """Write the base's weights into the run folder, and those where known pixels are told."""
+    stored = calibration.to_dict() | {"told": told and told.to_dict()}
+    write_atomic(run_dir / CALIBRATION_FILE, json.dumps(stored, indent=2).encode())
 
 
-def load_calibration(run_dir: Path, config: RunConfig) -> Calibration:
+def load_calibration(run_dir: Path, config: RunConfig) -> tuple[Calibration, Calibration | None]:
     """Read what `save_calibration` wrote; raises `UserError` if it can't be read, or is of other views than the run."""
 
     def _of_run(stored: Any) -> Calibration:
@@ -139,21 +144,27 @@ def load_calibration(run_dir: Path, config: RunConfig) -> Calibration:
             raise ValueError("it was fitted for other views")
         return calibration
 
-    return _read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", _of_run)
+    def both(stored: Any) -> tuple[Calibration, Calibration | None]:
+        told = stored.get("told")
+        return _of_run(stored), None if told is None else _of_run(told)
+
+    return _read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", both)
 
 
-def save_gate(folder: Path, gate: Gate) -> None:
-    """Write the gate beside the residual network's weights."""
-    write_atomic(folder / GATE_FILE, json.dumps({"sigmas": gate.sigmas, "values": gate.values}).encode())
+def save_gate(folder: Path, gate: Gate, told: Gate | None = None) -> None:
+    """Write the gate beside the residual network's weights, and the one where known pixels are told."""
+    stored = {"sigmas": gate.sigmas, "values": gate.values, "told": told and told.values}
+    write_atomic(folder / GATE_FILE, json.dumps(stored).encode())
 
 
-def load_gate(folder: Path) -> Gate:
+def load_gate(folder: Path) -> tuple[Gate, Gate | None]:
     """Read what `save_gate` wrote; raises `UserError` if it can't be read."""
 
-    def gate(stored: Any) -> Gate:
-        return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
+    def gates(stored: Any) -> tuple[Gate, Gate | None]:
+        sigmas, told = tuple(stored["sigmas"]), stored.get("told")
+        return Gate(sigmas, tuple(stored["values"])), None if told is None else Gate(sigmas, tuple(told))
 
-    return _read_json(folder / GATE_FILE, "run tools/train.py --stage residual", gate)
+    return _read_json(folder / GATE_FILE, "run tools/train.py --stage residual", gates)
 
 
 def _read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:

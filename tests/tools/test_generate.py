@@ -222,6 +222,10 @@ DAMAGES = {
         lambda run: change_json(run / "residual" / "gate.json", lambda g: g.update(sigmas=[], values=[])),
         "a gate needs",
     ),
+    "a gate for told pixels that is cut": (
+        lambda run: change_json(run / "residual" / "gate.json", lambda g: g.update(told=[])),
+        "a gate needs",
+    ),
     "no frame rate": (lambda run: change_json(run / "split.json", lambda s: s.pop("fps")), "another version"),
 }
 

@@ -3,11 +3,13 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
+from vidboot.calibration import Calibration, Estimate
 from vidboot.conditioning import Known
 from vidboot.config import RunConfig
 from vidboot.gate import Gate
-from vidboot.model import VideoModel, residual_network, view_network
-from vidboot.regions import region_graph, windows
+from vidboot.long_video import tapered
+from vidboot.model import Told, VideoModel, residual_network, view_network
+from vidboot.run_folder import load, save
 from vidboot.score import ComposedDenoiser, by_scale
 from vidboot.strict import load_settings
 
@@ -35,9 +37,9 @@ def test_beyond_the_training_length_the_model_is_a_view_of_the_longer_video(tiny
     model = model_of(tiny_config)
     x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
     expected = torch.zeros_like(x)
-    for region in region_graph(windows(31, 12, 4)):
-        frames = list(region.view.frames)
-        expected[:, :, frames] += region.count * model.full(x[:, :, frames], sigma)
+    for view, counts in tapered(31, 12, 4):
+        frames = list(view.frames)
+        expected[:, :, frames] += torch.tensor(counts)[:, None, None] * model.full(x[:, :, frames], sigma)
     torch.testing.assert_close(model.denoise(x, sigma), expected, rtol=1e-4, atol=1e-4)
     short = x[:, :, :5]
     assert torch.equal(model.denoise(short, sigma), model.full(short, sigma))
@@ -95,7 +97,7 @@ def test_known_pixels_reach_every_view_without_noise(tiny_config):
     torch.testing.assert_close(
         model.observing(torch.ones_like(pixels), known).base(x, sigma), base, rtol=1e-4, atol=1e-4
     )
-    model.gate = Gate((1.0,), (0.3,))
+    model.told = Told(model.calibration, Gate((1.0,), (0.3,)))
     network = model.residual(torch.where(pixels, values, x), sigma, base=base, context=pixels)
     for residual, full in ((model.residual, torch.lerp(base, network, 0.3)), (None, base)):
         model.residual = residual
@@ -123,9 +125,29 @@ def test_beyond_the_training_length_each_window_is_told_what_is_known_of_it(tiny
     x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
     known = Known.of_first_frames(torch.randn(1, 3, 10, 8, 16), 31)
     expected = torch.zeros_like(x)
-    for region in region_graph(windows(31, 12, 4)):
-        frames = list(region.view.frames)
+    for view, counts in tapered(31, 12, 4):
+        frames = list(view.frames)
         here = known.frames(frames[0], frames[-1] + 1)
         denoise = model.knowing(here) if frames[0] < 10 else model.full
-        expected[:, :, frames] += region.count * denoise(x[:, :, frames], sigma)
+        expected[:, :, frames] += torch.tensor(counts)[:, None, None] * denoise(x[:, :, frames], sigma)
     torch.testing.assert_close(model.knowing(known)(x, sigma), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_where_pixels_are_told_the_calibration_and_the_gate_are_their_own(tiny_config, tmp_path):
+    model = model_of(tiny_config)
+    x, sigma = torch.randn(1, 3, 12, 8, 16), torch.tensor([3.0])
+    nothing, first = torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool), torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool)
+    first[:, :, :4] = True
+    whole = Calibration(model.config.plan, (1.0,), (({Estimate("whole", 1): 1.0},) * 2,))
+    apart = VideoModel(model.config, model.views, model.residual, told=Told(whole, Gate((1.0,), (0.0,))))
+    for context, same in ((nothing, True), (first, False)):
+        known = Known.of_pixels(x, context)
+        both = [one.observing(~nothing, known).full(x, sigma) for one in (model, apart)]
+        assert torch.allclose(*both) == same
+    # The gate is shut and the base is the clip network at full length.
+    expected = model.views["clip"](x, sigma, context=first)
+    torch.testing.assert_close(both[1], expected, rtol=1e-4, atol=1e-4)
+    save(apart, tmp_path)
+    again = load(tmp_path)
+    assert again.told == apart.told and again.calibration == apart.calibration and again.gate == apart.gate
+    torch.testing.assert_close(again.observing(~nothing, known).full(x, sigma), both[1])

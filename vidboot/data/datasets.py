@@ -71,6 +71,57 @@ def _mean_pool(video: Float[Tensor, "*B C T H W"], scale: int) -> Float[Tensor, 
     return F.avg_pool2d(images, scale)[0].unflatten(0, video.shape[:-2])
 
 
+def draw_window(shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator) -> tuple[Shot, range]:
+    """A uniformly random window of `num_frames` frames among all that the shots have."""
+    span = (num_frames - 1) * stride + 1
+    starts = [max(0, s.num_frames - span + 1) for s in shots]
+    ends = np.cumsum(starts)
+    if not ends[-1]:
+        raise UserError(f"no shot has {span} frames to train on")
+    where = int(rng.integers(ends[-1]))
+    chosen = int(np.searchsorted(ends, where, side="right"))
+    start = where - int(ends[chosen] - starts[chosen])
+    return shots[chosen], range(start, start + span, stride)
+
+
+class LentMasks:
+    """Masks of the masked ones among `shots`, to hide other videos with; those that can't be read are set aside."""
+
+    def __init__(self, shots: Sequence[Shot], set_aside: SetAside) -> None:
+        self.shots, self.set_aside = [shot for shot in shots if shot.mask_path is not None], set_aside
+
+    def draw(self, num_frames: int, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"] | None:
+        """A stretch of a mask, from its start again after its end; None if there is none to read."""
+        if not self.shots:
+            return None
+        lender, first = draw_window(self.shots, 1, 1, rng)
+        if lender.id in self.set_aside.ids:
+            return None
+        try:
+            frames = [(first.start + t) % lender.num_frames for t in range(num_frames)]
+            return torch.from_numpy(lender.mask(frames))[None]
+        except UserError as error:
+            self.set_aside.add(lender, error)
+            return None
+
+
+def draw_context(shape: Sequence[int], lent: LentMasks, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
+    """What of a video of this `shape` is told without noise.
+
+    Half of them have their first frames (at least one, not all), as when a stream goes on, half all but what a mask
+    hides, as when something is painted out: a masked shot's, else a rectangle.
+    """
+    _, num_frames, height, width = shape
+    if num_frames > 1 and rng.random() < 0.5:
+        context = torch.zeros(*shape, dtype=torch.bool)
+        context[:, : int(rng.integers(1, num_frames))] = True
+        return context
+    mask = lent.draw(num_frames, rng)
+    if mask is None or mask.all():
+        mask = torch.from_numpy(box_mask(height, width, rng)).expand(*shape)
+    return mask
+
+
 class ViewDataset(Dataset):
     """An endless, stateless stream of training samples of one view: sample `index` is always the same.
 
@@ -97,11 +148,11 @@ class ViewDataset(Dataset):
     ) -> None:
         self.shots, self.seed, self.batch_size = list(shots), seed, batch_size
         self.options, self.period = options, period
-        self.masked = [shot for shot in (shots if lenders is None else lenders) if shot.mask_path is not None]
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
         self.decoded = Decoded(options.memory_gb * 1e9)
         self.set_aside = SetAside(listing)
+        self.lent = LentMasks(shots if lenders is None else lenders, self.set_aside)
 
     def __getitem__(self, index: int) -> dict[str, object]:
         index = index if self.period is None else index % self.period
@@ -110,7 +161,7 @@ class ViewDataset(Dataset):
         rng = np.random.default_rng([self.seed, 1, index])
         while True:
             stride = int(rng.choice(self.options.frame_strides))
-            shot, frames = self._draw(self.shots, num_frames, stride, rng)
+            shot, frames = draw_window(self.shots, num_frames, stride, rng)
             if shot.id in self.set_aside.ids:
                 # Passed over like on the day it was found: so a sample does not depend on what was drawn before.
                 self._check_any_left((num_frames - 1) * stride + 1)
@@ -123,25 +174,13 @@ class ViewDataset(Dataset):
                 continue
             masks = {"mask": self._with_extra_mask(mask, rng), "known": mask}
             if self.options.context:
-                masks["context"] = self._context(masks["mask"], rng)
+                told = rng.random() < self.options.context
+                context = draw_context(mask.shape, self.lent, rng) if told else torch.zeros_like(mask)
+                masks["context"] = masks["mask"] & context
             if self.options.horizontal_flip and rng.random() < 0.5:
                 pixels, masks = pixels.flip(-2), {name: m.flip(-1) for name, m in masks.items()}
             sample = {"frames": pixels, **masks, "shot": shot.path}
             return sample | {"seed": int(rng.integers(2**62))} | self._conditions(shot, stride, rng)
-
-    def _draw(
-        self, shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator
-    ) -> tuple[Shot, range]:
-        """A uniformly random window of `num_frames` frames among all that the shots have."""
-        span = (num_frames - 1) * stride + 1
-        starts = [max(0, s.num_frames - span + 1) for s in shots]
-        ends = np.cumsum(starts)
-        if not ends[-1]:
-            raise UserError(f"no shot has {span} frames to train on")
-        where = int(rng.integers(ends[-1]))
-        chosen = int(np.searchsorted(ends, where, side="right"))
-        start = where - int(ends[chosen] - starts[chosen])
-        return shots[chosen], range(start, start + span, stride)
 
     def _check_any_left(self, span: int) -> None:
         if all(s.id in self.set_aside.ids or s.num_frames < span for s in self.shots):
@@ -151,39 +190,8 @@ class ViewDataset(Dataset):
         """Hide some of a clean sample under a real mask, for a share of them (after arXiv 2305.19256)."""
         if not mask.all() or rng.random() >= self.options.extra_masks:
             return mask
-        lent = self._lent_mask(mask.shape[1], rng)
+        lent = self.lent.draw(mask.shape[1], rng)
         return mask if lent is None else lent
-
-    def _context(self, mask: Bool[Tensor, "1 T H W"], rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
-        """What of the observed pixels is without noise: for a share of the samples some of it, else nothing.
-
-        Half of them have their first frames (at least one, not all), as when a stream goes on, half all but what a mask
-        hides, as when something is painted out: a masked shot's, else a rectangle.
-        """
-        context, num_frames = torch.zeros_like(mask), mask.shape[1]
-        if rng.random() >= self.options.context:
-            return context
-        if num_frames > 1 and rng.random() < 0.5:
-            context[:, : int(rng.integers(1, num_frames))] = True
-            return mask & context
-        lent = self._lent_mask(num_frames, rng)
-        if lent is None or lent.all():
-            lent = torch.from_numpy(box_mask(*mask.shape[2:], rng))
-        return mask & lent
-
-    def _lent_mask(self, num_frames: int, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"] | None:
-        """A stretch of a masked shot's mask, from its start again after its end; None if there is none to read."""
-        if not self.masked:
-            return None
-        lender, first = self._draw(self.masked, 1, 1, rng)
-        if lender.id in self.set_aside.ids:
-            return None
-        try:
-            frames = [(first.start + t) % lender.num_frames for t in range(num_frames)]
-            return torch.from_numpy(lender.mask(frames))[None]
-        except UserError as error:
-            self.set_aside.add(lender, error)
-            return None
 
     def _conditions(self, shot: Shot, stride: int, rng: np.random.Generator) -> dict[str, int]:
         """Class number and frame stride, for networks that take them; `len(classes)` stands for no class."""

@@ -24,6 +24,7 @@ from vidboot.samplers import initial_state, sample_heun
 from vidboot.score import Denoiser
 from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.training.stage import Batch, Stage
+from vidboot.training.told import calibrate_told
 
 
 def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:
@@ -61,8 +62,9 @@ def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:
         progress=rank() == 0,
         draws=settings.draws(len(videos)),
     )
+    told = calibrate_told(config, model, videos, split.train) if config.data.context else None
     if rank() == 0:
-        save_calibration(config.run_dir, calibration)
+        save_calibration(config.run_dir, calibration, told)
 
 
 def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out: "HeldOut") -> Stage:

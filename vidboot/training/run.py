@@ -18,6 +18,7 @@ from vidboot.training.log import set_up_logging
 from vidboot.training.loop import train_stage
 from vidboot.training.residual_stage import HeldOut, calibrate, check_held_out, full_shots, residual_stage
 from vidboot.training.settings import SETTINGS_FILE, check_same_settings, is_calibrated, save_settings
+from vidboot.training.told import told_gate
 from vidboot.training.view_stage import check_size, view_dataset, view_stage
 
 logger = logging.getLogger(__name__)
@@ -127,8 +128,9 @@ def _run_stage(config: RunConfig, name: str, split: Split) -> None:
         logger.info(
             "gate γ(σ): %s", "  ".join(f"{s:g}: {g:.2f}" for s, g in zip(gate.sigmas, gate.values, strict=True))
         )
+        told = told_gate(config, model, network, held_out.videos, split.train) if config.data.context else None
         if rank() == 0:
-            save_gate(folder, gate)
+            save_gate(folder, gate, told)
     if rank() == 0:
         save_weights(folder, network)
         logger.info("%s: finished", name)

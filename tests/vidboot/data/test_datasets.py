@@ -10,7 +10,15 @@ import torch
 
 from vidboot.config import DataConfig
 from vidboot.data import Manifest, MaskTrack, load_manifest
-from vidboot.data.datasets import ViewDataset, held_out_windows, load_clip, mean_image, to_frames, to_tensor
+from vidboot.data.datasets import (
+    ViewDataset,
+    draw_window,
+    held_out_windows,
+    load_clip,
+    mean_image,
+    to_frames,
+    to_tensor,
+)
 from vidboot.data.masks import Event
 from vidboot.data.split import split_like, split_shots
 from vidboot.errors import UserError
@@ -47,7 +55,7 @@ def test_every_window_is_equally_likely(manifest):
     shots = [replace(manifest[0], num_frames=10, id="a"), replace(manifest[1], num_frames=6, id="b")]
     dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)
     rng = np.random.default_rng(0)
-    draws = [dataset._draw(dataset.shots, 4, 1, rng) for _ in range(5000)]
+    draws = [draw_window(dataset.shots, 4, 1, rng) for _ in range(5000)]
     seen = Counter((shot.id, frames.start) for shot, frames in draws)
     assert sorted(seen) == [("a", t) for t in range(7)] + [("b", t) for t in range(3)]
     assert min(seen.values()) > 400  # 500 expected

@@ -1,0 +1,96 @@
+"""Calibration and gate where some pixels are told without noise: first frames, or all but what a mask hides.
+
+Other estimates are the best there: what a short window knows of its own first frames settles more than the low-res
+view of the whole video does. So the weights of the base, and γ, are fitted anew on videos that are told as in training.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from vidboot.calibration import Calibration
+from vidboot.calibration_fit import ErrorCovariance, fit_weights, measure
+from vidboot.conditioning import Known
+from vidboot.config import RunConfig
+from vidboot.data.datasets import LentMasks, draw_context
+from vidboot.data.manifest import Shot
+from vidboot.data.set_aside import SetAside
+from vidboot.edm import Preconditioned
+from vidboot.evaluation.denoising import fixed_noise
+from vidboot.gate import Gate, GateFit
+from vidboot.model import VideoModel
+from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
+
+
+def calibrate_told(
+    config: RunConfig, model: VideoModel, videos: Float[Tensor, "N C T H W"], lenders: Sequence[Shot]
+) -> Calibration:
+    """The base's weights where pixels are told, from held-out full videos; what is told is drawn as in training.
+
+    `lenders` are the shots whose masks hide the rest.
+    """
+    sigmas, draws = sorted(config.calibration.sigmas), config.calibration.draws(len(videos))
+    generator = torch.Generator().manual_seed(config.seed)
+    per_video = []
+    for x0, knowns in tqdm(_told(config, videos, lenders, draws), desc="calibrating, told", disable=rank() != 0):
+        per_draw = []
+        for known in knowns:
+            told = model.observing(torch.ones_like(known.pixels), known).denoiser_of
+            limit = config.max_batch_frames
+            per_draw.append(measure(config.plan, told, [x0], sigmas, generator, limit, progress=False))
+        per_video.append(_merged(per_draw, lambda of_draws: np.mean(of_draws, axis=0)))
+    return fit_weights(config.plan, sigmas, _merged(per_video, np.concatenate))
+
+
+def told_gate(
+    config: RunConfig,
+    model: VideoModel,
+    network: Preconditioned,
+    videos: Float[Tensor, "N C T H W"],
+    lenders: Sequence[Shot],
+) -> Gate:
+    """γ where pixels are told, from held-out full videos shared out among the processes."""
+    fit = GateFit(config.evaluation.sigmas)
+    told = VideoModel(config, model.views, network, calibration=model.calibration, told=model.told)
+    with torch.no_grad():
+        for n, (x0, (known,)) in enumerate(_told(config, videos, lenders, 1)):
+            if n % world_size() != rank():
+                continue
+            here = told.observing(torch.ones_like(known.pixels), known)
+            for s, sigma in enumerate(fit.sigmas):
+                level = x0.new_full((1,), sigma)
+                x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(x0.device)
+                base = here.base(x, level)
+                fit.add(sigma, base, here.residual(x, level, base=base), x0)
+    fit.sums = sum_over_ranks(fit.sums.to(device())).cpu()
+    return fit.gate()
+
+
+def _told(
+    config: RunConfig, videos: Float[Tensor, "N C T H W"], lenders: Sequence[Shot], draws: int
+) -> list[tuple[Float[Tensor, "1 C T H W"], list[Known]]]:
+    """Each video, and what is told of it in each draw: always the same."""
+    lent, found = LentMasks(lenders, SetAside(config.run_dir)), []
+    for n, video in enumerate(videos):
+        rng = np.random.default_rng([config.seed, 2, n])
+        x0 = video[None].to(device())
+        contexts = [draw_context((1, *video.shape[1:]), lent, rng).to(device())[None] for _ in range(draws)]
+        found.append((x0, [Known.of_pixels(x0, context) for context in contexts]))
+    return found
+
+
+def _merged(
+    parts: Sequence[Sequence[Sequence[ErrorCovariance]]], merge: Callable[[list[np.ndarray]], np.ndarray]
+) -> list[list[ErrorCovariance]]:
+    """Error covariances of the same noise levels and bands, merged."""
+    return [
+        [
+            ErrorCovariance(same[0].estimates, merge([one.per_video for one in same]))
+            for same in zip(*bands, strict=True)
+        ]
+        for bands in zip(*parts, strict=True)
+    ]
