@@ -131,6 +131,8 @@ class Preprocess(Strict):
         """Hash of every setting that changes what is found and stored, but for `masks`."""
         values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes", "drop_near_duplicates", "masks"})
         values["model"] = self.text_model() is not None
+        # As in outputs of before, which are not to be made again.
+        values["masks"] = values["pictures"] = []
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -190,7 +190,7 @@ def _store_jobs(
         path, shared = firsts[c].path, pooled[c]
         # A file's name, which records do not hold, says which of the user's masks it has.
         own = [settings.masks[number].digest() for number in matching(settings.masks, path)]
-        store_key = _key("store", key, str(shared), *own)
+        store_key = _key("store", key, str(shared), str(own))
         jobs[c] = StoreJob(path, key, store_key, output, settings, shared)
     return jobs
 

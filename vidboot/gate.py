@@ -27,6 +27,9 @@ class Gate:
         if not rising or len(self.values) != len(self.sigmas) or not all(0 <= v <= 1 for v in self.values):
             raise ValueError("a gate needs rising noise levels and for each a value from 0 to 1")
 
+    def __str__(self) -> str:
+        return "  ".join(f"{sigma:g}: {value:.2f}" for sigma, value in zip(self.sigmas, self.values, strict=True))
+
     def __call__(self, sigma: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
         """γ(σ) for each item."""
         knots = torch.tensor(self.sigmas, device=sigma.device, dtype=torch.float64).log()

@@ -2,7 +2,7 @@
 
 D_base(x; σ) = Σ_R c_R A_Rᵀ D_R(A_R x; σ)                                    (vidboot.score, vidboot.calibration)
 D(x; σ)      = D_base + γ(σ) (D_θ(x, D_base; σ) − D_base)                      (vidboot.score.ResidualDenoiser)
-beyond T     = windows of T minus their overlaps: D is itself a view of the longer video          (vidboot.long_video)
+beyond T     = windows of T minus their overlaps, tapered: D is itself a view of the longer video  (vidboot.long_video)
 """
 
 from collections.abc import Callable, Mapping
@@ -149,7 +149,7 @@ class VideoModel:
         return denoise(x, sigma)
 
     def denoise(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
-        """D at any length: beyond T frames, windows of T minus their overlaps, each denoised by `full`."""
+        """D at any length: beyond T frames, windows of T and their overlaps, each denoised by `full`."""
         return self._at_any_length(lambda window: self.full)(x, sigma)
 
     def _at_any_length(self, denoiser_of: Callable[[View], Denoiser]) -> LongDenoiser:

@@ -136,7 +136,10 @@ def save_calibration(run_dir: Path, calibration: Calibration, told: Calibration 
 
 
 def load_calibration(run_dir: Path, config: RunConfig) -> tuple[Calibration, Calibration | None]:
-    """Read what `save_calibration` wrote; raises `UserError` if it can't be read, or is of other views than the run."""
+    """Read what `save_calibration` wrote; a run of before has none for told pixels.
+
+    Raises `UserError` if it can't be read, or is of other views than the run.
+    """
 
     def _of_run(stored: Any) -> Calibration:
         calibration = Calibration.from_dict(stored)
@@ -153,18 +156,25 @@ def load_calibration(run_dir: Path, config: RunConfig) -> tuple[Calibration, Cal
 
 def save_gate(folder: Path, gate: Gate, told: Gate | None = None) -> None:
     """Write the gate beside the residual network's weights, and the one where known pixels are told."""
-    stored = {"sigmas": gate.sigmas, "values": gate.values, "told": told and told.values}
+    stored = _of_gate(gate) | {"told": told and _of_gate(told)}
     write_atomic(folder / GATE_FILE, json.dumps(stored).encode())
 
 
+def _of_gate(gate: Gate) -> dict[str, Any]:
+    return {"sigmas": gate.sigmas, "values": gate.values}
+
+
 def load_gate(folder: Path) -> tuple[Gate, Gate | None]:
-    """Read what `save_gate` wrote; raises `UserError` if it can't be read."""
+    """Read what `save_gate` wrote; a run of before has none for told pixels. Raises `UserError` if it can't be read."""
 
-    def gates(stored: Any) -> tuple[Gate, Gate | None]:
-        sigmas, told = tuple(stored["sigmas"]), stored.get("told")
-        return Gate(sigmas, tuple(stored["values"])), None if told is None else Gate(sigmas, tuple(told))
+    def gate(stored: Any) -> Gate:
+        return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
 
-    return _read_json(folder / GATE_FILE, "run tools/train.py --stage residual", gates)
+    def both(stored: Any) -> tuple[Gate, Gate | None]:
+        told = stored.get("told")
+        return gate(stored), None if told is None else gate(told)
+
+    return _read_json(folder / GATE_FILE, "run tools/train.py --stage residual", both)
 
 
 def _read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:

@@ -31,7 +31,7 @@ PILES = {
     f"{MANY} clips, {FEW} low-res": {"clips": MANY, "low_res": FEW},
     f"{FEW} clips, {MANY} low-res": {"clips": FEW, "low_res": MANY},
     f"{MANY} clips, {MANY} low-res": {"clips": MANY, "low_res": MANY},
-    # The first pile is this one with the subtitled half thrown away.
+    # The first pile has as many as are clean of these: what is left if the subtitled half is thrown away.
     f"{2 * FEW} clips, {2 * FEW} low-res, half of them subtitled": {
         "clips": 2 * FEW,
         "low_res": 2 * FEW,

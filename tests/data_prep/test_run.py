@@ -163,7 +163,9 @@ def test_a_mask_that_changes_costs_no_decoding(tmp_path, monkeypatch):
     assert np.array_equal(shot.frames(), plain.manifest[0].frames())
     # Six of a folder are pooled, which changes what is known of each of them.
     monkeypatch.setattr(run, "pooled_overlay", lambda maps: np.arange(72)[:, None] < np.full(128, 30))
-    assert len(preprocess(films, tmp_path / "out", SETTINGS).manifest) == 6
+    shots = preprocess(films, tmp_path / "out", SETTINGS).manifest
+    assert len(shots) == 6 and all(shot.verdict == "masked" for shot in shots)
+    assert all(not shot.mask()[:, :14].any() and shot.mask()[:, 17:].all() for shot in shots)
     assert times(tmp_path / "out/shots").items() >= before["shots"].items()
     assert times(tmp_path / "out/analysis").items() >= before["analysis"].items()
 

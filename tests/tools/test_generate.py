@@ -223,7 +223,9 @@ DAMAGES = {
         "a gate needs",
     ),
     "a gate for told pixels that is cut": (
-        lambda run: change_json(run / "residual" / "gate.json", lambda g: g.update(told=[])),
+        lambda run: change_json(
+            run / "residual" / "gate.json", lambda g: g.update(told={"sigmas": [1.0], "values": []})
+        ),
         "a gate needs",
     ),
     "no frame rate": (lambda run: change_json(run / "split.json", lambda s: s.pop("fps")), "another version"),

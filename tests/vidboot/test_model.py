@@ -139,7 +139,7 @@ def test_where_pixels_are_told_the_calibration_and_the_gate_are_their_own(tiny_c
     nothing, first = torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool), torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool)
     first[:, :, :4] = True
     whole = Calibration(model.config.plan, (1.0,), (({Estimate("whole", 1): 1.0},) * 2,))
-    apart = VideoModel(model.config, model.views, model.residual, told=Told(whole, Gate((1.0,), (0.0,))))
+    apart = VideoModel(model.config, model.views, model.residual, told=Told(whole, Gate((1.0, 2.0), (0.0, 0.0))))
     for context, same in ((nothing, True), (first, False)):
         known = Known.of_pixels(x, context)
         both = [one.observing(~nothing, known).full(x, sigma) for one in (model, apart)]

@@ -125,10 +125,10 @@ def _run_stage(config: RunConfig, name: str, split: Split) -> None:
         held_out = HeldOut(config, model.base, split.validation)
         network = train_stage(residual_stage(config, model, split, held_out), folder, config)
         gate = held_out.gate(network)
-        logger.info(
-            "gate γ(σ): %s", "  ".join(f"{s:g}: {g:.2f}" for s, g in zip(gate.sigmas, gate.values, strict=True))
-        )
+        logger.info("gate γ(σ): %s", gate)
         told = told_gate(config, model, network, held_out.videos, split.train) if config.data.context else None
+        if told is not None:
+            logger.info("gate γ(σ) where pixels are told: %s", told)
         if rank() == 0:
             save_gate(folder, gate, told)
     if rank() == 0:

@@ -4,7 +4,7 @@ Other estimates are the best there: what a short window knows of its own first f
 view of the whole video does. So the weights of the base, and γ, are fitted anew on videos that are told as in training.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -31,21 +31,23 @@ def calibrate_told(
 ) -> Calibration:
     """The base's weights where pixels are told, from held-out full videos; what is told is drawn as in training.
 
-    `lenders` are the shots whose masks hide the rest.
+    `lenders` are the shots whose masks hide the rest. What low-res views get wrong at known pixels beside unknown ones
+    counts too, though it is put right in the end.
     """
-    sigmas, draws = sorted(config.calibration.sigmas), config.calibration.draws(len(videos))
+    settings, sigmas = config.calibration, sorted(config.calibration.sigmas)
+    draws = settings.draws(len(videos))
     generator = torch.Generator().manual_seed(config.seed)
     per_video = []
-    for x0, knowns in tqdm(_told(config, videos, lenders, draws), desc="calibrating, told", disable=rank() != 0):
+    for n in tqdm(range(len(videos)), desc="calibrating, told", unit="video", disable=rank() != 0):
         per_draw = []
-        for known in knowns:
-            told = model.observing(torch.ones_like(known.pixels), known).denoiser_of
-            limit = config.max_batch_frames
-            per_draw.append(measure(config.plan, told, [x0], sigmas, generator, limit, progress=False))
+        for x0, known in _told(config, videos[n], n, lenders, draws):
+            told, limit = model.observing(torch.ones_like(known.pixels), known), config.max_batch_frames
+            per_draw.append(measure(config.plan, told.denoiser_of, [x0], sigmas, generator, limit, progress=False))
         per_video.append(_merged(per_draw, lambda of_draws: np.mean(of_draws, axis=0)))
     return fit_weights(config.plan, sigmas, _merged(per_video, np.concatenate))
 
 
+@torch.no_grad()
 def told_gate(
     config: RunConfig,
     model: VideoModel,
@@ -53,34 +55,32 @@ def told_gate(
     videos: Float[Tensor, "N C T H W"],
     lenders: Sequence[Shot],
 ) -> Gate:
-    """γ where pixels are told, from held-out full videos shared out among the processes."""
+    """γ for the pixels that are not told, where others are, from held-out full videos shared out among processes."""
     fit = GateFit(config.evaluation.sigmas)
     told = VideoModel(config, model.views, network, calibration=model.calibration, told=model.told)
-    with torch.no_grad():
-        for n, (x0, (known,)) in enumerate(_told(config, videos, lenders, 1)):
-            if n % world_size() != rank():
-                continue
-            here = told.observing(torch.ones_like(known.pixels), known)
-            for s, sigma in enumerate(fit.sigmas):
-                level = x0.new_full((1,), sigma)
-                x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(x0.device)
-                base = here.base(x, level)
-                fit.add(sigma, base, here.residual(x, level, base=base), x0)
+    for n in range(rank(), len(videos), world_size()):
+        ((x0, known),) = _told(config, videos[n], n, lenders, 1)
+        here = told.observing(torch.ones_like(known.pixels), known)
+        for s, sigma in enumerate(fit.sigmas):
+            level = x0.new_full((1,), sigma)
+            x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(x0.device)
+            base = here.base(x, level)
+            # Known pixels are put right in the end, whatever γ is.
+            made = (torch.where(known.pixels, x0, one) for one in (base, here.residual(x, level, base=base)))
+            fit.add(sigma, *made, x0)
     fit.sums = sum_over_ranks(fit.sums.to(device())).cpu()
     return fit.gate()
 
 
 def _told(
-    config: RunConfig, videos: Float[Tensor, "N C T H W"], lenders: Sequence[Shot], draws: int
-) -> list[tuple[Float[Tensor, "1 C T H W"], list[Known]]]:
-    """Each video, and what is told of it in each draw: always the same."""
-    lent, found = LentMasks(lenders, SetAside(config.run_dir)), []
-    for n, video in enumerate(videos):
-        rng = np.random.default_rng([config.seed, 2, n])
-        x0 = video[None].to(device())
-        contexts = [draw_context((1, *video.shape[1:]), lent, rng).to(device())[None] for _ in range(draws)]
-        found.append((x0, [Known.of_pixels(x0, context) for context in contexts]))
-    return found
+    config: RunConfig, video: Float[Tensor, "C T H W"], number: int, lenders: Sequence[Shot], draws: int
+) -> Iterator[tuple[Float[Tensor, "1 C T H W"], Known]]:
+    """The video with this number and what is told of it, once for each draw: always the same."""
+    lent, rng = LentMasks(lenders, SetAside(config.run_dir)), np.random.default_rng([config.seed, 2, number])
+    x0 = video[None].to(device())
+    for _ in range(draws):
+        context = draw_context((1, *video.shape[1:]), lent, rng).to(device())[None]
+        yield x0, Known.of_pixels(x0, context)
 
 
 def _merged(
