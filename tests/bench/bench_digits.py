@@ -61,6 +61,11 @@ def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling) -
     print(f"{rule}, {len(videos)} videos of {frames} frames, {sampling}")
     own = sample(model, video.num_frames, seeded(range(1000, 1016)), Sampling(sampling.num_steps, sampling.sampler))
     report_seams(videos, sorted(borders - {0, frames}))
+    if rule == "joint":
+        whole = torch.cat([one_video(model, "whole", frames, seed, sampling) for seed in tqdm(seeds, desc="whole")])
+        print("the same frames of videos from the same noise, made without windows:")
+        report_seams(whole, sorted(borders - {0, frames}))
+        report_difference(videos, whole, sorted(borders - {0, frames}))
     for name, some in (("these", videos), ("the model's own of the training length", own), ("real", real)):
         print(f"mean step of {name}: {some.diff(dim=2).abs().mean():.4f}")
     report_drift(videos, own, real)
@@ -70,6 +75,11 @@ def one_video(model: VideoModel, rule: str, frames: int, seed: int, sampling: Sa
     """A video made by one rule, 1 C T H W."""
     if rule == "joint":
         return sample(model, frames, seeded([seed]), sampling)
+    if rule == "whole":  # all frames as one window: no borders, but memory grows with the length
+        start = initial_noise((3, frames, model.config.video.height, model.config.video.width), seeded([seed]))
+        sigmas = model.config.noise.steps(sampling.num_steps)
+        with torch.no_grad():
+            return sampling.run(model.full, initial_state(model.full, start, float(sigmas[0])), sigmas).clamp(-1, 1)
     if rule == "disjoint":
         starts = range(0, frames, model.config.video.num_frames)
         lengths = [min(model.config.video.num_frames, frames - start) for start in starts]
@@ -99,6 +109,24 @@ def report_seams(videos: torch.Tensor, borders: list[int]) -> None:
         ratio = steps[:, at].sum() / others.sum()
         error = (steps[:, at] - ratio * others).std() * near.numel() ** 0.5 / others.sum()
         print(f"steps at borders / {name}: {ratio:.3f} ± {error:.3f} (standard error), {near.numel()} borders")
+
+
+def report_difference(videos: torch.Tensor, whole: torch.Tensor, borders: list[int]) -> None:
+    """Steps at borders over those of the same frames made without windows, each over all its others: 1 = no seams.
+
+    The error is a jackknife's over blocks of eight borders: what happens there by chance happens in both.
+    """
+    at = torch.tensor(borders) - 1
+    kept = torch.ones(videos.shape[2] - 1, dtype=torch.bool)
+    kept[at] = False
+    windowed, plain = ((v.diff(dim=2).abs().mean((1, 3, 4)) / v.diff(dim=2).abs().mean()) for v in (videos, whole))
+    scale = plain[:, kept].mean() / windowed[:, kept].mean()
+    pairs = torch.stack([windowed[:, at].flatten(), plain[:, at].flatten()])
+    blocks = pairs[:, : pairs.shape[1] // 8 * 8].reshape(2, -1, 8).sum(2)
+    left_out = blocks.sum(1, keepdim=True) - blocks
+    ratios = left_out[0] / left_out[1] * scale
+    error = ((len(ratios) - 1) * ratios.var(unbiased=False)).sqrt()
+    print(f"steps at borders / those of the same frames without windows: {ratios.mean():.3f} ± {error:.3f}")
 
 
 def report_drift(videos: torch.Tensor, own: torch.Tensor, real: torch.Tensor) -> None:
