@@ -23,8 +23,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=0, help="the same seed gives the same video (default: %(default)s)")
     add("--samples", type=int, default=1, metavar="K", help="K samples in a grid, of seeds SEED, SEED + 1, …")
-    add("--steps", type=int, default=18, help="sampler steps (default: %(default)s)")
-    add("--sampler", choices=("heun", "dpm2m", "euler"), default="heun", help="default: %(default)s")
+    add(
+        "--steps",
+        type=int,
+        help="sampler steps (default: 18; 2 for --repair alone, which is nearest to the truth, where more invent more)",
+    )
+    add("--sampler", choices=("heun", "dpm2m", "euler"), help="default: heun; dpm2m for --repair alone")
     add(
         "--churn",
         type=float,
@@ -76,12 +80,25 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError(f"seeds are 0 to 2^32 − 1, got {arguments.seed} and {arguments.samples - 1} more")
     if not 0 <= arguments.churn < math.inf:
         raise UserError(f"--churn is a number from 0 up, got {arguments.churn:g}")
-    if arguments.churn and arguments.sampler != "heun":
+    if arguments.churn and arguments.sampler not in (None, "heun"):
         raise UserError(f"--churn goes with --sampler heun only, not with {arguments.sampler}")
     if arguments.guidance is not None and not math.isfinite(arguments.guidance):
         raise UserError(f"--guidance is a finite number, got {arguments.guidance:g}")
     if arguments.guidance is not None and arguments.class_name is None:
         raise UserError("--guidance needs --class: it is the class that it guides towards")
+
+
+def _steps_and_sampler(arguments: argparse.Namespace, told: bool) -> tuple[int, str]:
+    """What was asked for, or the default: two steps where a video is repaired and no more, by networks that are told.
+
+    That comes near the mean of what may be there. One sample out of 18 steps differs from the mean about as much as the
+    truth does, so twice as much from the truth.
+    """
+    others = ("steps", "sampler", "iterations", "init", "low_res", "frames")
+    alone = arguments.repair is not None and all(getattr(arguments, name) is None for name in others)
+    if told and alone and not (arguments.stream or arguments.churn or arguments.repeats > 1 or arguments.samples > 1):
+        return 2, "dpm2m"
+    return arguments.steps or 18, arguments.sampler or "heun"
 
 
 @command
@@ -93,17 +110,19 @@ def main() -> None:
     from vidboot.data.output import check_fps
     from vidboot.generation import Sampling
     from vidboot.rendering import Request, render
+    from vidboot.run_folder import load_config
 
     if arguments.fps is not None:
         check_fps(arguments.output, arguments.fps)
+    num_steps, sampler = _steps_and_sampler(arguments, load_config(arguments.run).data.context > 0)
     request = Request(
         run=arguments.run,
         output=arguments.output,
         frames=arguments.frames,
         seeds=tuple(range(arguments.seed, arguments.seed + arguments.samples)),
         sampling=Sampling(
-            num_steps=arguments.steps,
-            sampler=arguments.sampler,
+            num_steps=num_steps,
+            sampler=sampler,
             iterations=arguments.iterations,
             repeats=arguments.repeats,
             guidance=1.0 if arguments.guidance is None else arguments.guidance,
