@@ -38,6 +38,9 @@ class Sampling:
     low-res version are told in any case."""
     repeats: int = 1
     """How often each step is taken, with the noise put back in between; used only where something is known."""
+    draws: int = 1
+    """How many times each sample is drawn, from other noise, for the mean of them; used only where something is known.
+    With few steps each is near the mean of what may be there, and so is nearer to the truth than a sample is."""
     label: int | None = None
     """Number of a class in the run's `data.classes`."""
     guidance: float = 1.0
@@ -48,8 +51,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{self.sampler}', only {', '.join(SAMPLERS)}")
-        if self.num_steps < 1 or self.repeats < 1 or (self.iterations or 0) < 0:
-            raise ValueError("steps and repeats are at least 1, iterations at least 0")
+        if min(self.num_steps, self.repeats, self.draws) < 1 or (self.iterations or 0) < 0:
+            raise ValueError("steps, repeats and draws are at least 1, iterations at least 0")
         if not (0 <= self.churn < math.inf and math.isfinite(self.guidance)):
             raise ValueError("churn is a number from 0 up, and guidance one")
         if self.churn and self.sampler != "heun":
@@ -125,13 +128,16 @@ def sample(
     denoise, videos = Loosening(denoisers, [level for level, _ in loose]) if loose else denoisers[0], []
     # One at a time: gradients need the memory, and what rounding does in conjugate residuals must not depend on others.
     for number, generator in enumerate(generators):
-        x = initial_state(denoise, initial_noise(shape, [generator]).to(model.device), float(sigmas[0]))
+        mean = None
+        for draw in range(sampling.draws):
+            x = initial_state(denoise, initial_noise(shape, [generator]).to(model.device), float(sigmas[0]))
 
-        def tell(step: int, before: int = number * (len(sigmas) - 1)) -> None:
-            on_step(before + step)
+            def tell(step: int, before: int = (number * sampling.draws + draw) * (len(sigmas) - 1)) -> None:
+                on_step(before + step)
 
-        x0 = sampling.run(denoise, x, sigmas, tell, generators=[generator]).clamp_(-1, 1)
-        videos.append(known.within_range(known.impose(x0)))
+            x0 = sampling.run(denoise, x, sigmas, tell, generators=[generator]).clamp_(-1, 1)
+            mean = x0 if mean is None else mean.add_(x0)
+        videos.append(known.within_range(known.impose(mean.div_(sampling.draws))))
     return torch.cat(videos)
 
 

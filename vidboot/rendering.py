@@ -149,7 +149,9 @@ def _joint(request: Request, model: VideoModel, known: KnownFiles, record: dict[
     frames, folder = record["frames"], request.output.parent
     given = known.frames(0, frames)
     steps = len(request.sampling.schedule(model.config.noise, given is not None)) - 1
-    steps *= 1 if given is None else len(request.seeds)  # what is conditioned is sampled one by one
+    steps *= (
+        1 if given is None else len(request.seeds) * request.sampling.draws
+    )  # what is conditioned is sampled one by one
     with tqdm(total=steps, desc="sampling", unit="step") as bar:
         generators = seeded(request.seeds)
         videos = sample(model, frames, generators, request.sampling, given, lambda done: bar.update(1))
@@ -185,8 +187,8 @@ def _state_file(output: Path) -> Path:
 
 
 _IDENTITY = (
-    *("weights", "frames", "seeds", "steps", "sampler", "iterations", "repeats", "class", "guidance", "churn"),
-    *("init_hash", "low_res_hash", "repair_hash", "fps", "lossless", "vidboot"),
+    *("weights", "frames", "seeds", "steps", "sampler", "iterations", "repeats", "draws", "class", "guidance"),
+    *("churn", "init_hash", "low_res_hash", "repair_hash", "fps", "lossless", "vidboot"),
 )
 """What a stream must have in common with the one that it continues."""
 
@@ -205,6 +207,7 @@ def _record(request: Request, model: VideoModel, known: KnownFiles, frames: int,
         "sampler": sampling.sampler,
         "iterations": sampling.iterations,
         "repeats": sampling.repeats,
+        "draws": sampling.draws,
         "class": request.class_name,
         "guidance": sampling.guidance,
         "churn": sampling.churn,
@@ -225,7 +228,7 @@ def _record(request: Request, model: VideoModel, known: KnownFiles, frames: int,
 _OPTIONS = {"frames": "--frames", "seed": "--seed", "steps": "--steps", "fps": "--fps", "output": "--output"}
 _OPTIONS |= {"init": "--init", "low_res": "--low-res", "repair": "--repair", "class": "--class", "run": "--run"}
 _OPTIONS |= {"sampler": "--sampler", "iterations": "--iterations", "repeats": "--repeats", "guidance": "--guidance"}
-_OPTIONS |= {"max_batch_frames": "--max-batch-frames", "churn": "--churn"}
+_OPTIONS |= {"max_batch_frames": "--max-batch-frames", "churn": "--churn", "draws": "--draws"}
 
 
 def _command(record: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 python tests/bench/bench_digits.py data
 python tools/train.py --config tests/bench/digits.yaml
 python tests/bench/bench_digits.py seams [--rule joint|stream|disjoint]   seams and drift of long videos
-python tests/bench/bench_digits.py repair [--steps K]                     painting out a subtitle, beside cv2.inpaint
+python tests/bench/bench_digits.py repair [--steps K --draws K]           painting out a subtitle, beside cv2.inpaint
 python tests/bench/bench_digits.py solvers                                Fréchet distance of DPM-Solver++(2M) and Heun
 python tests/bench/bench_digits.py correlation [--seeds N]                autocorrelation far beyond the clip length
 
@@ -235,12 +235,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/digits/run"))
     parser.add_argument("--rule", choices=("joint", "stream", "disjoint"), default="joint")
     parser.add_argument("--frames", type=int, default=1024)
-    parser.add_argument("--steps", type=int, default=18)
+    parser.add_argument("--steps", type=int, help="default: 18; 2 to repair")
+    parser.add_argument("--draws", type=int, help="default: 1; 4 to repair, if no --steps are given")
     parser.add_argument("--seeds", type=int, default=4, help="how many videos")
     parser.add_argument("--iterations", type=int, help="of moment matching; without it the networks are told")
     a = parser.parse_args()
     seeds = range(a.seeds)
-    sampling = Sampling(a.steps, "dpm2m", iterations=a.iterations)
+    mended = a.part == "repair" and a.steps is None
+    sampling = Sampling(
+        a.steps or (2 if mended else 18), "dpm2m", iterations=a.iterations, draws=a.draws or (4 if mended else 1)
+    )
     if a.part == "data":
         write_digits(a.run.parent / "data", full=256, clips=2048, low_res=2048, subtitled=0.5)
     elif a.part == "seams":

@@ -6,7 +6,7 @@ from small_model import small_model
 
 from vidboot.calibration import Calibration, Estimate
 from vidboot.conditioning import Known
-from vidboot.generation import Sampling, generate
+from vidboot.generation import Sampling, generate, sample, seeded
 from vidboot.model import VideoModel
 
 
@@ -88,6 +88,16 @@ def test_each_item_of_a_conditioned_batch_is_for_itself(model):
     known = Known.of_first_frames(noise(1, 3, 4, 8, 8).clamp(-1, 1), 12)
     alone = generate(model, 12, [7], 2, known=known)
     torch.testing.assert_close(generate(model, 12, [3, 7], 2, known=known)[1:], alone, atol=1e-5, rtol=0)
+
+
+def test_the_mean_of_draws_is_that_of_samples_from_the_same_generator(model):
+    known = Known.of_first_frames(noise(1, 3, 4, 8, 8).clamp(-1, 1), 12)
+    steps = []
+    (generator,), (again,) = seeded([7]), seeded([7])
+    mean = sample(model, 12, [generator], Sampling(2, draws=3), known, steps.append)
+    alone = [sample(model, 12, [again], Sampling(2), known) for _ in range(3)]
+    torch.testing.assert_close(mean, torch.stack(alone).mean(0), atol=1e-6, rtol=0)
+    assert not torch.equal(alone[0], alone[1]) and steps == list(range(1, 7))
 
 
 def test_guidance_goes_from_no_class_past_the_class():
