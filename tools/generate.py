@@ -95,6 +95,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError(f"--churn is a number from 0 up, got {arguments.churn:g}")
     if arguments.churn and arguments.sampler not in (None, "heun"):
         raise UserError(f"--churn goes with --sampler heun only, not with {arguments.sampler}")
+    known = arguments.init or arguments.low_res or arguments.repair
+    if arguments.draws is not None and arguments.draws > 1 and (arguments.stream or not known):
+        raise UserError("--draws takes a mean, so it goes with --init, --low-res or --repair, and not with --stream")
     if arguments.guidance is not None and not math.isfinite(arguments.guidance):
         raise UserError(f"--guidance is a finite number, got {arguments.guidance:g}")
     if arguments.guidance is not None and arguments.class_name is None:

@@ -163,6 +163,11 @@ def test_what_is_only_repaired_is_so_in_two_steps(trained_run, main_of, manifest
         (["--run", "/nowhere", "--frames", "4", "--output", "x.mp4"], "is not a run folder"),
         (["--run", "RUN", "--frames", "0", "--output", "x.mp4"], "at least 1"),
         (["--run", "RUN", "--frames", "4", "--output", "x.avi"], "must end in .mp4"),
+        (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--draws", "2"], "goes with --init"),
+        (
+            ["--run", "RUN", "--stream", "--output", "x.mp4", "--init", str(FOOTAGE), "--draws", "2"],
+            "not with --stream",
+        ),
         (["--run", "RUN", "--frames", "4", "--output", "/proc/nowhere/x.mp4"], "can't write to"),
         (["--run", "RUN", "--output", "x.mp4"], "give --frames"),
         (["--run", "RUN", "--frames", "4", "--output", "x.mp4", "--init", str(FOOTAGE)], "the run makes 8×16"),
