@@ -281,6 +281,6 @@ def test_a_frame_is_let_go_when_the_next_one_comes(tmp_path):
     try:
         for frames in (raw_frames(path, probe(path)), iter_frames(path)):
             for _ in frames:
-                assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) <= 10
+                assert sum(type(thing) is av.VideoFrame for thing in gc.get_objects()) <= 10
     finally:
         gc.enable()
