@@ -211,8 +211,9 @@ def test_a_video_that_is_encoded_again_and_scaled_is_reported_and_dropped_by_set
 
 
 def test_what_fails_for_want_of_time_is_tried_again(tmp_path):
-    write(tmp_path / "in/good.mp4", moving_scene(0, 40))
-    write(tmp_path / "in/long.mp4", moving_scene(1, 120))
+    # Long enough that each takes several times as long as the pool waits before it looks at the clock.
+    write(tmp_path / "in/good.mp4", moving_scene(0, 1200))
+    write(tmp_path / "in/long.mp4", moving_scene(1, 1600))
     hashes = HashCache(tmp_path / "out/records/hashes.json")  # so that only the work on pictures takes too long
     for path in (tmp_path / "in").iterdir():
         hashes.put(path, stamped_hash(path))
