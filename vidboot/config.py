@@ -40,7 +40,8 @@ class VideoConfig(Strict):
     height: PositiveInt
     width: PositiveInt
     overlap: PositiveInt
-    """Frames shared by neighbouring windows of T frames, when a longer video is generated."""
+    """Frames shared by neighbouring windows of T frames, when a longer video is generated. Up to T/2, the more the
+    smoother, and the slower."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "VideoConfig":

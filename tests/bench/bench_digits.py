@@ -44,10 +44,13 @@ LAST = 128
 """Frames at the end of a video whose statistics must be those of real videos."""
 
 
-def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling) -> None:
+def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling, overlap: int | None) -> None:
     """Frame differences at window borders over those elsewhere, and statistics of the last frames."""
     model = vidboot.load(run)
     video = model.config.video
+    if overlap is not None:
+        video = video.model_copy(update={"overlap": overlap})
+        model.config = model.config.model_copy(update={"video": video})
     videos = torch.cat([one_video(model, rule, frames, seed, sampling) for seed in tqdm(seeds, desc=rule)])
     if rule == "stream":
         final = video.num_frames - open_frames(video.num_frames, video.overlap)
@@ -235,6 +238,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/digits/run"))
     parser.add_argument("--rule", choices=("joint", "stream", "disjoint"), default="joint")
     parser.add_argument("--frames", type=int, default=1024)
+    parser.add_argument("--overlap", type=int, help="of windows, instead of the run's")
     parser.add_argument("--steps", type=int, help="default: 18; 2 to repair")
     parser.add_argument("--draws", type=int, help="default: 1; 4 to repair, if no --steps are given")
     parser.add_argument("--seeds", type=int, default=4, help="how many videos")
@@ -248,7 +252,7 @@ def main() -> None:
     if a.part == "data":
         write_digits(a.run.parent / "data", full=256, clips=2048, low_res=2048, subtitled=0.5)
     elif a.part == "seams":
-        seams(a.run, a.rule, a.frames, seeds, sampling)
+        seams(a.run, a.rule, a.frames, seeds, sampling, a.overlap)
     elif a.part == "repair":
         repair(a.run, seeds, sampling)
     elif a.part == "correlation":
