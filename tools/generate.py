@@ -2,7 +2,9 @@
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vidboot.errors import UserError, command
 
@@ -42,8 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-batch-frames", type=int, metavar="N", help="frames that a network denoises at once")
     add("--class", dest="class_name", metavar="NAME", help="one of the run's classes")
     add("--guidance", type=float, metavar="W", help="scale of the class's guidance (default: 1, none)")
-    known = parser.add_argument_group("what is known of the video")
-    add = known.add_argument
+    _add_known(parser.add_argument_group("what is known of the video").add_argument)
+    return parser
+
+
+def _add_known(add: Callable[..., Any]) -> None:
+    """Add the options of what is known, and of how it is respected."""
     add("--init", type=Path, metavar="FILE", help="its first frames: a video, or an image")
     add("--low-res", type=Path, metavar="VIDEO", help="its low-resolution version")
     add("--repair", type=Path, metavar="SHOT", help="a damaged version, a shot that preprocessing stored with its mask")
@@ -68,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="the mean of K draws, which is nearer to the truth if steps are few (default: 1; 4 for --repair alone)",
     )
-    return parser
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -104,18 +109,23 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--guidance needs --class: it is the class that it guides towards")
 
 
-def _sampling_of(arguments: argparse.Namespace, told: bool) -> dict[str, int | str]:
-    """Steps, sampler and draws as asked for, or the default: 18 of Heun's, once.
+def _drawn(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Steps, sampler and draws: as asked for, else the defaults, which are others for what is repaired and no more."""
+    from vidboot.generation import PAINTING_OUT, Sampling
+    from vidboot.run_folder import load_config
 
-    What is repaired and no more, by networks that are told, gets the mean of four draws of two steps: about the mean of
-    what may be there. A sample differs from the mean about as much as the truth does, so twice as much from the truth.
-    """
-    others = ("steps", "sampler", "draws", "iterations", "init", "low_res", "frames")
-    alone = arguments.repair is not None and all(getattr(arguments, name) is None for name in others)
-    if told and alone and not (arguments.stream or arguments.churn or arguments.repeats > 1 or arguments.samples > 1):
-        return {"num_steps": 2, "sampler": "dpm2m", "draws": 4}
-    given = {"num_steps": arguments.steps, "sampler": arguments.sampler, "draws": arguments.draws}
-    return {"num_steps": 18, "sampler": "heun", "draws": 1} | {k: v for k, v in given.items() if v is not None}
+    told = load_config(arguments.run).data.context > 0
+    others = (arguments.init, arguments.low_res, arguments.frames, arguments.iterations)
+    repairs = told and arguments.repair is not None and all(one is None for one in others)
+    repairs = repairs and not (arguments.stream or arguments.churn or arguments.repeats > 1 or arguments.samples > 1)
+    default = PAINTING_OUT if repairs else Sampling()
+    # More steps than the few are asked for to have a sample, not a mean.
+    draws = default.draws if arguments.steps is None else 1
+    return {
+        "num_steps": arguments.steps or default.num_steps,
+        "sampler": arguments.sampler or default.sampler,
+        "draws": arguments.draws or draws,
+    }
 
 
 @command
@@ -127,18 +137,16 @@ def main() -> None:
     from vidboot.data.output import check_fps
     from vidboot.generation import Sampling
     from vidboot.rendering import Request, render
-    from vidboot.run_folder import load_config
 
     if arguments.fps is not None:
         check_fps(arguments.output, arguments.fps)
-    drawn = _sampling_of(arguments, load_config(arguments.run).data.context > 0)
     request = Request(
         run=arguments.run,
         output=arguments.output,
         frames=arguments.frames,
         seeds=tuple(range(arguments.seed, arguments.seed + arguments.samples)),
         sampling=Sampling(
-            **drawn,
+            **_drawn(arguments),
             iterations=arguments.iterations,
             repeats=arguments.repeats,
             guidance=1.0 if arguments.guidance is None else arguments.guidance,

@@ -28,7 +28,7 @@ from vidboot.data.split import split_shots
 from vidboot.evaluation.curve.correlation import lags
 from vidboot.evaluation.features import own_features
 from vidboot.evaluation.statistics import autocorrelation, frechet_distance
-from vidboot.generation import Sampling, initial_noise, sample, seeded
+from vidboot.generation import PAINTING_OUT, Sampling, initial_noise, sample, seeded
 from vidboot.model import VideoModel
 from vidboot.regions import region_graph, windows
 from vidboot.samplers import initial_state, sample_dpm2m, sample_heun
@@ -245,10 +245,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="of moment matching; without it the networks are told")
     a = parser.parse_args()
     seeds = range(a.seeds)
-    mended = a.part == "repair" and a.steps is None
-    sampling = Sampling(
-        a.steps or (2 if mended else 18), "dpm2m", iterations=a.iterations, draws=a.draws or (4 if mended else 1)
-    )
+    default = PAINTING_OUT if a.part == "repair" and a.steps is None else Sampling()
+    sampling = Sampling(a.steps or default.num_steps, "dpm2m", iterations=a.iterations, draws=a.draws or default.draws)
     if a.part == "data":
         write_digits(a.run.parent / "data", full=256, clips=2048, low_res=2048, subtitled=0.5)
     elif a.part == "seams":
