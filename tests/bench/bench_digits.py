@@ -11,7 +11,6 @@ Times are ratios to another measurement of the same run.
 """
 
 import argparse
-import statistics
 from pathlib import Path
 
 import cv2
@@ -33,7 +32,7 @@ from vidboot.model import VideoModel
 from vidboot.regions import region_graph, windows
 from vidboot.samplers import initial_state, sample_dpm2m, sample_heun
 from vidboot.score import AveragedWindows, ComposedDenoiser, disjoint_windows
-from vidboot.streaming import open_frames, stream
+from vidboot.streaming import shared_frames, stream
 
 STATISTICS = {
     "brightness": lambda v: v.mean(),
@@ -53,8 +52,9 @@ def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling, o
         model.config = model.config.model_copy(update={"video": video})
     videos = torch.cat([one_video(model, rule, frames, seed, sampling) for seed in tqdm(seeds, desc=rule)])
     if rule == "stream":
-        final = video.num_frames - open_frames(video.num_frames, video.overlap)
-        borders = set(range(final, frames, final - video.overlap))
+        given, left_open = shared_frames(video.num_frames, video.overlap)
+        final = video.num_frames - left_open
+        borders = set(range(final, frames, final - given))
     elif rule == "disjoint":
         borders = {region.view.frames[0] for region in disjoint_windows(frames, video.num_frames)}
     else:
@@ -71,7 +71,7 @@ def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling, o
         report_difference(videos, whole, sorted(borders - {0, frames}))
     for name, some in (("these", videos), ("the model's own of the training length", own), ("real", real)):
         print(f"mean step of {name}: {some.diff(dim=2).abs().mean():.4f}")
-    report_drift(videos, own, real)
+    report_drift(videos, own, video.num_frames)
 
 
 def one_video(model: VideoModel, rule: str, frames: int, seed: int, sampling: Sampling) -> torch.Tensor:
@@ -132,19 +132,28 @@ def report_difference(videos: torch.Tensor, whole: torch.Tensor, borders: list[i
     print(f"steps at borders / those of the same frames without windows: {ratios.mean():.3f} ± {error:.3f}")
 
 
-def report_drift(videos: torch.Tensor, own: torch.Tensor, real: torch.Tensor) -> None:
-    """Statistics of the last frames of each video, beside those of real videos of that length.
+def report_drift(videos: torch.Tensor, own: torch.Tensor, length: int) -> None:
+    """Statistics of the last frames of each video, beside those of training videos, and what they change by in 1,000.
 
-    What the model's videos of the training length get wrong is no drift: their mean is shown too.
+    Training videos are as long as `length`; as many frames as here vary less: both are shown. What the model's own
+    videos of that length get wrong is no drift: their mean is shown too.
     """
+    training, long = (
+        torch.stack([to_tensor(digit_video((0, 0, n), count)) for n in range(256)]) for count in (length, LAST)
+    )
+    blocks = videos[:, :, : videos.shape[2] // LAST * LAST].split(LAST, dim=2)
     for statistic, of in STATISTICS.items():
-        low, high = np.percentile([float(of(video)) for video in real], [2.5, 97.5])
-        first, last = ([float(of(v)) for v in part] for part in (videos[:, :, :LAST], videos[:, :, -LAST:]))
-        verdict = "within" if all(low <= value <= high for value in last) else "OUTSIDE"
+        (low, high), strict = (np.percentile([float(of(v)) for v in some], [2.5, 97.5]) for some in (training, long))
+        values = np.array([[float(of(video)) for video in block] for block in blocks])
+        last, trends = values[-1], np.polyfit(np.arange(len(blocks)) * LAST / 1000, values, 1)[0]
+        verdict = "within" if all((low <= last) & (last <= high)) else "OUTSIDE"
+        outside = np.mean((last < strict[0]) | (last > strict[1]))
+        trend = f"{trends.mean():+.4f} ± {trends.std(ddof=1) / len(trends) ** 0.5:.4f}"
         print(
-            f"{statistic}: last {LAST} frames {' '.join(f'{value:.3f}' for value in last)}; first "
-            f"{statistics.mean(first):.3f}; own of the training length {float(of(own)):.3f}; "
-            f"real {low:.3f} to {high:.3f} (95 %): {verdict}"
+            f"{statistic}: last {LAST} frames {' '.join(f'{value:.3f}' for value in last)}: {verdict} {low:.3f} to "
+            f"{high:.3f}, 95 % of training videos ({outside:.0%} outside those of {LAST} real frames, {strict[0]:.3f} "
+            f"to {strict[1]:.3f}); first {LAST} {values[0].mean():.3f}, own of the training length "
+            f"{float(of(own)):.3f}; trend in 1,000 frames {trend}"
         )
 
 
@@ -219,8 +228,8 @@ def correlation(run: Path, count: int, sampling: Sampling) -> None:
     sigmas, rng = config.noise.steps(sampling.num_steps), np.random.default_rng(0)
     for name, denoise in methods.items():
         made = []
-        for seed in tqdm(range(count), desc=name):
-            start = initial_state(denoise, initial_noise(real.shape[1:], seeded([seed])), float(sigmas[0]))
+        for seeds in tqdm(torch.arange(count).split(4), desc=name):
+            start = initial_state(denoise, initial_noise(real.shape[1:], seeded(seeds.tolist())), float(sigmas[0]))
             made.append(sampling.run(denoise, start, sigmas).clamp(-1, 1))
         videos = torch.cat(made)
         found = autocorrelation(videos, mean, lags(config))
