@@ -41,7 +41,7 @@ class VideoConfig(Strict):
     width: PositiveInt
     overlap: PositiveInt
     """Frames shared by neighbouring windows of T frames, when a longer video is generated. Up to T/2, the more the
-    smoother, and the slower; a stream needs no more than T/4."""
+    smoother, and the slower; a stream takes no more than T/4."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "VideoConfig":

@@ -7,15 +7,20 @@ jump at the ends of an overlap: what a window knew, the next frame hears nothing
 Markov given the overlap, that is a seam. So c_R is a function of the frame here. Across an overlap, at the share u of
 its way, the window before counts min(1, 2(1 − u)), the one after min(1, 2u), and the overlap what is left of 1: −1 in
 the middle, 0 at its ends. What a window adds to the overlap is least at the far end, where it is let go; on Gaussian
-videos this rule is closer than counting numbers up to σ of about the data's, and about as close beyond. It is done for
-a few windows at a time, so that beside the video itself and the result memory does not grow with the length, nor does
-the time per frame.
+videos this rule is closer than counting numbers up to σ of about the data's, and about as close beyond.
+
+Where windows begin is another place at each noise level, so that what one step of the sampler gets wrong at a border
+the next ones put right from the middle of a window.
+
+It is done for a few windows at a time, so that beside the video itself and the result memory does not grow with the
+length, nor does the time per frame.
 """
 
 import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -48,16 +53,19 @@ class LongDenoiser:
             denoise = self.denoiser_of(View(range(x.shape[2])))
             return in_batches(denoise, x, per_item(sigma, x), self.max_batch_frames, x.shape[2])
         sigma, total = per_item(sigma, x), torch.zeros_like(x)
-        for denoise, group in self._groups(x.shape[2], len(x)):
+        if len(levels := set(sigma.tolist())) > 1:  # each item has windows of its own
+            return torch.cat([self(x[n : n + 1], sigma[n : n + 1]) for n in range(len(x))])
+        for denoise, group in self._groups(x.shape[2], len(x), window_shift(*levels, self.length - self.overlap)):
             noisy = torch.cat([take_frames(x, view.frames) for view, _ in group])
             denoised = in_batches(denoise, noisy, sigma.repeat(len(group)), self.max_batch_frames, noisy.shape[2])
             for (view, count), part in zip(group, denoised.split(len(x)), strict=True):
                 add_frames_(total, part * part.new_tensor(count)[:, None, None], view.frames)
         return total
 
-    def _groups(self, num_frames: int, batch: int) -> Iterator[tuple[Denoiser, list[tuple[View, Counts]]]]:
+    def _groups(self, num_frames: int, batch: int, shift: int) -> Iterator[tuple[Denoiser, list[tuple[View, Counts]]]]:
         """Regions of equal length with the same denoiser, together no longer than the limit allows."""
-        told = ((self.denoiser_of(view), view, count) for view, count in tapered(num_frames, self.length, self.overlap))
+        regions = tapered(num_frames, self.length, self.overlap, shift)
+        told = ((self.denoiser_of(view), view, count) for view, count in regions)
         for (denoise, size), same in itertools.groupby(told, key=lambda each: (each[0], each[1].num_frames)):
             pending = [(view, count) for _, view, count in same]
             at_once = max(1, self.max_batch_frames // (size * batch))
@@ -65,15 +73,23 @@ class LongDenoiser:
                 yield denoise, pending[start : start + at_once]
 
 
+def window_shift(sigma: float, step: int) -> int:
+    """How many of the `step` frames from one window to the next they are shifted by at this noise level: any of them.
+
+    The same for the same level, so that a denoiser stays a function.
+    """
+    return int(np.random.default_rng(int(np.float32(sigma).view(np.uint32))).integers(step))
+
+
 @lru_cache(maxsize=64)
-def tapered(num_frames: int, length: int, overlap: int) -> list[tuple[View, Counts]]:
+def tapered(num_frames: int, length: int, overlap: int, shift: int = 0) -> list[tuple[View, Counts]]:
     """Windows and overlaps over `num_frames` frames, each with its c_R at each of its frames; the longest come first.
 
     The windows before any overlap are taken as one video, which goes over into the next window as the first does.
     """
     done: list[tuple[View, list[float]]] = []
     end = 0
-    for view in windows(num_frames, length, overlap):
+    for view in windows(num_frames, length, overlap, shift=shift):
         start = view.frames[0]
         shared = range(start, end)
         u = [(t - start + 1) / (len(shared) + 1) for t in shared]

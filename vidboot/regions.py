@@ -68,17 +68,19 @@ def _closure(cells: set[Cell]) -> set[Cell]:
     return closed
 
 
-def windows(num_frames: int, length: int, overlap: int, scale: int = 1) -> list[View]:
+def windows(num_frames: int, length: int, overlap: int, scale: int = 1, shift: int = 0) -> list[View]:
     """Windows of `length` frames, each sharing `overlap` with the one before, over `num_frames`.
 
-    Where the lengths don't divide, the last window is shifted in; a video shorter than a window is one window.
-    Raises `ValueError` unless 0 ≤ overlap < length.
+    All but the first and the last begin `shift` frames (0 ≤ shift < length − overlap) earlier than they would. Where
+    the lengths don't divide, the last window is shifted in; a video shorter than a window is one window. Raises
+    `ValueError` unless 0 ≤ overlap < length.
     """
     if not 0 <= overlap < length:
         raise ValueError(f"windows of {length} frames can't overlap by {overlap}")
     if num_frames <= length:
         return [View(range(num_frames), scale)]
-    starts = [*range(0, num_frames - length, length - overlap), num_frames - length]
+    step = length - overlap
+    starts = [0, *range(step - shift, num_frames - length, step), num_frames - length]
     return [View(range(start, start + length), scale) for start in starts]
 
 

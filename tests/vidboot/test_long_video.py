@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from small_model import small_model
 
 from vidboot.conditioning import Known, MomentMatched
-from vidboot.long_video import LongDenoiser, tapered
+from vidboot.edm import Noise
+from vidboot.long_video import LongDenoiser, tapered, window_shift
 from vidboot.regions import region_graph, windows
 from vidboot.score import ComposedDenoiser
 from vidboot.theory.gaussian import GaussianVideo
@@ -21,8 +22,10 @@ def noise(*shape, seed=0):
 
 def joined(denoise, x, sigma, length, overlap):
     """By brute force: one window after the other, each faded in over all that is before it."""
+    if len(x) > 1:
+        return torch.cat([joined(denoise, x[n : n + 1], sigma[n : n + 1], length, overlap) for n in range(len(x))])
     whole, end = None, 0
-    for window in windows(x.shape[2], length, overlap):
+    for window in windows(x.shape[2], length, overlap, shift=window_shift(float(sigma), length - overlap)):
         start, part = window.frames[0], denoise(x[:, :, list(window.frames)], sigma)
         if whole is None:
             whole = part
@@ -48,11 +51,11 @@ def test_one_window_goes_over_into_the_next(num_frames, overlap):
         torch.testing.assert_close(model.denoise(x, sigma), long(x, sigma))
 
 
-@given(num_frames=st.integers(1, 90), length=st.integers(1, 12), overlap=st.integers(0, 11))
-def test_every_frame_counts_once(num_frames, length, overlap):
+@given(num_frames=st.integers(1, 90), length=st.integers(1, 12), overlap=st.integers(0, 11), sigma=st.floats(0.01, 80))
+def test_every_frame_counts_once(num_frames, length, overlap, sigma):
     overlap = min(overlap, length - 1)
     total = torch.zeros(num_frames, dtype=torch.float64)
-    for view, counts in tapered(num_frames, length, overlap):
+    for view, counts in tapered(num_frames, length, overlap, window_shift(sigma, length - overlap)):
         assert len(counts) == view.num_frames <= length
         total[list(view.frames)] += torch.tensor(counts, dtype=torch.float64)
     torch.testing.assert_close(total, torch.ones_like(total))
@@ -67,8 +70,16 @@ def test_nothing_jumps_where_windows_disagree():
     x, sigma = torch.zeros(1, 1, 56, 1, 1), torch.ones(1)
     counted = ComposedDenoiser(region_graph(windows(56, 32, 8)), first)(x, sigma)
     assert float(counted.diff(dim=2).abs().max()) == 1
-    # It is let go over the second half of the overlap: 2/9 at each of its frames.
-    assert float(LongDenoiser(first, 32, 8, 64)(x, sigma).diff(dim=2).abs().max()) == pytest.approx(2 / 9, abs=1e-6)
+    # It is let go over the second half of an overlap of at least 8 frames: at most 2/9 at each of them.
+    for level in (0.1, 1.0, 10.0):
+        assert 0 < float(LongDenoiser(first, 32, 8, 64)(x, level * sigma).diff(dim=2).abs().max()) < 2 / 9 + 1e-6
+
+
+def test_windows_begin_anywhere_as_the_noise_falls():
+    shifts = [window_shift(sigma, 24) for sigma in Noise().steps(400)[:-1].tolist()]
+    assert set(shifts) == set(range(24)) and max(map(shifts.count, shifts)) < 40
+    starts = {region[0].frames[0] for shift in range(24) for region in tapered(200, 32, 8, shift)}
+    assert set(range(169)) <= starts
 
 
 def test_it_is_closer_than_the_counting_numbers_on_gaussian_videos_at_noise_up_to_that_of_the_data():

@@ -7,7 +7,7 @@ from vidboot.calibration import Calibration, Estimate
 from vidboot.conditioning import Known
 from vidboot.config import RunConfig
 from vidboot.gate import Gate
-from vidboot.long_video import tapered
+from vidboot.long_video import tapered, window_shift
 from vidboot.model import Told, VideoModel, residual_network, view_network
 from vidboot.run_folder import load, save
 from vidboot.score import ComposedDenoiser, by_scale
@@ -37,7 +37,7 @@ def test_beyond_the_training_length_the_model_is_a_view_of_the_longer_video(tiny
     model = model_of(tiny_config)
     x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
     expected = torch.zeros_like(x)
-    for view, counts in tapered(31, 12, 4):
+    for view, counts in tapered(31, 12, 4, window_shift(float(sigma), 8)):
         frames = list(view.frames)
         expected[:, :, frames] += torch.tensor(counts)[:, None, None] * model.full(x[:, :, frames], sigma)
     torch.testing.assert_close(model.denoise(x, sigma), expected, rtol=1e-4, atol=1e-4)
@@ -125,7 +125,7 @@ def test_beyond_the_training_length_each_window_is_told_what_is_known_of_it(tiny
     x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
     known = Known.of_first_frames(torch.randn(1, 3, 10, 8, 16), 31)
     expected = torch.zeros_like(x)
-    for view, counts in tapered(31, 12, 4):
+    for view, counts in tapered(31, 12, 4, window_shift(float(sigma), 8)):
         frames = list(view.frames)
         here = known.frames(frames[0], frames[-1] + 1)
         denoise = model.knowing(here) if frames[0] < 10 else model.full
