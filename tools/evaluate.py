@@ -12,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="WHAT")
     theory = commands.add_parser("theory", help="the method's claims on Gaussian videos, with a report")
-    theory.add_argument("--output", required=True, metavar="DIR", help="folder for the report")
+    theory.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the report")
     theory.add_argument("--seed", type=int, default=0, help="seed of the sampled videos (default: 0)")
     theory.set_defaults(run=run_theory)
     run = commands.add_parser("run", help="held-out error and generated videos of a trained run, with a report")
@@ -21,7 +21,8 @@ def main() -> None:
     add("--data", required=True, type=Path, metavar="MANIFEST", help="folder that tools/preprocess.py wrote")
     add("--output", type=Path, metavar="DIR", help="folder for the report (default: evaluation, in the run folder)")
     add("--baseline", type=Path, action="append", default=[], metavar="DIR", help="another run to measure beside it")
-    add("--features", type=Path, metavar="FILE", help="TorchScript network for the Fréchet distance (default: its own)")
+    words = "TorchScript network or r3d_18 weights for the Fréchet distance (default: a small one of the run's own)"
+    add("--features", type=Path, metavar="FILE", help=words)
     add("--samples", type=int, default=16, metavar="K", help="videos to generate of each kind (default: %(default)s)")
     add("--frames", type=int, metavar="N", help="frames of each (default: the training length)")
     add("--steps", type=int, default=18, help="sampler steps (default: %(default)s)")
@@ -41,8 +42,10 @@ def main() -> None:
 def run_theory(arguments: argparse.Namespace) -> None:
     """Run every experiment and write the report."""
     # Imported here so that a mistake in the arguments is reported at once, not after the seconds that torch takes.
+    from vidboot.data.files import make_folder
     from vidboot.evaluation.theory_report import run_experiments, write_report
 
+    make_folder(arguments.output)
     print(f"report: {write_report(arguments.output, run_experiments(arguments.seed))}")
 
 

@@ -93,18 +93,39 @@ def test_a_killed_curve_goes_on_and_two_processes_share_it(curve_config, tmp_pat
     first.kill()
     first.wait()
     done = {path.name: path.read_bytes() for path in cells.glob("*.json")}
-    assert 0 < len(done) < 11
+    assert 0 < len(done) < 13
     pair = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     said = [process.communicate(timeout=400)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0], said
     assert all((cells / name).read_bytes() == content for name, content in done.items())
-    assert len(list(cells.glob("*.json"))) == 11  # views, joint, fixed, and four methods at two counts
+    assert len(list(cells.glob("*.json"))) == 13  # views, joint, fixed, and five methods at two counts
     curve = json.loads((tmp_path / "curve" / "learning_curve.json").read_text())
-    assert len({row["row"] for row in curve["rows"]}) == 10 and set(curve["data_efficiency_ratio"]) == {"1", "2"}
+    assert len({row["row"] for row in curve["rows"]}) == 11 and set(curve["data_efficiency_ratio"]) == {"1", "2"}
     assert all(row["error"] > 0 for row in curve["rows"])
     assert "data-efficiency ratio" in said[0] and "autocorrelation" in said[0]
     measured = {row["row"] for row in curve["rows"] if "autocorrelation_error" in row}
     assert len(measured) == 5  # both windows, the base counted and calibrated, base + residual
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--run", "RUN", "--data", "DATA", "--output", "FILE"],
+        ["run", "--run", "RUN", "--data", "DATA", "--output", "FILE/below"],
+        ["theory", "--output", "FILE"],
+        ["learning-curve", "--config", "CURVE", "output=FILE"],
+    ],
+)
+def test_a_file_where_the_results_are_to_go_is_told_before_anything_is_measured(
+    arguments, trained_run, manifest_dir, curve_config, tmp_path
+):
+    (tmp_path / "file").write_text("")
+    words = {"RUN": trained_run, "DATA": manifest_dir, "CURVE": curve_config, "FILE": tmp_path / "file"}
+    for word, value in words.items():
+        arguments = [argument.replace(word, str(value)) for argument in arguments]
+    result = evaluate(*arguments)
+    assert result.returncode == 2
+    assert "can't be made" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_a_curve_needs_as_many_full_videos_as_it_counts_up_to(curve_config):

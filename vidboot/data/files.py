@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vidboot.errors import UserError
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -24,3 +26,11 @@ def write_atomic(path: str | Path, data: bytes) -> None:
     """Write `data` to `path`, all or nothing."""
     with atomic_path(path) as partial:
         partial.write_bytes(data)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results, before hours go into them. Raises `UserError` if it can't be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder {path} can't be made ({error.strerror}): choose another") from None

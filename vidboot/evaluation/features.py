@@ -1,4 +1,5 @@
-"""Features of videos for the Fréchet distance: a TorchScript network, or a small one trained on the run's own data.
+"""Features of videos for the Fréchet distance: a TorchScript network, torchvision's r3d_18 with given weights, or a
+small network trained on the run's own data.
 
 Fréchet distances compare only under the same protocol, so a `FeatureNetwork` says what it is in words.
 """
@@ -6,6 +7,7 @@ Fréchet distances compare only under the same protocol, so a `FeatureNetwork` s
 import hashlib
 import itertools
 import json
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torchvision.models.video import r3d_18
 from tqdm import tqdm
 
 from vidboot.config import RunConfig
@@ -29,6 +32,8 @@ from vidboot.run_folder import SPLIT_FILE
 FEATURES_FILE = "features.safetensors"
 DIMENSIONS, CHANNELS = 32, 16
 STEPS, BATCH_SIZE, LEARNING_RATE = 600, 16, 2e-3
+R3D_SIZE, R3D_MEAN, R3D_STD = (112, 112), (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+"""What torchvision's r3d_18 was trained on: H and W, and the mean and standard deviation of values in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,55 @@ class Autoencoder(nn.Module):
         return h
 
 
-def scripted(path: Path, num_frames: int) -> FeatureNetwork:
-    """A TorchScript file, called on whole videos; it does its own resizing. Raises `UserError` if it can't be read."""
+def given_features(path: Path, example: Float[Tensor, "C T H W"]) -> FeatureNetwork:
+    """The network in a file, for videos like `example`: TorchScript, or weights of torchvision's r3d_18.
+
+    A TorchScript network is called on whole videos in [-1, 1] and does its own resizing; what it gives is flattened to
+    one row for each video. r3d_18 (Tran et al. 2018, arXiv 1711.11248) sees them as it was trained, and gives the 512
+    numbers before its last layer. Raises `UserError` if the file can't be read, or the network not be called so.
+    """
+    num_frames = example.shape[1]
     try:
         network = torch.jit.load(str(path), map_location="cpu").eval()
+        protocol = f"TorchScript network {path.name} on {num_frames} frames at the stored size, in [-1, 1]"
     except (RuntimeError, ValueError, OSError) as error:
-        raise UserError(f"--features {path} is no TorchScript file: {error}") from None
-    protocol = f"TorchScript network {path.name} on {num_frames} frames at the stored size, in [-1, 1]"
-    return FeatureNetwork(network, num_frames, protocol)
+        network, protocol = _r3d_18(path, error)
+        protocol = f"{protocol}, on {num_frames} frames"
+    try:
+        with torch.no_grad():
+            found = network(example[None])
+    except Exception as error:  # it is the user's own, so it can fail in any way
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        shape = " × ".join(map(str, (1, *example.shape)))
+        raise UserError(f"--features {path} can't be called on videos of {shape}: {reason[-1]}") from None
+    if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != 1 or not found.isfinite().all():
+        raise UserError(f"--features {path} doesn't give one row of finite numbers for each video")
+    return FeatureNetwork(lambda x: network(x).flatten(1), num_frames, protocol)
+
+
+def _r3d_18(path: Path, no_script: Exception) -> tuple[Callable[[Tensor], Tensor], str]:
+    """torchvision's network with weights from a file, and in words what it is."""
+    network = r3d_18()
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise UserError(f"--features {path} does not exist") from None
+    except (RuntimeError, ValueError, OSError, EOFError, TypeError, AttributeError, pickle.UnpicklingError):
+        reason = str(no_script).strip().splitlines()[0]
+        raise UserError(
+            f"--features {path} is neither a TorchScript file ({reason}) nor one of r3d_18's weights as torchvision "
+            "stores them"
+        ) from None
+    network.fc = nn.Identity()
+    mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in (R3D_MEAN, R3D_STD))
+
+    def features(x: Tensor) -> Tensor:
+        """Videos B 3 T H W in [-1, 1] → B 512."""
+        resized = [nn.functional.interpolate(v.movedim(1, 0), R3D_SIZE, mode="bilinear", antialias=True) for v in x]
+        return network(((torch.stack(resized).movedim(1, 2) + 1) / 2 - mean) / std)
+
+    network.eval()
+    return features, f"torchvision's r3d_18 with the weights {path.name}, videos resized to {R3D_SIZE[1]}×{R3D_SIZE[0]}"
 
 
 def own_features(run_dir: Path, config: RunConfig, shots: Sequence[Shot]) -> FeatureNetwork:

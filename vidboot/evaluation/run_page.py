@@ -135,7 +135,7 @@ th { border-bottom: 1px solid #888; font-weight: 600 } td:first-child { text-ali
 video { width: 8rem; margin: 0 .3rem .3rem 0; image-rendering: pixelated }
 </style>
 <h1>Evaluation of {{ run }}</h1>
-<h2>Samples beside training videos</h2>
+<h2>Samples beside real videos</h2>
 {% for name, addresses in players.items() %}<h3>{{ name }}</h3>
 <p>{% for address in addresses %}<video src="{{ address }}" autoplay loop muted playsinline></video>
 {% endfor %}</p>

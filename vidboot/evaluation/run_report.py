@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from vidboot.config import RunConfig
 from vidboot.data.datasets import held_out_spans, held_out_windows, load_windows, mean_image
-from vidboot.data.files import write_atomic
+from vidboot.data.files import make_folder, write_atomic
 from vidboot.data.manifest import Manifest, Shot, load_manifest
 from vidboot.errors import UserError
 from vidboot.evaluation.denoising import denoising_errors
-from vidboot.evaluation.features import FeatureNetwork, own_features, scripted
+from vidboot.evaluation.features import FeatureNetwork, given_features, own_features
 from vidboot.evaluation.run_page import print_tables, write_page
 from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
 from vidboot.generation import generate
@@ -44,7 +44,7 @@ class Request:
     baselines: tuple[Path, ...] = ()
     """Other runs, measured beside it."""
     features: Path | None = None
-    """TorchScript feature network (None: the run's own)."""
+    """Feature network: TorchScript, or weights of torchvision's r3d_18 (None: the run's own)."""
     samples: int = 16
     frames: int | None = None
     """Frames of a generated video (None: the training length)."""
@@ -71,10 +71,11 @@ def evaluate_run(request: Request) -> Path:
 
     Raises `UserError` for what the user can mend.
     """
+    make_folder(request.output)
     models = _models(request)
     config = models[BASE].config
     data = held_out_data(request.run, load_manifest(request.manifest), config, request.baselines)
-    features = scripted(request.features, config.video.num_frames) if request.features else None
+    features = given_features(request.features, data.videos[0]) if request.features else None
     features = features or own_features(request.run, config, data.train)
     frames = request.frames or config.video.num_frames
     errors = {name: measure_errors(model.full, data, config) for name, model in models.items()}
@@ -98,8 +99,7 @@ def evaluate_run(request: Request) -> Path:
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(request.output / RESULTS_FILE, text.encode())
     print_tables(results)
-    training = _training_videos(data, config)
-    return write_page(request.output, results, {"training videos": training} | made, models[BASE].fps)
+    return write_page(request.output, results, _real_videos(data, config) | made, models[BASE].fps)
 
 
 def _models(request: Request) -> dict[str, VideoModel]:
@@ -108,8 +108,10 @@ def _models(request: Request) -> dict[str, VideoModel]:
     base = VideoModel(model.config, model.views, calibration=model.calibration, fps=model.fps)
     models = {BASE: base} | ({WHOLE: model} if model.residual is not None else {})
     for folder in request.baselines:
-        models[str(folder)] = load(folder, device())
-        if models[str(folder)].config.video != model.config.video:
+        name = str(folder) if str(folder) not in models else str(folder.absolute())  # a run may be called "base"
+        models[name] = load(folder, device())
+        theirs, ours = (one.config.video.model_copy(update={"overlap": 1}) for one in (models[name], model))
+        if theirs != ours:
             raise UserError(f"the baseline {folder} makes videos of another size or length than {request.run}")
     return models
 
@@ -117,11 +119,12 @@ def _models(request: Request) -> dict[str, VideoModel]:
 def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig, baselines: Sequence[Path] = ()) -> HeldOutData:
     """The manifest's test shots: those of the run's split, and any that the run has never seen.
 
-    Without those that a baseline has trained on or was chosen by. Raises `UserError` if none is left.
+    Without those that a baseline has trained on or was chosen by. Raises `UserError` if none is left, and if it isn't
+    known what a run was trained on.
     """
-    check_size(config, manifest)
-    split = json.loads((run_dir / SPLIT_FILE).read_text())
-    train = tuple(shot for shot in manifest if shot.id in set(split.get("train", ())))
+    check_size(config, manifest, manifest.root)
+    split = _split_of(run_dir)
+    train = tuple(shot for shot in manifest if shot.id in set(split["train"]))
     seen = {shot.id for shot in train} | set(split.get("validation", ()))
     # The run's own test shots first and in its order, as in the table at the end of training.
     own = {shot_id: number for number, shot_id in enumerate(split.get("test", ()))}
@@ -140,8 +143,18 @@ def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig, baseline
 
 
 def _seen_by(run_dir: Path) -> list[str]:
+    split = _split_of(run_dir)
+    return [*split["train"], *split.get("validation", ())]
+
+
+def _split_of(run_dir: Path) -> dict[str, Any]:
     split = json.loads((run_dir / SPLIT_FILE).read_text())
-    return [*split.get("train", ()), *split.get("validation", ())]
+    if "train" not in split:
+        raise UserError(
+            f"{run_dir / SPLIT_FILE} doesn't say what was trained on, so nothing is known to be held out: give the "
+            "folder that tools/train.py wrote"
+        )
+    return split
 
 
 def measure_errors(denoise: Denoiser, data: HeldOutData, config: RunConfig) -> list[dict[str, float]]:
@@ -207,8 +220,8 @@ def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Fl
     return torch.cat(made).cpu()
 
 
-def _training_videos(data: HeldOutData, config: RunConfig) -> Sequence[Tensor] | Tensor:
+def _real_videos(data: HeldOutData, config: RunConfig) -> dict[str, Sequence[Tensor] | Tensor]:
     """Some full videos to play beside the samples: of the training shots where the manifest has any."""
     length = config.video.num_frames
-    shots = [shot for shot in data.train if "full" in shot.views and shot.num_frames >= length] or data.test
-    return held_out_windows(shots, length, 1, 8)[0]
+    shots = [shot for shot in data.train if "full" in shot.views and shot.num_frames >= length]
+    return {"training videos" if shots else REAL: held_out_windows(shots or data.test, length, 1, 8)[0]}

@@ -32,9 +32,9 @@ def frechet_distance(a: Float[np.ndarray, "n D"], b: Float[np.ndarray, "m D"]) -
 
     Heusel et al. 2017 (arXiv 1706.08500). The trace of the root is the sum of the singular values of
     C_a^{1/2} C_b^{1/2}, which stays real where there are fewer samples than features. None where a set has fewer than
-    the two samples that a covariance takes.
+    the two samples that a covariance takes, or values that are no numbers.
     """
-    if min(len(a), len(b)) < 2:
+    if min(len(a), len(b)) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
     covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
     roots = [_root(c) for c in covariances]

@@ -73,7 +73,7 @@ def run_split(config: RunConfig) -> Split:
 
 def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
     """Raise `UserError` for what would stop any stage of the run (or the one named), before the first one starts."""
-    check_size(config, [*split.train, *split.validation, *split.test])
+    check_size(config, [*split.train, *split.validation, *split.test], config.data.manifest)
     for name in stage_names(config) if only is None else [only]:
         check_same_settings(config, name)
         if name in config.views:

@@ -92,13 +92,13 @@ def _able(config: RunConfig, kind: str, num_frames: int, shots: Sequence[Shot], 
     return able
 
 
-def check_size(config: RunConfig, shots: Sequence[Shot]) -> None:
-    """Raise `UserError` unless the shots are stored at the configured size."""
+def check_size(config: RunConfig, shots: Sequence[Shot], folder: Path) -> None:
+    """Raise `UserError` unless the shots of this folder are stored at the configured size."""
     wanted = (config.video.height, config.video.width)
     if other := {(shot.height, shot.width) for shot in shots} - {wanted}:
         height, width = other.pop()
         raise UserError(
-            f"{config.data.manifest} holds videos of {height}×{width}, but video.height and video.width are "
+            f"{folder} holds videos of {height}×{width}, but video.height and video.width are "
             f"{wanted[0]}×{wanted[1]}: run tools/preprocess.py with height={wanted[0]} width={wanted[1]}"
         )
 

@@ -114,6 +114,15 @@ def test_what_a_baseline_has_seen_is_not_reported_on(run, tmp_path):
         held_out_data(tmp_path / "run", manifest, small(), (split("all", [3, 4], [5]),))
 
 
+def test_a_folder_that_does_not_say_what_was_trained_on_holds_nothing_out(run, tmp_path):
+    manifest, _, split = run
+    saved = split("saved", [], [])
+    (saved / "split.json").write_text('{"fps": 24.0}')  # as `vidboot.run_folder.save` writes it
+    for folder, baselines in ((saved, ()), (tmp_path / "run", (saved,))):
+        with pytest.raises(UserError, match="doesn't say what was trained on"):
+            held_out_data(folder, manifest, small(), baselines)
+
+
 def test_the_feature_network_is_that_of_the_run_as_it_is_now(run, tmp_path, monkeypatch):
     monkeypatch.setattr(feature_module, "STEPS", 1)
     manifest, _, split = run

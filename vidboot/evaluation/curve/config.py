@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from vidboot.config import Folder, RunConfig, Share
+from vidboot.data.digits import DIGIT_SIZE
 from vidboot.strict import Strict
 
 
@@ -59,4 +60,6 @@ class CurveConfig(Strict):
             raise ValueError("learning curves know neither run.data.classes nor several run.data.frame_strides")
         if self.digits is not None and run.video.height != run.video.width:
             raise ValueError("digits are square: run.video.height and run.video.width must be equal")
+        if self.digits is not None and run.video.height < DIGIT_SIZE:
+            raise ValueError(f"digits take {DIGIT_SIZE} pixels, got run.video.height = {run.video.height}")
         return self

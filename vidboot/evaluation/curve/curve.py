@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidboot.config import DataConfig, RunConfig
+from vidboot.data.files import make_folder
 from vidboot.errors import UserError
 from vidboot.evaluation.curve.config import CurveConfig
 from vidboot.evaluation.curve.data import CurveData, ids, load_data
@@ -29,6 +30,7 @@ def load_curve_settings(path: Path, overrides: list[str], quick: bool) -> CurveC
 
 def learning_curve(config: CurveConfig) -> None:
     """Do what is not done yet, then (or when stopped) write table, plot and JSON into the output folder."""
+    make_folder(config.output)
     init_distributed()
     set_up_logging()
     data = load_data(config)
@@ -63,7 +65,8 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
     if config.run.low_res:  # without, the clip network is that network
         tasks.insert(1, joint)
         trained.append((methods.joint_fine_tuned, (joint,)))
-    for method, needs in [*trained, (methods.fine_tuned, (views,)), (methods.bootstrapped, (views,))]:
+    trained += [(m, (views,)) for m in (methods.fine_tuned, methods.fine_tuned_like_residual, methods.bootstrapped)]
+    for method, needs in trained:
         for count, seeds in zip(config.counts, config.seeds, strict=True):
             for seed in range(seeds):
                 own = {"count": count, "seed": seed, "full": ids(data.draw(count, seed))}

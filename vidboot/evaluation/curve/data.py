@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from vidboot.config import RunConfig
+from vidboot.data.datasets import held_out_spans
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
 from vidboot.data.split import split_shots
@@ -15,6 +17,7 @@ from vidboot.errors import UserError
 from vidboot.evaluation.curve.config import CurveConfig
 from vidboot.evaluation.curve.tasks import keyed_name
 from vidboot.training.residual_stage import full_shots
+from vidboot.training.view_stage import check_size
 
 Shots = tuple[Shot, ...]
 HELD_OUT_FULL = 8
@@ -51,10 +54,12 @@ def load_data(config: CurveConfig) -> CurveData:
     """Make the digits, if they are asked for and not there; raises `UserError` if there are too few full videos."""
     run, most, manifest = config.run, max(config.counts), None
     if config.digits is None:
-        split = split_shots(load_manifest(run.data.manifest), run.data.holdout)
+        manifest_here = load_manifest(run.data.manifest)
+        check_size(run, manifest_here, run.data.manifest)
+        split = split_shots(manifest_here, run.data.holdout)
         # The views see the full videos too, as the clips and low-res videos that they also are.
-        partial, full = split.train, full_shots(run, split.train)
-        validation, test = split.validation, split.test
+        partial, full = split.train, _with_clean_window(run, full_shots(run, split.train))
+        validation, test = (_with_clean_window(run, shots) for shots in (split.validation, split.test))
     else:
         folders = _make_digits(config)
         manifests, manifest = {name: load_manifest(folder) for name, folder in folders.items()}, folders["partial"]
@@ -67,6 +72,12 @@ def load_data(config: CurveConfig) -> CurveData:
             f"counts go up to {most} full videos, but only {len(full)} are there to train on: lower counts and seeds"
         )
     return CurveData(partial, tuple(full), tuple(validation), tuple(test), manifest)
+
+
+def _with_clean_window(run: RunConfig, shots: Sequence[Shot]) -> Shots:
+    """The shots with a window of the full length without a masked pixel; raises `UserError` if there is none."""
+    clean = {shot.id for shot, _ in held_out_spans(shots, run.video.num_frames, clean=True)}
+    return tuple(shot for shot in shots if shot.id in clean)
 
 
 def _make_digits(config: CurveConfig) -> dict[str, Path]:

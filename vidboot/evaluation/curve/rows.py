@@ -5,6 +5,7 @@ choose stopping point, learning rate and gate by, and the same others to be repo
 """
 
 import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from vidboot.evaluation.curve.compute import Compute, count_operations
 from vidboot.evaluation.curve.config import CurveConfig
 from vidboot.evaluation.curve.correlation import correlation_errors
 from vidboot.evaluation.curve.data import CurveData
-from vidboot.evaluation.curve.training import GATED, UNGATED, full_video_stage, train_best, train_quietly
+from vidboot.evaluation.curve.training import GATED, UNGATED, Best, full_video_stage, train_best, train_quietly
 from vidboot.evaluation.denoising import denoising_errors, edm_weighted
 from vidboot.model import VideoModel, residual_network, view_network
 from vidboot.regions import region_graph, windows
@@ -31,15 +32,18 @@ from vidboot.run_folder import load_parts, load_weights, save_weights
 from vidboot.score import AveragedWindows, ComposedDenoiser, Denoiser, ResidualDenoiser
 from vidboot.training.distributed import device
 from vidboot.training.residual_stage import HeldOut, residual_stage
+from vidboot.training.stage import Stage
 from vidboot.training.view_stage import view_stage
 
 DIRECT = "direct training"
 UNTUNED, FINE_TUNED, FINE_TUNED_GATED = "clip network, untuned", "clip network, fine-tuned", "… fine-tuned, gated"
+LIKE_RESIDUAL = "… fine-tuned like the residual, gated"
 JOINT = "trained on all data, fine-tuned"
 AVERAGED, JOINED = "averaged windows (MultiDiffusion)", "windows − overlaps (DiffCollage)"
 COUNTED, BASE, WHOLE = "base, counting numbers", "base, calibrated", "base + residual"
-RIVALS = (DIRECT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, JOINT)
-"""The methods a–c that the data-efficiency ratio compares with."""
+RIVALS = (DIRECT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, JOINT)
+"""The methods a–c that the data-efficiency ratio compares with. `LIKE_RESIDUAL` is base + residual without the base:
+what its training alone is worth."""
 
 Rows = dict[str, dict[str, Any]]
 
@@ -145,17 +149,31 @@ class Methods:
     def fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
         """(b) The clip network at full length, fine-tuned on the full videos; alone, and gated towards the untuned."""
         run = self.run(seed, work)
-        network = copy.deepcopy(self.clip).requires_grad_(True)
+        network, stage = self._tuned_clip(run, count, seed)
         held_out = HeldOut(run, self.clip, self.data.validation)
-        stage = full_video_stage(run, network, self.data.draw(count, seed), self._tuning(run))
         best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
         alone = self.score(best.restored(network, UNGATED), rate=best.rate[UNGATED], validation=best.error[UNGATED])
-        gate = held_out.gate(best.restored(network, GATED))
+        return {FINE_TUNED: alone, FINE_TUNED_GATED: self._gated(best, network)}
+
+    def fine_tuned_like_residual(self, count: int, seed: int, work: Path) -> Rows:
+        """The same at the residual's noise levels, and pulled towards its start as that is."""
+        run = self.run(seed, work)
+        network, stage = self._tuned_clip(run, count, seed)
+        levels = {"p_mean": run.residual.p_mean, "p_std": run.residual.p_std}
+        stage = replace(stage, noise=run.noise.model_copy(update=levels), pull=run.residual.pull)
+        held_out = HeldOut(run, self.clip, self.data.validation)
+        best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
+        return {LIKE_RESIDUAL: self._gated(best, network)}
+
+    def _tuned_clip(self, run: RunConfig, count: int, seed: int) -> tuple[Preconditioned, Stage]:
+        network = copy.deepcopy(self.clip).requires_grad_(True)
+        return network, full_video_stage(run, network, self.data.draw(count, seed), self._tuning(run))
+
+    def _gated(self, best: Best, network: Preconditioned) -> dict[str, Any]:
+        """The error of the best weights, gated towards the untuned clip network."""
+        gate = best.held_out.gate(best.restored(network, GATED))
         notes = {"rate": best.rate[GATED], "validation": best.error[GATED], "gate": list(gate.values)}
-        return {
-            FINE_TUNED: alone,
-            FINE_TUNED_GATED: self.score(ResidualDenoiser(self.clip, network, gate), **notes),
-        }
+        return self.score(ResidualDenoiser(self.clip, network, gate), **notes)
 
     def bootstrapped(self, count: int, seed: int, work: Path) -> Rows:
         """(f, g) The base, calibrated on the full videos, without and with a gated residual trained on them."""

@@ -23,6 +23,7 @@ from vidboot.evaluation.curve.rows import (
     FINE_TUNED_GATED,
     JOINED,
     JOINT,
+    LIKE_RESIDUAL,
     RIVALS,
     UNTUNED,
     WHOLE,
@@ -30,8 +31,16 @@ from vidboot.evaluation.curve.rows import (
 from vidboot.theory.experiments import videos_needed
 
 CURVE_FILE, PLOT_FILE = "learning_curve.json", "learning_curve.png"
-ORDER = (DIRECT, JOINT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, AVERAGED, JOINED, COUNTED, BASE, WHOLE)
-STYLES = {DIRECT: "C3o-", JOINT: "C1o-", FINE_TUNED: "C2o--", FINE_TUNED_GATED: "C2o-", BASE: "C0o--", WHOLE: "C0o-"}
+ORDER = (DIRECT, JOINT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, AVERAGED, JOINED, COUNTED, BASE, WHOLE)
+STYLES = {
+    DIRECT: "C3o-",
+    JOINT: "C1o-",
+    FINE_TUNED: "C2o--",
+    FINE_TUNED_GATED: "C2o-",
+    LIKE_RESIDUAL: "C4o-",
+    BASE: "C0o--",
+    WHOLE: "C0o-",
+}
 FLAT = {UNTUNED: "C2:", AVERAGED: "0.6", JOINED: "0.3", COUNTED: "C0:"}
 PLACES = {"output": True, "quick": True, "run": {"run_dir": True, "data": {"manifest"}}}
 """Settings that say where things lie, not what they are."""
@@ -126,7 +135,7 @@ def table(errors: Errors, counts: Sequence[int], ratios: Ratios) -> Table:
         shown.add_column(f"{n}", justify="right")
     for name in (name for name in ORDER if name in errors):
         cells = [_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts]
-        shown.add_row(name, *cells, end_section=name in (JOINT, FINE_TUNED_GATED, JOINED))
+        shown.add_row(name, *cells, end_section=name in (JOINT, LIKE_RESIDUAL, JOINED))
     shown.add_section()
     shown.add_row("data-efficiency ratio", *_shown(ratios, counts))
     for name, of_rival in ratios_by_rival(errors, counts).items():

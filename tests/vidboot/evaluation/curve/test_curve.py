@@ -1,7 +1,13 @@
 from types import SimpleNamespace
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from vidboot.data.digits import write_digits
+from vidboot.data.manifest import FILE_NAME, load_manifest, write_manifest
+from vidboot.data.masks import Event, MaskTrack
+from vidboot.data.split import split_shots
 from vidboot.errors import UserError
 from vidboot.evaluation.curve import curve as module
 from vidboot.evaluation.curve.curve import load_curve_settings, make_tasks
@@ -84,3 +90,22 @@ def test_each_set_of_settings_makes_digits_of_its_own(tmp_path):
     assert {shot.id for shot in first.full} < {shot.id for shot in larger.full}
     assert not {shot.id for shot in first.full} & {shot.id for shot in other.full}
     assert load(2, 0, 1).manifest == first.manifest != other.manifest
+
+
+def test_digits_take_their_size(tmp_path):
+    with pytest.raises(UserError, match=r"16 pixels, got run\.video\.height = 12"):
+        load_curve_settings(CONFIG, ["run.video.height=12", "run.video.width=12"], quick=False)
+
+
+def test_full_videos_without_a_clean_window_are_not_drawn(tmp_path):
+    """What is masked throughout can't be calibrated on."""
+    write_digits(tmp_path / "data", full=12, clips=0, low_res=0, num_frames=12)
+    rows = pq.read_table(tmp_path / "data" / FILE_NAME).to_pylist()
+    split = split_shots(load_manifest(tmp_path / "data"), 0.4)
+    hidden = split.train[0].id
+    MaskTrack(12, 24, 24, [Event(0, 12, np.ones((24, 24), bool))]).save(tmp_path / "data" / "mask.npz")
+    write_manifest(tmp_path / "data", [row | {"mask": "mask.npz" if row["id"] == hidden else None} for row in rows])
+    settings = ["digits=null", f"run.data.manifest={tmp_path / 'data'}", "run.data.holdout=0.4", "counts=[1]"]
+    settings += ["seeds=[1]", "run.video.num_frames=12"]
+    data = load_data(load_curve_settings(CONFIG, settings, quick=False))
+    assert {shot.id for shot in data.full} == {shot.id for shot in split.train} - {hidden}
