@@ -55,6 +55,8 @@ def test_the_report_of_a_run_agrees_with_the_table_of_its_training(trained_run, 
         assert all(level["low"] <= level["mean"] <= level["high"] for level in report["denoising"][name])
     # Lags within and beyond clips of 4 frames; videos of 12 frames have no lag of 12.
     assert list(report["statistics"]["base"]["autocorrelation_error"]) == ["1", "2", "3", "6"]
+    # Real videos against real videos: what a perfect model would get.
+    assert report["statistics"]["training videos"]["frechet_distance"] > 0
     assert report["protocol"]["features"] in result.stdout
     page = (tmp_path / "index.html").read_text()
     assert page.count("data:video/mp4") >= 4 and page.count("data:image/png") == 2

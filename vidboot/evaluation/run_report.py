@@ -31,7 +31,7 @@ from vidboot.training.distributed import device
 from vidboot.training.view_stage import check_size
 
 RESULTS_FILE = "evaluation.json"
-BASE, WHOLE, REAL = "base", "base + residual", "held-out videos"
+BASE, WHOLE, REAL, TRAINING = "base", "base + residual", "held-out videos", "training videos"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ def evaluate_run(request: Request) -> Path:
     features = features or own_features(request.run, config, data.train)
     frames = request.frames or config.video.num_frames
     errors = {name: measure_errors(model.full, data, config) for name, model in models.items()}
+    training = _training_videos(data, config, request.samples)
+    real = {REAL: data.videos} | ({} if training is None else {TRAINING: training})
     made = {name: _generate(name, model, frames, request) for name, model in models.items()}
+    configs = dict.fromkeys(real, config) | {name: model.config for name, model in models.items()}
     results = {
         "run": request.run.name,
         "sigmas": config.evaluation.sigmas,
@@ -91,15 +94,14 @@ def evaluate_run(request: Request) -> Path:
             f"{request.seed}; against {len(data.videos)} held-out videos of {config.video.num_frames} frames, of "
             f"{len(set(data.of_shot))} shots",
         },
-        "statistics": measure_statistics(
-            {REAL: data.videos} | made, data, {REAL: config} | {name: m.config for name, m in models.items()}, features
-        ),
+        "statistics": measure_statistics(real | made, data, configs, features),
     }
     results = _finite(results)
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(request.output / RESULTS_FILE, text.encode())
     print_tables(results)
-    return write_page(request.output, results, _real_videos(data, config) | made, models[BASE].fps)
+    shown = {name: videos[:8] for name, videos in list(real.items())[-1:]}
+    return write_page(request.output, results, shown | made, models[BASE].fps)
 
 
 def _models(request: Request) -> dict[str, VideoModel]:
@@ -220,8 +222,13 @@ def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Fl
     return torch.cat(made).cpu()
 
 
-def _real_videos(data: HeldOutData, config: RunConfig) -> dict[str, Sequence[Tensor] | Tensor]:
-    """Some full videos to play beside the samples: of the training shots where the manifest has any."""
-    length = config.video.num_frames
-    shots = [shot for shot in data.train if "full" in shot.views and shot.num_frames >= length]
-    return {"training videos" if shots else REAL: held_out_windows(shots or data.test, length, 1, 8)[0]}
+def _training_videos(data: HeldOutData, config: RunConfig, count: int) -> Tensor | None:
+    """As many full videos as are generated, of the training shots, where the manifest has any.
+
+    They are played beside the samples, and their statistics are the best that samples can have: even real videos are
+    at some distance from as few others.
+    """
+    try:
+        return held_out_windows(data.train, config.video.num_frames, 1, count, clean=True)[0]
+    except UserError:
+        return None
