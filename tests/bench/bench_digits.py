@@ -44,7 +44,7 @@ LAST = 128
 
 
 def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling, overlap: int | None) -> None:
-    """Frame differences at window borders over those elsewhere, and statistics of the last frames."""
+    """Frame differences at window borders (unshifted) over those elsewhere, and statistics of the last frames."""
     model = vidboot.load(run)
     video = model.config.video
     if overlap is not None:

@@ -207,7 +207,7 @@ def measure_statistics(
 
 
 def borders(config: RunConfig, num_frames: int) -> list[int]:
-    """Frames before which a window begins or has ended: the clip's, or those of T frames in longer videos."""
+    """Frames before which a window begins or has ended: the clip's, or T frames in longer videos, unshifted."""
     length, overlap = config.clip.num_frames, config.clip.overlap
     if num_frames > config.video.num_frames:
         length, overlap = config.video.num_frames, config.video.overlap
