@@ -119,10 +119,10 @@ def _models(request: Request) -> dict[str, VideoModel]:
 
 
 def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig, baselines: Sequence[Path] = ()) -> HeldOutData:
-    """The manifest's test shots: those of the run's split, and any that the run has never seen.
+    """The manifest's test shots: those of the run's split, and any of files that the run has never seen.
 
-    Without those that a baseline has trained on or was chosen by. Raises `UserError` if none is left, and if it isn't
-    known what a run was trained on.
+    (Cut in another way, shots of a file are others, but no less known.) Without those that a baseline has trained
+    on or was chosen by. Raises `UserError` if none is left, and if it isn't known what a run was trained on.
     """
     check_size(config, manifest, manifest.root)
     split = _split_of(run_dir)
@@ -130,7 +130,8 @@ def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig, baseline
     seen = {shot.id for shot in train} | set(split.get("validation", ()))
     # The run's own test shots first and in its order, as in the table at the end of training.
     own = {shot_id: number for number, shot_id in enumerate(split.get("test", ()))}
-    new = [shot for shot in manifest if shot.id not in seen and "full" in shot.views]
+    files = set(split.get("sources", ()))
+    new = [s for s in manifest if "full" in s.views and s.id not in seen and (s.id in own or s.source not in files)]
     theirs = {shot_id for folder in baselines for shot_id in _seen_by(folder)}
     test = sorted((shot for shot in new if shot.id not in theirs), key=lambda shot: own.get(shot.id, len(own)))
     if new and not test:

@@ -93,13 +93,14 @@ def _split_before(config: RunConfig) -> dict[str, Any] | None:
 
 
 def _split_record(config: RunConfig, split: Split) -> dict[str, Any]:
-    """Which shots are held out, and the training videos' frame rate, for the run folder.
+    """Which shots are held out, what files the others are from, and the frame rate, for the run folder.
 
     Shots that are no longer there stay in it: they have been trained on, or chosen by.
     """
     before = _split_before(config) or {}
     parts = {part: list(dict.fromkeys([*before.get(part, ()), *ids])) for part, ids in split.ids().items()}
-    return {"fps": statistics.median(shot.fps for shot in split.train)} | parts
+    sources = {*before.get("sources", ()), *(shot.source for shot in (*split.train, *split.validation))}
+    return {"fps": statistics.median(shot.fps for shot in split.train), "sources": sorted(sources)} | parts
 
 
 def is_finished(config: RunConfig, name: str) -> bool:

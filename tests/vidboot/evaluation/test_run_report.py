@@ -114,6 +114,18 @@ def test_what_a_baseline_has_seen_is_not_reported_on(run, tmp_path):
         held_out_data(tmp_path / "run", manifest, small(), (split("all", [3, 4], [5]),))
 
 
+def test_other_shots_of_a_file_that_was_trained_on_are_not_reported_on(run, tmp_path):
+    manifest, ids, _ = run
+    full = manifest.supplying("full")
+    record = {"fps": 24.0, "train": [ids[0]], "validation": [], "test": [ids[1]]}
+    # The file of the third and of the second shot, of which the second is held out all the same.
+    record["sources"] = [full[2].source, full[1].source]
+    (tmp_path / "run" / "split.json").write_text(json.dumps(record))
+    assert len({shot.source for shot in full}) == 6
+    found = held_out_data(tmp_path / "run", manifest, small())
+    assert {shot.id for shot in found.test} == {ids[1], *ids[3:]}
+
+
 def test_a_folder_that_does_not_say_what_was_trained_on_holds_nothing_out(run, tmp_path):
     manifest, _, split = run
     saved = split("saved", [], [])
