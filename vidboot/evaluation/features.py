@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import pickle
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,9 @@ def given_features(path: Path, example: Float[Tensor, "C T H W"]) -> FeatureNetw
     """
     num_frames = example.shape[1]
     try:
-        network = torch.jit.load(str(path), map_location="cpu").eval()
+        with warnings.catch_warnings():  # deprecated or not, it is what I3D is published as
+            warnings.simplefilter("ignore", FutureWarning)
+            network = torch.jit.load(str(path), map_location="cpu").eval()
         protocol = f"TorchScript network {path.name} on {num_frames} frames at the stored size, in [-1, 1]"
     except (RuntimeError, ValueError, OSError) as error:
         network, protocol = _r3d_18(path, error)
