@@ -100,8 +100,8 @@ def evaluate_run(request: Request) -> Path:
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(request.output / RESULTS_FILE, text.encode())
     print_tables(results)
-    shown = {name: videos[:8] for name, videos in list(real.items())[-1:]}
-    return write_page(request.output, results, shown | made, models[BASE].fps)
+    beside = REAL if training is None else TRAINING
+    return write_page(request.output, results, {beside: real[beside][:8]} | made, models[BASE].fps)
 
 
 def _models(request: Request) -> dict[str, VideoModel]:
@@ -229,7 +229,8 @@ def _training_videos(data: HeldOutData, config: RunConfig, count: int) -> Tensor
     They are played beside the samples, and their statistics are the best that samples can have: even real videos are
     at some distance from as few others.
     """
+    full = [shot for shot in data.train if "full" in shot.views]  # long ones of low resolution are none
     try:
-        return held_out_windows(data.train, config.video.num_frames, 1, count, clean=True)[0]
+        return held_out_windows(full, config.video.num_frames, 1, count, clean=True)[0]
     except UserError:
         return None

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from small_model import SETTINGS, small_model
 
 from vidboot.config import RunConfig
+from vidboot.data.datasets import to_tensor
 from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.errors import UserError
@@ -14,7 +15,15 @@ from vidboot.evaluation import features as feature_module
 from vidboot.evaluation import run_report as module
 from vidboot.evaluation.features import FeatureNetwork, own_features
 from vidboot.evaluation.run_page import error_cell, statistics_cells, statistics_titles
-from vidboot.evaluation.run_report import REAL, HeldOutData, _finite, held_out_data, measure_errors, measure_statistics
+from vidboot.evaluation.run_report import (
+    REAL,
+    HeldOutData,
+    _finite,
+    _training_videos,
+    held_out_data,
+    measure_errors,
+    measure_statistics,
+)
 from vidboot.evaluation.statistics import frechet_distance, seam_ratio
 from vidboot.strict import check_settings
 
@@ -133,6 +142,18 @@ def test_a_folder_that_does_not_say_what_was_trained_on_holds_nothing_out(run, t
     for folder, baselines in ((saved, ()), (tmp_path / "run", (saved,))):
         with pytest.raises(UserError, match="doesn't say what was trained on"):
             held_out_data(folder, manifest, small(), baselines)
+
+
+def test_the_training_videos_beside_samples_are_full_ones(tmp_path):
+    write_digits(tmp_path, full=2, clips=3, low_res=9, num_frames=12, clip_frames=4, size=16)
+    manifest = load_manifest(tmp_path)
+    data = HeldOutData(tuple(manifest), (), noise(1, 12), noise(1, 12).mean((0, 2))[:, None])
+    found = _training_videos(data, small(), 8)
+    expected = torch.stack([to_tensor(shot.frames()) for shot in manifest.supplying("full")])
+    torch.testing.assert_close(found, expected)
+    only_low = HeldOutData(tuple(shot for shot in manifest if "full" not in shot.views), (), data.videos, data.mean)
+    assert max(shot.num_frames for shot in only_low.train) == 12
+    assert _training_videos(only_low, small(), 8) is None
 
 
 def test_the_feature_network_is_that_of_the_run_as_it_is_now(run, tmp_path, monkeypatch):
