@@ -82,7 +82,7 @@ def window_shift(sigma: float, step: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def tapered(num_frames: int, length: int, overlap: int, shift: int = 0) -> list[tuple[View, Counts]]:
+def tapered(num_frames: int, length: int, overlap: int, shift: int) -> list[tuple[View, Counts]]:
     """Windows and overlaps over `num_frames` frames, each with its c_R at each of its frames; the longest come first.
 
     The windows before any overlap are taken as one video, which goes over into the next window as the first does.

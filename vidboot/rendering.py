@@ -149,9 +149,8 @@ def _joint(request: Request, model: VideoModel, known: KnownFiles, record: dict[
     frames, folder = record["frames"], request.output.parent
     given = known.frames(0, frames)
     steps = len(request.sampling.schedule(model.config.noise, given is not None)) - 1
-    steps *= (
-        1 if given is None else len(request.seeds) * request.sampling.draws
-    )  # what is conditioned is sampled one by one
+    if given is not None:  # what is conditioned is sampled one by one
+        steps *= len(request.seeds) * request.sampling.draws
     with tqdm(total=steps, desc="sampling", unit="step") as bar:
         generators = seeded(request.seeds)
         videos = sample(model, frames, generators, request.sampling, given, lambda done: bar.update(1))

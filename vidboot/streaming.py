@@ -1,9 +1,9 @@
 """Endless video in constant memory: chunk after chunk, each conditioned on the last frames of the one before.
 
 A chunk has the training length T; its first frames are those that came before, in floating point (8-bit frames between
-chunks drift in colour). Its last frames are not final: the next chunk holds to them only as long as its
-noise is high, the later ones the less, and makes their detail anew. Frames that are final do not fit what a network
-makes beside them as well as real ones do (a sharp border shows: on moving digits the step there was a quarter larger).
+chunks drift in colour). Its last frames are not final: the next chunk holds to them only as long as its noise is high,
+the later ones the less, and makes their detail anew. Frames that are final do not fit what a network makes beside them
+as well as real ones do (a sharp border shows: on moving digits the step there was a quarter larger).
 
 Chunk k depends on the seed, on k and on those frames only, so a stream that was stopped goes on exactly where it was,
 and its first frames are the same however long it gets.

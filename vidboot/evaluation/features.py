@@ -103,7 +103,7 @@ def given_features(path: Path, example: Float[Tensor, "C T H W"]) -> FeatureNetw
     try:
         with torch.no_grad():
             found = network(example[None])
-    except Exception as error:  # it is the user's own, so it can fail in any way
+    except (torch.jit.Error, RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         shape = " × ".join(map(str, (1, *example.shape)))
         raise UserError(f"--features {path} can't be called on videos of {shape}: {reason[-1]}") from None
