@@ -18,7 +18,6 @@ length, nor does the time per frame.
 
 import itertools
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -81,7 +80,6 @@ def window_shift(sigma: float, step: int) -> int:
     return int(np.random.default_rng(int(np.float32(sigma).view(np.uint32))).integers(step))
 
 
-@lru_cache(maxsize=64)
 def tapered(num_frames: int, length: int, overlap: int, shift: int) -> list[tuple[View, Counts]]:
     """Windows and overlaps over `num_frames` frames, each with its c_R at each of its frames; the longest come first.
 

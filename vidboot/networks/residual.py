@@ -16,12 +16,17 @@ from vidboot.networks.unet import UNet
 
 
 class DilatedBlock(nn.Module):
-    """Residual 3×3×3 convolution whose frames lie `dilation` apart; starts as the identity."""
+    """Residual convolution along time, of three frames that lie `dilation` apart; starts as the identity.
+
+    The clip network's own blocks look around in space: with 3×3×3 kernels here a step would cost 1.7 times as much, and
+    at equal operations learn less.
+    """
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         self.norm = group_norm(channels)
-        self.conv = zero_init(nn.Conv3d(channels, channels, 3, padding=(dilation, 1, 1), dilation=(dilation, 1, 1)))
+        along_time = {"padding": (dilation, 0, 0), "dilation": (dilation, 1, 1)}
+        self.conv = zero_init(nn.Conv3d(channels, channels, (3, 1, 1), **along_time))
 
     def forward(self, x: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N C H W"]:
         """Mix each frame with those `dilation` before and after; N = B·T."""

@@ -69,12 +69,13 @@ def step_cost(config: RunConfig, name: str, num_frames: int) -> Cost:
         x = torch.empty(micro, 3, num_frames, config.video.height // scale, config.video.width // scale)
         inputs = {"mask": torch.ones_like(x[:, :1], dtype=torch.bool)} if name != "residual" else {"base": x}
         kept, flops = forward_backward(network, x, inputs)
+    of_base = base_flops(config, micro, num_frames) if name == "residual" else 0.0
     precision = 2 if config.deepspeed.precision == "bf16" else 4
     pulled = name == "residual" and config.residual.pull > 0
     return Cost(
         parameters=_count(network),
         flops=flops * optimization.batch_size / micro,
-        base_flops=base_flops(config, micro) * optimization.batch_size / micro if name == "residual" else 0.0,
+        base_flops=of_base * optimization.batch_size / micro,
         activations=kept * precision // 4,
         frozen=_view_bytes(config) if name == "residual" else 0,
         precision=precision,
@@ -111,11 +112,11 @@ def forward_backward(network: Preconditioned, x: Tensor, inputs: dict[str, Tenso
 
 
 @torch.no_grad()
-def base_flops(config: RunConfig, batch: int) -> float:
+def base_flops(config: RunConfig, batch: int, num_frames: int) -> float:
     """Operations of the base's predictions for `batch` full videos, as if it used every estimate."""
     with torch.device("meta"):
         networks = dict(zip(config.plan.scales, (view_network(config, name) for name in config.views), strict=True))
-        x = torch.empty(batch, DATA_CHANNELS, config.video.num_frames, config.video.height, config.video.width)
+        x = torch.empty(batch, DATA_CHANNELS, num_frames, config.video.height, config.video.width)
         with FlopCounterMode(display=False) as counter:
             make_estimates(config.plan, all_estimates(config.plan), by_scale(networks), x, torch.ones(batch))
     return float(counter.get_total_flops())

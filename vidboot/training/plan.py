@@ -13,7 +13,7 @@ from vidboot.training.checkpoints import checkpoint_steps
 from vidboot.training.distributed import world_size
 from vidboot.training.estimate import Cost, network_of, step_cost
 from vidboot.training.log import memory_gb
-from vidboot.training.residual_stage import full_shots
+from vidboot.training.residual_stage import full_shots, residual_frame_counts
 from vidboot.training.run import check_run, is_finished, run_split, stage_names
 from vidboot.training.view_stage import mean_frame_counts, shots_for
 
@@ -71,7 +71,7 @@ def _row(config: RunConfig, name: str, split: Split | None) -> tuple[str, str, s
         return "", str(config.video.num_frames), f"at most {config.calibration.num_videos} held-out full videos", ""
     network, optimization = network_of(config, name), optimization_of(config, name)
     if name == "residual":
-        counts, shots = [config.video.num_frames, config.video.overlap], split and full_shots(config, split.train)
+        counts, shots = list(residual_frame_counts(config)), split and full_shots(config, split.train)
     else:
         counts, shots = list(mean_frame_counts(config, name)), split and shots_for(config, name, split.train)
     parameters = sum(p.numel() for p in network.parameters())

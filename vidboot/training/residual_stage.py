@@ -67,22 +67,33 @@ def calibrate(config: RunConfig, model: VideoModel, split: Split) -> None:
         save_calibration(config.run_dir, calibration, told)
 
 
+def residual_frame_counts(config: RunConfig) -> dict[int, float]:
+    """Share of the residual's steps on each frame count: windows of a longer video meet in `overlap` frames, where D is
+    called too."""
+    return {config.video.num_frames: 0.8, config.video.overlap: 0.2}
+
+
 def residual_stage(config: RunConfig, model: VideoModel, split: Split, held_out: "HeldOut") -> Stage:
     """Training of D_θ, warm-started from the clip network, beside the frozen base of `model`."""
-    settings, num_frames = config.residual, config.video.num_frames
+    settings = config.residual
     shots = full_shots(config, split.train)
     seed = config.seed * 1000
     torch.manual_seed(seed)
     network = residual_network(config).to(device())
     network.network.warm_start(model.views["clip"].network)
-    # Windows of a longer video meet in `overlap` frames, where D is called too.
-    counts = {num_frames: 1.0, config.video.overlap: 0.25}
     return Stage(
         name="residual",
         network=network,
         optimization=settings.train,
         dataset=ViewDataset(
-            shots, counts, seed, settings.train.batch_size, config.data, config.run_dir, settings.draws, split.train
+            shots,
+            residual_frame_counts(config),
+            seed,
+            settings.train.batch_size,
+            config.data,
+            config.run_dir,
+            settings.draws,
+            split.train,
         ),
         noise=config.noise.model_copy(update={"p_mean": settings.p_mean, "p_std": settings.p_std}),
         loss=_residual_loss(model, config),

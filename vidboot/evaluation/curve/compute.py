@@ -8,6 +8,7 @@ import torch
 from vidboot.config import RunConfig
 from vidboot.model import DATA_CHANNELS
 from vidboot.training.estimate import base_flops, forward_backward, network_of
+from vidboot.training.residual_stage import residual_frame_counts
 from vidboot.training.view_stage import mean_frame_counts, scale_of
 
 
@@ -18,9 +19,10 @@ class Compute:
     views: float
     """Training all views."""
     residual: float
-    """Training the residual network; the frozen base's predictions included, as if it used every estimate."""
+    """Training the residual network, on its frame counts' shares; the frozen base's predictions included, as if it used
+    every estimate."""
     full_step: float
-    """A step of the clip network on full videos, as many as a step of the residual has."""
+    """A step of the clip network on full videos of all frames, as many as a step of the residual has."""
     clip_step: float
     """A step of the clip network's training as a view, on average: on clips, or long low-res videos at full size."""
 
@@ -42,14 +44,14 @@ class Compute:
 
 def count_operations(config: RunConfig) -> Compute:
     """Work it all out on `meta` tensors, where nothing is computed."""
-    settings, num_frames = config.residual, config.video.num_frames
-    batch = settings.train.batch_size
+    settings = config.residual
+    batch, shares = settings.train.batch_size, residual_frame_counts(config)
     predicted = min(settings.train.steps, (settings.draws or math.inf) // batch)
     return Compute(
         views=sum(view.train.steps * _view_step(config, name) for name, view in config.views.items()),
-        residual=settings.train.steps * _step(config, "residual", batch, num_frames)
-        + predicted * base_flops(config, batch),
-        full_step=_step(config, "clip", batch, num_frames),
+        residual=settings.train.steps * sum(p * _step(config, "residual", batch, n) for n, p in shares.items())
+        + predicted * sum(p * base_flops(config, batch, n) for n, p in shares.items()),
+        full_step=_step(config, "clip", batch, config.video.num_frames),
         clip_step=_view_step(config, "clip"),
     )
 
