@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from small_model import small_model
 
@@ -9,7 +10,7 @@ from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import Split
 from vidboot.edm import Noise
-from vidboot.training.residual_stage import residual_stage
+from vidboot.training.residual_stage import residual_frame_counts, residual_stage
 from vidboot.training.stage import _with_noise, draw_steps
 
 
@@ -54,6 +55,16 @@ def test_the_residual_has_noise_levels_of_its_own(tmp_path, monkeypatch):
     _, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
     sigmas = torch.cat([batch.sigma for batch in batches])
     torch.testing.assert_close(sigmas.log(), torch.full((12,), 2.0), atol=0.05, rtol=0)
+
+
+def test_a_fifth_of_its_steps_are_on_the_frames_in_which_windows_of_a_longer_video_meet(tmp_path, monkeypatch):
+    write_digits(tmp_path, full=3, clips=0, low_res=0, num_frames=12, size=16)
+    model = small_model(context=0.0)
+    stage, _ = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
+    lengths = [len(stage.dataset[index]["frames"]) for index in range(0, 1000, 2)]  # one of each step
+    assert set(lengths) == {model.config.video.num_frames, model.config.video.overlap}
+    assert 0.15 < lengths.count(model.config.video.overlap) / len(lengths) < 0.25  # 0.2 to 2.8 standard deviations
+    assert residual_frame_counts(model.config)[model.config.video.overlap] == pytest.approx(0.2)
 
 
 def test_under_a_mask_the_residual_is_held_to_truth_and_base_only_where_the_truth_is_known(tmp_path, monkeypatch):
