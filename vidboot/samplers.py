@@ -86,8 +86,6 @@ def sample_heun(
     γ = min(S_churn / steps, √2 − 1).
     """
     gamma = min(churn / (len(sigmas) - 1), math.sqrt(2) - 1)
-    # Held all along: given back and taken again, of a long video it would leave holes in memory.
-    x_next = torch.empty_like(x)
     for step, (sigma, sigma_next) in enumerate(_pairs(sigmas), 1):
         if sigma_next > sigma:
             _add_noise_(x, sigma_next**2 - sigma**2, generators)
@@ -96,20 +94,17 @@ def sample_heun(
                 raised = sigma * (1 + gamma)
                 _add_noise_(x, raised**2 - sigma**2, generators)
                 sigma = raised
-            _heun_step_(denoise, x, x_next, sigma, sigma_next)
+            _heun_step_(denoise, x, sigma, sigma_next)
         on_step(step)
     return x
 
 
-def _heun_step_(denoise: Denoiser, x: Tensor, x_next: Tensor, sigma: float, sigma_next: float) -> None:
-    """x ← x + h (d + d')/2 with h = σ' − σ, d = (x − D(x; σ))/σ and d' the same at x' = x + h d, σ'.
-
-    `x_next` is where x' goes.
-    """
+def _heun_step_(denoise: Denoiser, x: Tensor, sigma: float, sigma_next: float) -> None:
+    """x ← x + h (d + d')/2 with h = σ' − σ, d = (x − D(x; σ))/σ and d' the same at x' = x + h d, σ'."""
     if sigma_next == 0:
         x.copy_(_denoised(denoise, x, sigma))
         return
-    torch.lerp(_denoised(denoise, x, sigma), x, sigma_next / sigma, out=x_next)
+    x_next = torch.lerp(_denoised(denoise, x, sigma), x, sigma_next / sigma)
     # x + h (d + d')/2 = (x + x')/2 + h/(2σ') (x' − D'), since h d = x' − x.
     share = (sigma_next - sigma) / (2 * sigma_next)
     x.lerp_(x_next, 0.5).add_(x_next, alpha=share).sub_(_denoised(denoise, x_next, sigma_next), alpha=share)
