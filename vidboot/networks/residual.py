@@ -18,8 +18,7 @@ from vidboot.networks.unet import UNet
 class DilatedBlock(nn.Module):
     """Residual convolution along time, of three frames that lie `dilation` apart; starts as the identity.
 
-    The clip network's own blocks look around in space: with 3×3×3 kernels here a step would cost 1.7 times as much, and
-    at equal operations learn less.
+    The clip network's own blocks look around in space: with 3×3×3 kernels here a step would cost 1.7 times as much.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:

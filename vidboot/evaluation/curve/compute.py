@@ -19,8 +19,8 @@ class Compute:
     views: float
     """Training all views."""
     residual: float
-    """Training the residual network, on its frame counts' shares; the frozen base's predictions included, as if it used
-    every estimate."""
+    """Calibrating the base and training the residual network, on its frame counts' shares; the frozen base's
+    predictions included, as if it used every estimate."""
     full_step: float
     """A step of the clip network on full videos of all frames, as many as a step of the residual has."""
     clip_step: float
@@ -47,9 +47,12 @@ def count_operations(config: RunConfig) -> Compute:
     settings = config.residual
     batch, shares = settings.train.batch_size, residual_frame_counts(config)
     predicted = min(settings.train.steps, (settings.draws or math.inf) // batch)
+    calibration = config.calibration
+    noised = max(calibration.num_videos, calibration.num_draws) * len(calibration.sigmas)
     return Compute(
         views=sum(view.train.steps * _view_step(config, name) for name, view in config.views.items()),
-        residual=settings.train.steps * sum(p * _step(config, "residual", batch, n) for n, p in shares.items())
+        residual=noised * base_flops(config, 1, config.video.num_frames)
+        + settings.train.steps * sum(p * _step(config, "residual", batch, n) for n, p in shares.items())
         + predicted * sum(p * base_flops(config, batch, n) for n, p in shares.items()),
         full_step=_step(config, "clip", batch, config.video.num_frames),
         clip_step=_view_step(config, "clip"),
