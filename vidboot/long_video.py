@@ -12,8 +12,8 @@ videos this rule is closer than counting numbers up to σ of about the data's, a
 Where windows begin is another place at each noise level, so that what one step of the sampler gets wrong at a border
 the next ones put right from the middle of a window.
 
-It is done for a few windows at a time, so that beside the video itself and the result memory does not grow with the
-length, nor does the time per frame.
+It is done for a few windows at a time, each added to what the sampler makes of it, so that beside the video itself and
+that memory does not grow with the length, nor does the time per frame.
 """
 
 import itertools
@@ -49,17 +49,33 @@ class LongDenoiser:
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item."""
         if x.shape[2] <= self.length:
-            denoise = self.denoiser_of(View(range(x.shape[2])))
-            return in_batches(denoise, x, per_item(sigma, x), self.max_batch_frames, x.shape[2])
-        sigma, total = per_item(sigma, x), torch.zeros_like(x)
+            return self._denoised(self.denoiser_of(View(range(x.shape[2]))), x, per_item(sigma, x))
+        return self.add_to_(torch.zeros_like(x), x, sigma)
+
+    def add_to_(
+        self,
+        total: Float[Tensor, "B C T H W"],
+        x: Float[Tensor, "B C T H W"],
+        sigma: Float[Tensor, "B"],
+        weight: float = 1.0,
+    ) -> Float[Tensor, "B C T H W"]:
+        """Total ← total + weight · D(x; σ), in place, region by region: so D is never held as a whole."""
+        if x.shape[2] <= self.length:
+            return total.add_(self(x, sigma), alpha=weight)
+        sigma = per_item(sigma, x)
         if len(levels := set(sigma.tolist())) > 1:  # each item has windows of its own
-            return torch.cat([self(x[n : n + 1], sigma[n : n + 1]) for n in range(len(x))])
+            for item in range(len(x)):
+                self.add_to_(total[item : item + 1], x[item : item + 1], sigma[item : item + 1], weight)
+            return total
         for denoise, group in self._groups(x.shape[2], len(x), window_shift(*levels, self.length - self.overlap)):
             noisy = torch.cat([take_frames(x, view.frames) for view, _ in group])
-            denoised = in_batches(denoise, noisy, sigma.repeat(len(group)), self.max_batch_frames, noisy.shape[2])
+            denoised = self._denoised(denoise, noisy, sigma.repeat(len(group)))
             for (view, count), part in zip(group, denoised.split(len(x)), strict=True):
-                add_frames_(total, part * part.new_tensor(count)[:, None, None], view.frames)
+                add_frames_(total, part * part.new_tensor(count)[:, None, None], view.frames, weight)
         return total
+
+    def _denoised(self, denoise: Denoiser, x: Float[Tensor, "B C t H W"], sigma: Float[Tensor, "B"]) -> Tensor:
+        return in_batches(denoise, x, sigma, self.max_batch_frames, x.shape[2])
 
     def _groups(self, num_frames: int, batch: int, shift: int) -> Iterator[tuple[Denoiser, list[tuple[View, Counts]]]]:
         """Regions of equal length with the same denoiser, together no longer than the limit allows."""

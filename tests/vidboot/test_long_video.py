@@ -47,6 +47,9 @@ def test_one_window_goes_over_into_the_next(num_frames, overlap):
     x, sigma = 2 * noise(2, 3, num_frames, 8, 8), torch.tensor([0.5, 3.0])
     long = LongDenoiser(lambda window: model.full, 12, overlap, 64)
     torch.testing.assert_close(long(x, sigma), joined(model.full, x, sigma, 12, overlap), atol=1e-5, rtol=1e-5)
+    total = noise(2, 3, num_frames, 8, 8, seed=1)
+    added = long.add_to_(total.clone(), x, sigma, -0.5)
+    torch.testing.assert_close(added, total - 0.5 * long(x, sigma), atol=1e-5, rtol=1e-5)
     if overlap == 4:
         torch.testing.assert_close(model.denoise(x, sigma), long(x, sigma))
 

@@ -43,6 +43,30 @@ def test_evaluations_progress_and_the_last_prediction(sampler, evaluations):
     torch.testing.assert_close(x0, torch.full_like(x0, 0.5))
 
 
+class InPieces:
+    """A denoiser that gives its result in two parts, and never as a whole."""
+
+    def __call__(self, x, sigma):
+        raise AssertionError("a whole result takes memory")
+
+    def add_to_(self, total, x, sigma, weight):
+        denoised = exact(x, sigma)
+        for frames in (slice(0, 2), slice(2, None)):
+            total[:, :, frames] += weight * denoised[:, :, frames]
+        return total
+
+
+@pytest.mark.parametrize("sampler", [sample_euler, sample_heun])
+def test_a_long_result_is_added_in_pieces(sampler):
+    sigmas, generator = Noise().steps(6), torch.Generator().manual_seed(0)
+    noise = torch.randn(2, 1, 5, 2, 2, dtype=torch.float64, generator=generator)
+    expected, actual = (
+        sampler(denoise, initial_state(denoise, noise.clone(), float(sigmas[0])), sigmas)
+        for denoise in (exact, InPieces())
+    )
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_dpm2m_is_the_published_sampler():
     """Written out with t = −ln σ and φ(t) = e^{−t}, as in the k-diffusion library (sample_dpmpp_2m)."""
 
