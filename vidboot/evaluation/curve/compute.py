@@ -44,18 +44,29 @@ class Compute:
 
 def count_operations(config: RunConfig) -> Compute:
     """Work it all out on `meta` tensors, where nothing is computed."""
+    return Compute(
+        views=sum(view.train.steps * _view_step(config, name) for name, view in config.views.items()),
+        residual=_calibration(config) + _residual_training(config),
+        full_step=_step(config, "clip", config.residual.train.batch_size, config.video.num_frames),
+        clip_step=_view_step(config, "clip"),
+    )
+
+
+def _calibration(config: RunConfig) -> float:
+    """The views' predictions of the videos that the base is calibrated on, each noised at each level."""
+    settings = config.calibration
+    noised = max(settings.num_videos, settings.num_draws) * len(settings.sigmas)
+    return noised * base_flops(config, 1, config.video.num_frames)
+
+
+def _residual_training(config: RunConfig) -> float:
+    """The residual's steps, and the base's predictions that they learn from: `draws` of them, used again and again."""
     settings = config.residual
     batch, shares = settings.train.batch_size, residual_frame_counts(config)
     predicted = min(settings.train.steps, (settings.draws or math.inf) // batch)
-    calibration = config.calibration
-    noised = max(calibration.num_videos, calibration.num_draws) * len(calibration.sigmas)
-    return Compute(
-        views=sum(view.train.steps * _view_step(config, name) for name, view in config.views.items()),
-        residual=noised * base_flops(config, 1, config.video.num_frames)
-        + settings.train.steps * sum(p * _step(config, "residual", batch, n) for n, p in shares.items())
-        + predicted * sum(p * base_flops(config, batch, n) for n, p in shares.items()),
-        full_step=_step(config, "clip", batch, config.video.num_frames),
-        clip_step=_view_step(config, "clip"),
+    return sum(
+        share * (settings.train.steps * _step(config, "residual", batch, n) + predicted * base_flops(config, batch, n))
+        for n, share in shares.items()
     )
 
 
