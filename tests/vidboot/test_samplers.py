@@ -1,3 +1,4 @@
+import gc
 import math
 
 import pytest
@@ -65,6 +66,20 @@ def test_a_long_result_is_added_in_pieces(sampler):
         for denoise in (exact, InPieces())
     )
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sampler", [sample_euler, sample_heun])
+def test_a_long_video_is_held_twice(sampler):
+    sigmas, held = Noise().steps(3), []
+
+    class Watched(InPieces):
+        def add_to_(self, total, x, sigma, weight):
+            tensors = [o for o in gc.get_objects() if type(o) is torch.Tensor and o.shape == x.shape]
+            held.append(len({tensor.data_ptr() for tensor in tensors}))
+            return super().add_to_(total, x, sigma, weight)
+
+    sampler(Watched(), torch.randn(1, 1, 7, 3, 2, generator=torch.Generator().manual_seed(0)), sigmas)
+    assert held == [2] * len(held) and len(held) >= 3
 
 
 def test_dpm2m_is_the_published_sampler():
