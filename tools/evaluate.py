@@ -23,7 +23,8 @@ def main() -> None:
     add("--baseline", type=Path, action="append", default=[], metavar="DIR", help="another run to measure beside it")
     words = "TorchScript network or r3d_18 weights for the Fréchet distance (default: a small one of the run's own)"
     add("--features", type=Path, metavar="FILE", help=words)
-    add("--samples", type=int, default=16, metavar="K", help="videos to generate of each kind (default: %(default)s)")
+    words = "videos to generate of each kind, to stand beside as many real ones (default: %(default)s)"
+    add("--samples", type=int, default=16, metavar="K", help=words)
     add("--frames", type=int, metavar="N", help="frames of each (default: the training length)")
     add("--steps", type=int, default=18, help="sampler steps (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of the first video (default: %(default)s)")

@@ -60,6 +60,9 @@ class HeldOutData:
     """Training shots that the manifest has."""
     test: tuple[Shot, ...]
     videos: Float[Tensor, "N C T H W"]
+    """For the denoising errors, of which the run's configuration says how many."""
+    real: Float[Tensor, "M C T H W"]
+    """For the statistics: no fewer than are generated, if there are so many."""
     mean: Float[Tensor, "C 1 H W"]
     """Mean frame of the test shots."""
     of_shot: tuple[int, ...] = ()
@@ -74,13 +77,13 @@ def evaluate_run(request: Request) -> Path:
     make_folder(request.output)
     models = _models(request)
     config = models[BASE].config
-    data = held_out_data(request.run, load_manifest(request.manifest), config, request.baselines)
+    data = held_out_data(request.run, load_manifest(request.manifest), config, request.baselines, request.samples)
     features = given_features(request.features, data.videos[0]) if request.features else None
     features = features or own_features(request.run, config, data.train)
     frames = request.frames or config.video.num_frames
     errors = {name: measure_errors(model.full, data, config) for name, model in models.items()}
     training = _training_videos(data, config, request.samples)
-    real = {REAL: data.videos} | ({} if training is None else {TRAINING: training})
+    real = {REAL: data.real} | ({} if training is None else {TRAINING: training})
     made = {name: _generate(name, model, frames, request) for name, model in models.items()}
     configs = dict.fromkeys(real, config) | {name: model.config for name, model in models.items()}
     results = {
@@ -91,8 +94,7 @@ def evaluate_run(request: Request) -> Path:
         "protocol": {
             "features": features.protocol,
             "generated": f"{request.samples} videos of {frames} frames, Heun, {request.steps} steps, seeds from "
-            f"{request.seed}; against {len(data.videos)} held-out videos of {config.video.num_frames} frames, of "
-            f"{len(set(data.of_shot))} shots",
+            f"{request.seed}; against {len(data.real)} held-out videos of {config.video.num_frames} frames",
         },
         "statistics": measure_statistics(real | made, data, configs, features),
     }
@@ -118,11 +120,14 @@ def _models(request: Request) -> dict[str, VideoModel]:
     return models
 
 
-def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig, baselines: Sequence[Path] = ()) -> HeldOutData:
+def held_out_data(
+    run_dir: Path, manifest: Manifest, config: RunConfig, baselines: Sequence[Path] = (), samples: int = 0
+) -> HeldOutData:
     """The manifest's test shots: those of the run's split, and any of files that the run has never seen.
 
     (Cut in another way, shots of a file are others, but no less known.) Without those that a baseline has trained
-    on or was chosen by. Raises `UserError` if none is left, and if it isn't known what a run was trained on.
+    on or was chosen by. `samples`: how many videos their statistics stand beside. Raises `UserError` if none is left,
+    and if it isn't known what a run was trained on.
     """
     check_size(config, manifest, manifest.root)
     split = _split_of(run_dir)
@@ -142,7 +147,9 @@ def held_out_data(run_dir: Path, manifest: Manifest, config: RunConfig, baseline
     spans = held_out_spans(test, config.video.num_frames, clean=True)
     loaded = load_windows(spans, 1, config.evaluation.num_videos)
     of_shot = tuple(test.index(shot) for shot, _ in loaded)
-    return HeldOutData(train, tuple(test), torch.stack([v for _, (v, _) in loaded]), mean_image(test), of_shot)
+    more = load_windows(spans, 1, samples) if samples > config.evaluation.num_videos else loaded
+    videos, real = (torch.stack([video for _, (video, _) in windows]) for windows in (loaded, more))
+    return HeldOutData(train, tuple(test), videos, real, mean_image(test), of_shot)
 
 
 def _seen_by(run_dir: Path) -> list[str]:
@@ -192,7 +199,7 @@ def measure_statistics(
     """
     length = configs[REAL].clip.num_frames
     lags = sorted({1, length // 2, length - 1, length * 3 // 2, length * 3})
-    reference, real_features = autocorrelation(data.videos, data.mean, lags), features(data.videos)
+    reference, real_features = autocorrelation(data.real, data.mean, lags), features(data.real)
     found = {}
     for name, videos in sets.items():
         correlation = autocorrelation(videos, data.mean, lags)

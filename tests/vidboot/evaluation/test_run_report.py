@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from vidboot.evaluation.run_report import (
     measure_errors,
     measure_statistics,
 )
-from vidboot.evaluation.statistics import frechet_distance, seam_ratio
+from vidboot.evaluation.statistics import autocorrelation, frechet_distance, seam_ratio
 from vidboot.strict import check_settings
 
 CONFIG = small_model().config
@@ -36,7 +37,7 @@ def noise(count, frames, seed=0):
 
 
 def data_of(videos, of_shot=()):
-    return HeldOutData((), (), videos, videos.mean((0, 2))[:, None], tuple(of_shot))
+    return HeldOutData((), (), videos, videos, videos.mean((0, 2))[:, None], tuple(of_shot))
 
 
 def statistics_of(real, **made):
@@ -123,6 +124,19 @@ def test_what_a_baseline_has_seen_is_not_reported_on(run, tmp_path):
         held_out_data(tmp_path / "run", manifest, small(), (split("all", [3, 4], [5]),))
 
 
+def test_statistics_are_against_as_many_real_videos_as_are_made(run, tmp_path):
+    manifest, *_ = run
+    config = small(evaluation={"num_videos": 2})
+    few, more, all_there_are = (held_out_data(tmp_path / "run", manifest, config, (), n) for n in (2, 4, 99))
+    assert [len(data.real) for data in (few, more, all_there_are)] == [2, 4, 6]
+    # What errors are measured on is as the run's configuration says all the same.
+    assert torch.equal(few.real, few.videos) and torch.equal(more.videos, few.videos)
+    with_more = measure_statistics({REAL: few.real}, all_there_are, {REAL: CONFIG}, FEATURES)
+    reference = autocorrelation(all_there_are.real, all_there_are.mean, [1])[1]
+    own = autocorrelation(few.real, all_there_are.mean, [1])[1]
+    assert with_more[REAL]["autocorrelation_error"]["1"] == pytest.approx(abs(own - reference)) and own != reference
+
+
 def test_other_shots_of_a_file_that_was_trained_on_are_not_reported_on(run, tmp_path):
     manifest, ids, _ = run
     full = manifest.supplying("full")
@@ -147,11 +161,11 @@ def test_a_folder_that_does_not_say_what_was_trained_on_holds_nothing_out(run, t
 def test_the_training_videos_beside_samples_are_full_ones(tmp_path):
     write_digits(tmp_path, full=2, clips=3, low_res=9, num_frames=12, clip_frames=4, size=16)
     manifest = load_manifest(tmp_path)
-    data = HeldOutData(tuple(manifest), (), noise(1, 12), noise(1, 12).mean((0, 2))[:, None])
+    data = replace(data_of(noise(1, 12)), train=tuple(manifest))
     found = _training_videos(data, small(), 8)
     expected = torch.stack([to_tensor(shot.frames()) for shot in manifest.supplying("full")])
     torch.testing.assert_close(found, expected)
-    only_low = HeldOutData(tuple(shot for shot in manifest if "full" not in shot.views), (), data.videos, data.mean)
+    only_low = replace(data, train=tuple(shot for shot in manifest if "full" not in shot.views))
     assert max(shot.num_frames for shot in only_low.train) == 12
     assert _training_videos(only_low, small(), 8) is None
 
