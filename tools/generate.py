@@ -72,7 +72,7 @@ def _add_known(add: Callable[..., Any]) -> None:
         "--draws",
         type=int,
         metavar="K",
-        help="the mean of K draws, which is nearer to the truth if steps are few (default: 1; 4 for --repair alone)",
+        help="the mean of K draws, which is nearer to the truth if steps are few (default: 1; 8 for --repair alone)",
     )
 
 

@@ -143,8 +143,8 @@ def test_given_first_frames_come_back_and_several_samples_are_a_grid(trained_run
     assert not np.array_equal(frames[3][:, :16], frames[3][:, 18:])
 
 
-@pytest.mark.parametrize(("more", "drawn_with"), [([], (2, "dpm2m", 4)), (["--steps", 1], (1, "dpm2m", 1))])
-def test_what_is_only_repaired_is_so_in_two_steps(trained_run, main_of, manifest_dir, tmp_path, more, drawn_with):
+@pytest.mark.parametrize(("more", "drawn_with"), [([], (3, "dpm2m", 8)), (["--steps", 1], (1, "dpm2m", 1))])
+def test_what_is_only_repaired_is_so_by_a_mean_of_draws(trained_run, main_of, manifest_dir, tmp_path, more, drawn_with):
     masked = [shot for shot in load_manifest(manifest_dir) if shot.mask_path is not None]
     shot = min(masked, key=lambda shot: shot.num_frames)
     output = tmp_path / "whole.npy"
