@@ -12,8 +12,8 @@ videos this rule is closer than counting numbers up to σ of about the data's, a
 Where windows begin is another place at each noise level, so that what one step of the sampler gets wrong at a border
 the next ones put right from the middle of a window.
 
-It is done for a few windows at a time, each added to what the sampler makes of it, so that beside the video itself and
-that memory does not grow with the length, nor does the time per frame.
+It is done for a few windows at a time, each added at once to what the sampler makes of the video, so that beside the
+two of them memory does not grow with the length, nor does the time per frame.
 """
 
 import itertools
