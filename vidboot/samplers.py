@@ -2,9 +2,9 @@
 
 `x` is noise of standard deviation `sigmas[0]` around the mean (`initial_state`) and is overwritten: a long video is
 held no more often than needed, twice by one-step methods if the denoiser can add its result to something
-(`AddingDenoiser`), else three times. `sigmas` ends with 0. Where the schedule
-rises, fresh noise is added: that is how a step is repeated (`repeated`). Fresh noise of item b is drawn from
-`generators[b]`, so that an item's result does not depend on the batch. `on_step` is told the number of steps done.
+(`AddingDenoiser`), else three times. `sigmas` ends with 0. Where the schedule rises, fresh noise is added: that is how
+a step is repeated (`repeated`). Fresh noise of item b is drawn from `generators[b]`, so that an item's result does not
+depend on the batch. `on_step` is told the number of steps done.
 """
 
 import itertools

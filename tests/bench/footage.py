@@ -10,7 +10,7 @@ three things: a full video, its first 8 frames, or a low-res video (each 2×2 bl
 video shows what a full one shows. A shot counts as one source: the learning curve holds out whole shots. Shots that are
 only good for the low-res view are left out.
 
-FOOTAGE of the published figures, of Debian 12's packages (`apt-get download PACKAGE`, `dpkg-deb -x`):
+FOOTAGE of the published figures (with the extra `ocr`): of Debian 12's packages (`apt-get download`, `dpkg-deb -x`)
 
 opencv-doc: Megamind.avi, tree.avi, vtest.avi           python3-imageio: cockatoo.mp4, realshort.mp4
 python3-mecavideo: balle1-vp9.avi, balle-jbart.mp4      forensics-samples-files: VID_20191220_170832.mp4

@@ -22,7 +22,7 @@ UNGATED, GATED = "ungated", "error"
 PATIENCE, FAR_OFF = 1 / 4, 1.1
 """A training is given up that for this share of its measurements was no best and this many times above its least.
 
-A trained network gets up to 8 % worse before it gets better, on real footage: what is given up sooner is not judged.
+Not sooner: on real footage a trained network gets up to 8 % worse before it gets better.
 """
 
 
