@@ -132,14 +132,15 @@ def denoising_loss(
     known: Bool[Tensor, "B 1 T H W"],
     context: Bool[Tensor, "B 1 T H W"] | None = None,
 ) -> Float[Tensor, "B"]:
-    """Mean over the `known` pixels of λ (x0_hat − x0)²: λ(σ) where the network observes one, λ(∞) where it is hidden.
+    """Mean over the `known` pixels of λ (x0_hat − x0)²: λ(σ) where the `mask` shows the network one, λ(∞) elsewhere.
 
     λ(∞) = 1/σ_data², as a hidden pixel is one of endless noise. Pixels that were masked in the video itself are not
-    known; observed ones always are. Learning what was hidden on purpose is after Daras et al. 2023 (2305.19256). The
+    known, whatever is shown there. Learning what was hidden on purpose is after Daras et al. 2023 (2305.19256). The
     `context`, which is without noise, is not asked for.
     """
     if context is not None:
-        mask, known = mask & ~context, known & ~context
+        known = known & ~context
+    mask = mask & known
     observed = mask.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
     seen, hidden = squared_error(x0_hat, x0, mask), squared_error(x0_hat, x0, known & ~mask)
     return loss_weight(sigma, sigma_data) * observed * seen + (1 - observed) * hidden / sigma_data**2

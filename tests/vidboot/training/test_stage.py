@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from small_model import small_model
 
-from vidboot.edm import Noise
+from vidboot.edm import Noise, loss_weight
+from vidboot.training.bands import view_loss
 from vidboot.training.stage import _with_noise
+from vidboot.views import View
 
 
 def test_samples_with_context_are_noisier_and_all_else_is_as_without():
@@ -21,3 +26,53 @@ def test_samples_with_context_are_noisier_and_all_else_is_as_without():
     assert torch.equal(given.sigma[1::2], plain.sigma[1::2]) and torch.equal(given.noise, plain.noise)
     assert given.sigma[::2].tolist() == pytest.approx([min(80.0, 4 * sigma) for sigma in plain.sigma[::2].tolist()])
     assert 0 < (given.sigma[::2] == 80).sum() < 20
+
+
+def masked_samples(under):
+    """Two samples of random frames: the first with a mask of its own, the second with pixels hidden on purpose."""
+    frames = torch.randint(0, 256, (2, 2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(2, 1, 2, 8, 8, dtype=torch.bool)
+    mask[0, :, :, 2:5, 1:6] = mask[1, :, 1, 4:8, 2:4] = False
+    known = mask.clone()
+    known[1] = True
+    frames[0] = torch.where(mask[0, 0, ..., None], frames[0], under)
+    return {"frames": frames, "mask": mask, "known": known, "seed": torch.tensor([1, 2]), "shot": ["a", "b"]}
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_what_a_videos_own_mask_hides_is_filled_in_and_not_asked_for(scale):
+    batch, other = (_with_noise(masked_samples(under), scale, Noise()) for under in (0, 255))
+    assert torch.equal(batch.x0, other.x0)  # nothing of what lies under the mask is left
+    assert batch.mask[0].all() and not batch.known[0].all()
+    assert batch.known[1].all() and not batch.mask[1].all()  # hidden on purpose: not shown, but asked for
+    low, high = (f(batch.x0[0][:, batch.known[0, 0]]) for f in (torch.min, torch.max))
+    assert low <= batch.x0[0].min() and batch.x0[0].max() <= high
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_the_gradient_of_a_masked_video_ignores_what_lies_under_the_mask(band):
+    network, gradients = small_model().views["clip"].requires_grad_(True), []
+    for under in (0, 255):
+        network.zero_grad()
+        batch = replace(_with_noise(masked_samples(under), 1, Noise()), band=band)
+        view_loss(0.5)(network, batch).sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_the_loss_of_a_masked_video_is_that_of_its_known_pixels_where_it_is_filled_in(band):
+    network, batch = small_model().views["clip"], replace(_with_noise(masked_samples(0), 1, Noise()), band=band)
+    of_masked = {"x0": batch.x0[:1], "sigma": batch.sigma[:1], "noise": batch.noise[:1]}
+    batch = replace(batch, **of_masked, mask=batch.mask[:1], known=batch.known[:1])
+    view = View(range(2), band)
+    shown = view.lift(view.project(batch.x0), 2) + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise
+    share = torch.full_like(batch.x0[:, :1], 1 / band**2)
+    error = view.lift(view.project(network(shown, batch.sigma, mask=share) - batch.x0), 2).square()
+    known = torch.ones(8, 8, dtype=torch.bool)
+    known[2:5, 1:6] = False
+    known = known if band == 1 else known.unflatten(0, (4, 2)).unflatten(2, (4, 2)).all(3).all(1)
+    known = known.repeat_interleave(band, 0).repeat_interleave(band, 1)
+    # The band's share of all pixels' error, from those blocks that are known whole.
+    expected = loss_weight(batch.sigma, 0.5) * error[..., known].mean()
+    torch.testing.assert_close(view_loss(0.5)(network, batch), expected, rtol=1e-4, atol=1e-6)
