@@ -30,7 +30,7 @@ from vidboot.training.told import calibrate_told
 def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:
     """The full videos among `shots`: all frames at full resolution; at most `data.max_full_videos`.
 
-    What is masked in them is hidden from the residual network and its loss, as from the view networks.
+    What is masked in them is filled in and not asked for, as for the view networks.
 
     Raises `UserError` if there are none.
     """
