@@ -17,6 +17,26 @@ def test_denoising_errors_agree_with_a_few_plain_lines():
     assert edm_weighted({0.5: 0.1, 2.0: 0.3}, 0.5) == pytest.approx((lam[0.5] * 0.1 + lam[2.0] * 0.3) / 2)
 
 
+def test_of_a_masked_video_the_error_is_that_of_its_known_pixels_and_what_lies_under_the_mask_is_not_seen():
+    generator = torch.Generator().manual_seed(0)
+    videos, under = torch.rand(2, 2, 3, 4, 8, 8, generator=generator) * 2 - 1
+    masks = torch.ones(2, 1, 4, 8, 8, dtype=torch.bool)
+    masks[1, :, :, 2:5, 1:6] = False
+
+    def blurred(x, sigma):
+        return torch.nn.functional.avg_pool3d(x, (1, 3, 3), 1, (0, 1, 1))
+
+    errors = denoising_errors(blurred, videos, [0.5], masks)
+    assert torch.equal(denoising_errors(blurred, torch.where(masks, videos, under), [0.5], masks), errors)
+    assert torch.equal(denoising_errors(blurred, videos, [0.5])[:, 0], errors[:, 0])
+    far = torch.ones(8, 8, dtype=torch.bool)
+    far[1:6, :7] = False  # where no filled-in pixel reaches
+    x0_hat = blurred(videos + 0.5 * torch.stack([fixed_noise(videos.shape[1:], n, 0) for n in (0, 1)]), None)
+    of_far = denoising_errors(lambda x, sigma: torch.where(far, blurred(x, sigma), videos[1]), videos, [0.5], masks)
+    expected = (x0_hat - videos)[1][..., far].square().sum() / (masks[1].sum() * 3)
+    assert of_far[0, 1].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_intervals_cover_the_known_error_of_gaussian_videos():
     """x0 ~ N(0, I): the best denoiser x / (1 + σ²) has the error σ² / (1 + σ²)."""
     sigma, covered, trials = 0.8, 0, 300
