@@ -2,8 +2,9 @@
 
 With m the mask (1 = clean) the network is given x = m x0 + (1 − m) fill(m x0) + σ n, as of any other video, and the
 loss is Σ m (D − x0)² / Σ m. At high noise levels what is filled in can't be told from what was there; at low ones a
-pixel depends on few others. So networks learn from masked videos what they need for whole ones, not a second way of
-working, with holes, that whole videos never ask for (`tests/bench/partial_data.py` measures what that is worth).
+pixel depends on few others, and only those right beside a hole are taught something false, that they go smoothly on.
+So networks learn from masked videos what they need for whole ones, not a second way of working, with holes, that whole
+videos never ask for (`tests/bench/partial_data.py` measures what that is worth).
 """
 
 import torch
@@ -23,6 +24,11 @@ def fill_hidden(x0: Float[Tensor, "B C T H W"], known: Bool[Tensor, "B 1 T H W"]
     frames, weight = (rearrange(x, "b c t h w -> (b t) c h w") for x in (x0, known))
     filled = _pull_push(torch.where(weight, frames, torch.zeros_like(frames)), weight)
     return rearrange(filled, "(b t) c h w -> b c t h w", t=x0.shape[2])
+
+
+def fillable(known: Bool[Tensor, "B 1 T H W"]) -> Bool[Tensor, "B 1 T H W"]:
+    """True in frames with a pixel to fill the others in from; others must be shown as hidden, not as grey pictures."""
+    return known.flatten(3).any(3)[..., None, None].expand_as(known)
 
 
 def _pull_push(frames: Float[Tensor, "N C H W"], known: Bool[Tensor, "N 1 H W"]) -> Float[Tensor, "N C H W"]:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vidboot.edm import add_noise, loss_weight, squared_error
-from vidboot.filling import fill_hidden
+from vidboot.filling import fill_hidden, fillable
 from vidboot.score import Denoiser
 
 
@@ -26,20 +26,22 @@ def denoising_errors(
     only: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
 ) -> Float[Tensor, "S N"]:
-    """Mean square error per observed pixel of each video at each noise level; videos in [-1, 1].
+    """Mean square error per known pixel of each video at each noise level; videos in [-1, 1].
 
     `only` limits the work to some videos (a process's share); the others' errors are 0. Masked videos are denoised as
-    in training, with what lies under the mask filled in.
+    in training, with what lies under the mask filled in; frames of which nothing is known are hidden, from denoisers
+    that take a mask.
     """
     errors = torch.zeros(len(sigmas), len(videos), dtype=torch.float64)
     for n in range(len(videos)) if only is None else only:
         x0 = videos[n : n + 1].to(device)
         mask = None if masks is None or bool(masks[n].all()) else masks[n : n + 1].to(device)
         shown = x0 if mask is None else fill_hidden(x0, mask)
+        hidden = {} if mask is None or fillable(mask).all() else {"mask": fillable(mask)}
         for s, sigma in enumerate(sigmas):
             noise = fixed_noise(x0.shape[1:], n, s)[None].to(device)
             level = x0.new_full((1,), sigma)
-            x0_hat = denoise(add_noise(shown, level, noise), level)
+            x0_hat = denoise(add_noise(shown, level, noise), level, **hidden)
             errors[s, n] = squared_error(x0_hat, x0, mask).double().cpu()
     return errors
 

@@ -83,11 +83,11 @@ def _row(
     device: torch.device,
 ) -> dict[str, object]:
     """Errors of the mean image, and of a denoiser before and after training, on held-out windows in natural range."""
-    # Where a window without a masked pixel is to be had everything can be measured on it, the composed models too.
-    videos, masks = held_out_windows(shots, num_frames, scale, config.evaluation.num_videos, clean=True)
+    # Windows without a masked pixel: there all of the truth is known.
+    videos, _ = held_out_windows(shots, num_frames, scale, config.evaluation.num_videos, clean=True)
     levels = [sigma / scale for sigma in config.evaluation.sigmas]
     trivial = ((videos - pool(mean[None], scale) / scale) ** 2).mean().item()
-    errors = [denoising_errors(denoise, videos, levels, masks, device=device).mean(1).tolist() for denoise in pair]
+    errors = [denoising_errors(denoise, videos, levels, device=device).mean(1).tolist() for denoise in pair]
     return {"videos": len(videos), "mean_image": trivial, "untrained": errors[0], "trained": errors[1]}
 
 

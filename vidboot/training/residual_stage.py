@@ -128,7 +128,7 @@ def _residual_loss(model: VideoModel, config: RunConfig) -> Callable[..., Float[
 
 
 def _base(model: VideoModel, batch: Batch) -> Float[Tensor, "B C T H W"]:
-    """The base's predictions; items that are masked, have context or conditions are made one by one."""
+    """The base's predictions; items with hidden pixels, context or conditions are made one by one."""
     x = add_noise(batch.x0, batch.sigma, batch.noise, batch.mask)
     context = torch.zeros_like(batch.mask) if batch.context is None else batch.context
     plain = batch.mask.flatten(1).all(1) & ~context.flatten(1).any(1) & (not batch.conditions)

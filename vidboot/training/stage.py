@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from vidboot.config import OptimizationConfig
 from vidboot.data.datasets import at_scale, leave_signals_to_parent, to_tensor
 from vidboot.edm import Noise, Preconditioned
-from vidboot.filling import fill_hidden
+from vidboot.filling import fill_hidden, fillable
 from vidboot.training.distributed import device, rank
 from vidboot.training.engine import batch_per_process
 
@@ -32,7 +32,7 @@ class Batch:
     x0: Float[Tensor, "B C T H W"]
     """Videos; what their own masks hide is filled in."""
     mask: Bool[Tensor, "B 1 T H W"]
-    """True where the network is shown a pixel: false where one is hidden on purpose."""
+    """True where the network is shown a pixel: false where one is hidden on purpose, or nothing of a frame is known."""
     known: Bool[Tensor, "B 1 T H W"]
     """True where the loss may ask for a pixel: false where the video's own mask hides one."""
     sigma: Float[Tensor, "B"]
@@ -104,7 +104,7 @@ def _with_noise(samples: dict[str, Tensor], scale: int, levels: Noise) -> Batch:
     names = [name for name in ("mask", "known", "context") if name in samples]
     x0, masks = at_scale(video, torch.cat([samples[name] for name in names], dim=1).to(device()), scale)
     of = dict(zip(names, masks.split(1, dim=1), strict=True))
-    x0, shown = fill_hidden(x0, of["known"]), of["mask"] | ~of["known"]
+    x0, shown = fill_hidden(x0, of["known"]), of["mask"] | (~of["known"] & fillable(of["known"]))
     seeds = samples["seed"].tolist()
     generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
     sigma = torch.tensor([levels.sample(g) for g in generators], device=device())

@@ -19,14 +19,19 @@ def test_denoising_errors_agree_with_a_few_plain_lines():
 
 def test_of_a_masked_video_the_error_is_that_of_its_known_pixels_and_what_lies_under_the_mask_is_not_seen():
     generator = torch.Generator().manual_seed(0)
-    videos, under = torch.rand(2, 2, 3, 4, 8, 8, generator=generator) * 2 - 1
+    videos, under = torch.rand(2, 2, 3, 4, 8, 8, generator=generator) / 2 + 0.5
     masks = torch.ones(2, 1, 4, 8, 8, dtype=torch.bool)
     masks[1, :, :, 2:5, 1:6] = False
 
+    seen = []
+
     def blurred(x, sigma):
+        seen.append(x)
         return torch.nn.functional.avg_pool3d(x, (1, 3, 3), 1, (0, 1, 1))
 
     errors = denoising_errors(blurred, videos, [0.5], masks)
+    without_noise = seen[1][0] - 0.5 * fixed_noise(videos.shape[1:], 1, 0)
+    assert without_noise.min() > 0.49 and without_noise.max() < 1.01  # filled in from pixels in [0.5, 1]
     assert torch.equal(denoising_errors(blurred, torch.where(masks, videos, under), [0.5], masks), errors)
     assert torch.equal(denoising_errors(blurred, videos, [0.5])[:, 0], errors[:, 0])
     far = torch.ones(8, 8, dtype=torch.bool)

@@ -72,12 +72,12 @@ def test_under_a_mask_the_residual_is_held_to_truth_and_base_only_where_the_trut
     model = small_model()
     stage, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
     batch, penalty = batches[0], model.config.residual.penalty
-    x0, sigma = batch.x0, batch.sigma
+    sigma = batch.sigma
     mask, known = torch.ones_like(batch.mask), torch.ones_like(batch.mask)
-    mask[:, :, 2:6, 4:10, 3:9] = False  # hidden on purpose, but for its first two columns: those are burnt in
-    known[:, :, 2:6, 4:10, 3:5] = False
-    damaged = torch.where(known, x0, torch.full_like(x0, float("nan")))
-    loss = stage.loss(stage.network, replace(batch, x0=damaged, mask=mask, known=known))
+    mask[:, :, 2:6, 4:10, 5:9] = False  # hidden on purpose
+    known[:, :, 2:6, 4:10, 3:5] = False  # burnt in, and filled in
+    x0 = torch.where(known, batch.x0, 0.3)
+    loss = stage.loss(stage.network, replace(batch, x0=x0, mask=mask, known=known))
 
     shown = torch.where(mask, x0, 0.0) + sigma.reshape(-1, 1, 1, 1, 1) * batch.noise
     base = torch.cat([model.observing(mask[n : n + 1]).base(shown[n : n + 1], sigma[n : n + 1]) for n in (0, 1)])

@@ -29,8 +29,8 @@ def test_samples_with_context_are_noisier_and_all_else_is_as_without():
 
 
 def masked_samples(under):
-    """Two samples of random frames: the first with a mask of its own, the second with pixels hidden on purpose."""
-    frames = torch.randint(0, 256, (2, 2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    """Two samples of bright frames: the first with a mask of its own, the second with pixels hidden on purpose."""
+    frames = torch.randint(200, 256, (2, 2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 1, 2, 8, 8, dtype=torch.bool)
     mask[0, :, :, 2:5, 1:6] = mask[1, :, 1, 4:8, 2:4] = False
     known = mask.clone()
@@ -47,6 +47,14 @@ def test_what_a_videos_own_mask_hides_is_filled_in_and_not_asked_for(scale):
     assert batch.known[1].all() and not batch.mask[1].all()  # hidden on purpose: not shown, but asked for
     low, high = (f(batch.x0[0][:, batch.known[0, 0]]) for f in (torch.min, torch.max))
     assert low <= batch.x0[0].min() and batch.x0[0].max() <= high
+
+
+def test_a_frame_of_which_nothing_is_known_is_shown_as_hidden():
+    samples = masked_samples(0)
+    samples["mask"][0, :, 1] = samples["known"][0, :, 1] = False
+    batch = _with_noise(samples, 1, Noise())
+    assert batch.mask[0, :, 0].all() and not batch.mask[0, :, 1].any()
+    assert torch.equal(batch.known, samples["known"])
 
 
 @pytest.mark.parametrize("band", [1, 2])
