@@ -52,7 +52,7 @@ def view_loss(sigma_data: float) -> Callable[[Callable[..., Tensor], Batch], Flo
             return denoising_loss(x0_hat, batch.x0, batch.sigma, sigma_data, batch.mask, batch.known, context)
         seen, known = whole_blocks(batch.mask, r), whole_blocks(batch.known, r)
         exact = None if context is None else whole_blocks(context, r)
-        y = pool(torch.where(batch.mask | batch.known, batch.x0, torch.zeros_like(batch.x0)), r)
+        y = pool(batch.x0, r)
         # `unpool` spreads each value over r × r pixels, 1/r to each: of a pixel 1/r² is known.
         share = unpool(seen.to(y.dtype), r) / r
         spread = None if exact is None else exact.repeat_interleave(r, dim=-1).repeat_interleave(r, dim=-2)
