@@ -13,11 +13,11 @@ import numpy as np
 from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
 from data_prep.decode import Converter, Probe, grey, raw_frames, scale
-from data_prep.likeness import Fingerprint
+from data_prep.fingerprint import Fingerprint
 from data_prep.overlays import find_overlays, opacity
 from data_prep.quality import QualityMeter
 from data_prep.shots import SHOT_WIDTH, ShotFinder
-from data_prep.staying import OverlayFinder, Sums, half, red_blue
+from data_prep.static_edges import OverlayFinder, Sums, half, red_blue
 from data_prep.stopwatch import Stopwatch
 from data_prep.subtitles import SubtitleFinder
 from data_prep.text_track import Box

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from data_prep.spot_model import model_path
 from vidboot.errors import UserError
-from vidboot.strict import Strict
+from vidboot.settings import Strict
 
 
 class ShotSettings(Strict):

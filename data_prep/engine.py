@@ -1,6 +1,5 @@
 """Running one task for each video in worker processes; a video that crashes or stalls its worker costs only itself."""
 
-import errno
 import importlib.util
 import multiprocessing
 import multiprocessing.connection
@@ -14,24 +13,10 @@ from typing import Any, Protocol, Self, TypeVar
 
 import pebble
 
+from data_prep.workers import TaskError, failure, one_thread
 from vidboot.errors import UserError
 
 Job = TypeVar("Job")
-# Errors of the disk that every other task would meet too.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-
-class TaskError(UserError):
-    """A task that ended without a result, with the reason in words."""
-
-
-def failure(error: Exception) -> TaskError:
-    """What an error that no task foresees says about its job; raises what would befall every other job too."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        raise UserError(f"can't write: {error.strerror}; make room and run the same command again") from error
-    if isinstance(error, UserError):
-        raise error
-    return TaskError(f"{type(error).__name__}: {error}")
 
 
 class Engine(Protocol):
@@ -138,10 +123,3 @@ def _begin() -> None:
 def _end_with_parent() -> None:
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
-
-
-def one_thread() -> None:
-    """Each worker is one of many: threads of its own would only get in the others' way."""
-    import cv2
-
-    cv2.setNumThreads(1)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.likeness import near_twins
+from data_prep.fingerprint import near_twins
 from data_prep.masking import Found
 from data_prep.scan import Remark
 

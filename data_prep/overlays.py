@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from data_prep.staying import EDGE, Sums
+from data_prep.static_edges import EDGE, Sums
 
 # Less consistent edges along which an overlay goes on, so many times; weaker ones that count beside it.
 _GOES_ON, _STEPS = 0.7, 8

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import ray
 import ray.exceptions
 
-from data_prep.engine import TaskError, failure, one_thread
+from data_prep.workers import TaskError, failure, one_thread
 
 Job = TypeVar("Job")
 # Seconds between looks at the clock of the running tasks.

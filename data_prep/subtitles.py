@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.spot_letters import LetterSpotter
+from data_prep.letters import LetterSpotter
 from data_prep.spot_model import spot_with_model
 from data_prep.text_shape import darkened_box, drawn_box, grow_letters, text_shape
 from data_prep.text_track import Box, Template, TextEvent, frames_shown

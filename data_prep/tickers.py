@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.spot_letters import LetterSpotter
+from data_prep.letters import LetterSpotter
 
 # Share of the picture's width that a ticker's letters span, and the least contrast of its movement's correlation.
 _WIDE, _CLEAR = 0.3, 0.15

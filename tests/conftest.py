@@ -41,7 +41,7 @@ def manifest_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled trailer, preprocessed to 16×8."""
     from data_prep.config import Preprocess
     from data_prep.run import preprocess
-    from vidboot.strict import load_settings
+    from vidboot.settings import load_settings
 
     folder = tmp_path_factory.mktemp("manifest")
     overrides = ["height=8", "width=16", "views.clip_frames=4", "views.full_frames=12", "workers=1"]

@@ -44,7 +44,7 @@ def run_theory(arguments: argparse.Namespace) -> None:
     """Run every experiment and write the report."""
     # Imported here so that a mistake in the arguments is reported at once, not after the seconds that torch takes.
     from vidboot.data.files import make_folder
-    from vidboot.evaluation.theory_report import run_experiments, write_report
+    from vidboot.experiments.gaussian.report import run_experiments, write_report
 
     make_folder(arguments.output)
     print(f"report: {write_report(arguments.output, run_experiments(arguments.seed))}")
@@ -52,7 +52,7 @@ def run_theory(arguments: argparse.Namespace) -> None:
 
 def run_learning_curve(arguments: argparse.Namespace) -> None:
     """Do what is not done of the curve, then write table, plot and JSON."""
-    from vidboot.evaluation.curve.curve import learning_curve, load_curve_settings
+    from vidboot.experiments.learning_curve.curve import learning_curve, load_curve_settings
 
     learning_curve(load_curve_settings(arguments.config, arguments.overrides, arguments.quick))
 

@@ -111,8 +111,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _drawn(arguments: argparse.Namespace) -> dict[str, Any]:
     """Steps, sampler and draws: as asked for, else the defaults, which are others for what is repaired and no more."""
-    from vidboot.generation import PAINTING_OUT, Sampling
-    from vidboot.run_folder import load_config
+    from vidboot.generation.sampling import PAINTING_OUT, Sampling
+    from vidboot.model.run_folder import load_config
 
     told = load_config(arguments.run).data.context > 0
     others = (arguments.init, arguments.low_res, arguments.frames, arguments.iterations)
@@ -134,9 +134,9 @@ def main() -> None:
     arguments = _parser().parse_args()
     _check(arguments)
 
-    from vidboot.data.output import check_fps
-    from vidboot.generation import Sampling
-    from vidboot.rendering import Request, render
+    from vidboot.generation.render import Request, render
+    from vidboot.generation.sampling import Sampling
+    from vidboot.generation.writers import check_fps
 
     if arguments.fps is not None:
         check_fps(arguments.output, arguments.fps)

@@ -11,7 +11,7 @@ from data_prep.report import print_report
 from data_prep.run import preprocess, preview
 from data_prep.scan import exists
 from vidboot.errors import command
-from vidboot.strict import load_settings
+from vidboot.settings import load_settings
 
 
 @command

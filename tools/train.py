@@ -23,7 +23,7 @@ def main() -> None:
 
     # Imported late: data workers import this file too, and need none of it.
     from vidboot.config import RunConfig
-    from vidboot.strict import load_settings
+    from vidboot.settings import load_settings
 
     config = load_settings(RunConfig, arguments.config, arguments.overrides)
     if arguments.dry_run:

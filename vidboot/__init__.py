@@ -1,7 +1,7 @@
 """vidboot: video diffusion from views (Ma 2025, arXiv 2505.11825).
 
-`vidboot.load(run)` gives the trained model of a run folder. Read `vidboot.views`, `regions`, `score`, `calibration`,
-`gate` and `model`, in this order, for the method.
+`vidboot.load(run)` gives the trained model of a run folder, `vidboot.generate(model, num_frames)` a video. The method
+itself is in `vidboot.method`: read `views`, `regions`, `composition`, `calibration` and `gate` there, in this order.
 """
 
 import importlib
@@ -19,8 +19,9 @@ __all__ = [
     "weights_hash",
 ]
 
-_WHERE = {"VideoModel": "model", "generate": "generation"} | dict.fromkeys(("load", "weights_hash"), "run_folder")
-_WHERE |= dict.fromkeys(("from_pretrained", "push_to_hub", "save_pretrained"), "hub")
+_WHERE = {"VideoModel": "model.video_model", "generate": "generation.sampling"}
+_WHERE |= dict.fromkeys(("load", "weights_hash"), "model.run_folder")
+_WHERE |= dict.fromkeys(("from_pretrained", "push_to_hub", "save_pretrained"), "model.hub")
 
 
 def __getattr__(name: str) -> object:

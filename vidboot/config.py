@@ -15,9 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from vidboot.edm import Noise
-from vidboot.regions import ViewPlan
-from vidboot.strict import Strict
+from vidboot.method.edm import Noise
+from vidboot.method.regions import ViewPlan
+from vidboot.settings import Strict
 
 Folder = Annotated[Path, Field(strict=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -125,7 +125,7 @@ class ClipConfig(Strict):
     network: NetworkConfig
     train: OptimizationConfig
     long_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the steps on low-resolution videos of all frames, at full size (see `vidboot.training.bands`); each
+    """Share of the steps on low-resolution videos of all frames, at full size (see `vidboot.training.low_res_loss`); each
     costs as much as a step on full videos."""
     long_scale: Annotated[int, Field(ge=2)] | None = None
     """Low-res factor of those videos (None: that of the finest low-res view). With it a run needs no low-res network:

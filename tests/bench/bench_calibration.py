@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from tqdm import trange
 
-from vidboot.calibration_fit import ErrorCovariance, fit_calibration, measure
-from vidboot.data.digits import digit_video
-from vidboot.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.experiments.digits import digit_video
+from vidboot.experiments.gaussian.experiments import uniform_rules
+from vidboot.method.calibration_fit import ErrorCovariance, fit_calibration, measure
+from vidboot.method.composition import Denoiser, by_scale
+from vidboot.method.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.method.regions import ViewPlan
+from vidboot.method.views import pool
 from vidboot.networks.unet import UNet
-from vidboot.regions import ViewPlan
-from vidboot.score import Denoiser, by_scale
-from vidboot.theory.experiments import uniform_rules
-from vidboot.views import pool
 
 PLAN, NUM_FRAMES = ViewPlan(8, 4, (2,)), 32
 NOISE = Noise()

@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 import torch
 
-from vidboot.calibration import CalibratedDenoiser, Calibration, visible
 from vidboot.config import RunConfig
-from vidboot.model import view_network
-from vidboot.regions import ViewPlan
-from vidboot.score import ComposedDenoiser, Denoiser, by_scale
-from vidboot.strict import load_settings
-from vidboot.theory.experiments import overlap_trade
+from vidboot.experiments.gaussian.experiments import overlap_trade
+from vidboot.method.calibration import CalibratedDenoiser, Calibration, visible
+from vidboot.method.composition import ComposedDenoiser, Denoiser, by_scale
+from vidboot.method.regions import ViewPlan
+from vidboot.model.video_model import view_network
+from vidboot.settings import load_settings
 
 
 def cuda_seconds() -> float:

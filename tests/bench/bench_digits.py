@@ -19,20 +19,20 @@ import torch
 from tqdm import tqdm
 
 import vidboot
-from vidboot.conditioning import Known
 from vidboot.data.datasets import to_tensor
-from vidboot.data.digits import digit_video, subtitle, write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import split_shots
-from vidboot.evaluation.curve.correlation import lags
 from vidboot.evaluation.features import own_features
 from vidboot.evaluation.statistics import autocorrelation, frechet_distance
-from vidboot.generation import PAINTING_OUT, Sampling, initial_noise, sample, seeded
-from vidboot.model import VideoModel
-from vidboot.regions import region_graph, windows
-from vidboot.samplers import initial_state, sample_dpm2m, sample_heun
-from vidboot.score import AveragedWindows, ComposedDenoiser, disjoint_windows
-from vidboot.streaming import shared_frames, stream
+from vidboot.experiments.digits import digit_video, subtitle, write_digits
+from vidboot.experiments.learning_curve.correlation import lags
+from vidboot.generation.sampling import PAINTING_OUT, Sampling, initial_noise, sample, seeded
+from vidboot.generation.streaming import shared_frames, stream
+from vidboot.method.composition import AveragedWindows, ComposedDenoiser, disjoint_windows
+from vidboot.method.conditioning import Known
+from vidboot.method.regions import region_graph, windows
+from vidboot.method.samplers import initial_state, sample_dpm2m, sample_heun
+from vidboot.model.video_model import VideoModel
 
 STATISTICS = {
     "brightness": lambda v: v.mean(),

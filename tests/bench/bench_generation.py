@@ -19,15 +19,15 @@ from collections.abc import Callable
 
 import torch
 
-from vidboot.conditioning import Corrected, Known, MomentMatched
-from vidboot.edm import Noise
-from vidboot.generation import Sampling, sample, seeded
-from vidboot.model import VideoModel
-from vidboot.samplers import repeated, sample_dpm2m, sample_heun
-from vidboot.score import Denoiser
-from vidboot.streaming import stream
-from vidboot.theory.experiments import rules
-from vidboot.theory.gaussian import GaussianVideo, WienerDenoiser
+from vidboot.experiments.gaussian.experiments import rules
+from vidboot.experiments.gaussian.gaussian import GaussianVideo, WienerDenoiser
+from vidboot.generation.sampling import Sampling, sample, seeded
+from vidboot.generation.streaming import stream
+from vidboot.method.composition import Denoiser
+from vidboot.method.conditioning import Corrected, Known, MomentMatched
+from vidboot.method.edm import Noise
+from vidboot.method.samplers import repeated, sample_dpm2m, sample_heun
+from vidboot.model.video_model import VideoModel
 
 NOISE = Noise(sigma_min=0.01, sigma_max=100.0)
 
@@ -128,8 +128,8 @@ def one(config: str, mode: str, frames: int) -> None:
     import resource
 
     from vidboot.config import RunConfig
-    from vidboot.model import residual_network, view_network
-    from vidboot.strict import load_settings
+    from vidboot.model.video_model import residual_network, view_network
+    from vidboot.settings import load_settings
 
     settings = load_settings(RunConfig, config, [])
     views = {name: view_network(settings, name).eval().requires_grad_(False) for name in settings.views}

@@ -10,7 +10,7 @@ import time
 import torch
 from tqdm import trange
 
-from vidboot.edm import Preconditioned
+from vidboot.method.edm import Preconditioned
 from vidboot.networks import unet
 
 SHAPE = (4, 3, 8, 32, 32)

@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 
 from vidboot.config import RunConfig
-from vidboot.data.digits import write_digits
 from vidboot.data.manifest import Shot, load_manifest
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.split import Split
 from vidboot.data.video import write_video
-from vidboot.evaluation.denoising import edm_weighted
-from vidboot.training.distributed import init_distributed
+from vidboot.distributed import init_distributed
+from vidboot.experiments.digits import write_digits
+from vidboot.method.denoising_error import edm_weighted
 from vidboot.training.log import set_up_logging
 from vidboot.training.loop import train_stage
 from vidboot.training.view_stage import view_stage

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from vidboot.data.datasets import to_tensor
-from vidboot.data.digits import digit_video
-from vidboot.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.experiments.digits import digit_video
+from vidboot.method.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
 from vidboot.networks.unet import UNet
 
 NOISE = Noise()

@@ -19,14 +19,14 @@ from statistics import mean
 import pyarrow.parquet as pq
 from rich.table import Table
 
+from vidboot.data.display import print_table
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import FILE_NAME, load_manifest, write_manifest
-from vidboot.display import print_table
-from vidboot.evaluation.curve.curve import load_curve_settings, make_tasks
-from vidboot.evaluation.curve.data import CurveData, load_data
-from vidboot.evaluation.curve.rows import BASE, UNTUNED, WHOLE
-from vidboot.evaluation.curve.tasks import Task, run_tasks
-from vidboot.training.distributed import init_distributed
+from vidboot.distributed import init_distributed
+from vidboot.experiments.learning_curve.curve import load_curve_settings, make_tasks
+from vidboot.experiments.learning_curve.data import CurveData, load_data
+from vidboot.experiments.learning_curve.rows import BASE, UNTUNED, WHOLE
+from vidboot.experiments.learning_curve.tasks import Task, run_tasks
 from vidboot.training.log import set_up_logging
 
 CONFIG = Path(__file__).parents[2] / "configs" / "learning_curve.yaml"

@@ -4,7 +4,7 @@ import pytest
 
 from data_prep.config import MaskSettings, Preprocess
 from vidboot.errors import UserError
-from vidboot.strict import load_settings
+from vidboot.settings import load_settings
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "preprocess.yaml"
 

@@ -12,7 +12,7 @@ from data_prep.decode import probe
 from data_prep.masking import Coverage, matching, shot_mask, users_spans, verdict
 from vidboot.data.video import VideoError, read_frames
 from vidboot.errors import UserError
-from vidboot.strict import check_settings
+from vidboot.settings import check_settings
 
 FILM = {"size": (360, 640), "probe": {"height": 2160, "width": 3840}, "frames": 100, "texts": [], "overlays": []}
 

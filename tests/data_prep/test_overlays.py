@@ -8,7 +8,7 @@ from data_prep.config import Preprocess
 from data_prep.decode import probe
 from data_prep.masking import covered_spans, verdict
 from data_prep.overlays import find_overlays
-from data_prep.staying import OverlayFinder, Sums
+from data_prep.static_edges import OverlayFinder, Sums
 
 LUMA = np.array([0.299, 0.587, 0.114])
 

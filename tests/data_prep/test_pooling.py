@@ -3,7 +3,7 @@ import numpy as np
 
 from data_prep.analysis import mean_maps
 from data_prep.pooling import pooled_overlay
-from data_prep.staying import OverlayFinder
+from data_prep.static_edges import OverlayFinder
 
 
 def still_camera(seed):

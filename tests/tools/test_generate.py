@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vidboot.data import load_manifest
-from vidboot.streaming import StreamState
+from vidboot.generation.streaming import StreamState
 
 FOOTAGE = Path(__file__).parent.parent / "data" / "big_buck_bunny_trailer.mp4"
 

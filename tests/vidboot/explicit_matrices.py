@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidboot.regions import Region
-from vidboot.views import View
+from vidboot.method.regions import Region
+from vidboot.method.views import View
 
 
 def view_matrix(view: View, num_frames: int, height: int, width: int) -> Tensor:

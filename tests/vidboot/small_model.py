@@ -3,8 +3,8 @@
 import torch
 
 from vidboot.config import RunConfig
-from vidboot.model import VideoModel, residual_network, view_network
-from vidboot.strict import check_settings
+from vidboot.model.video_model import VideoModel, residual_network, view_network
+from vidboot.settings import check_settings
 
 NETWORK = {"channels": 8, "multipliers": [1, 2]}
 TRAIN = {"steps": 1, "batch_size": 1}

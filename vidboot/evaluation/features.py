@@ -28,7 +28,7 @@ from vidboot.data.datasets import ViewDataset, to_tensor
 from vidboot.data.files import atomic_path
 from vidboot.data.manifest import Shot
 from vidboot.errors import UserError
-from vidboot.run_folder import SPLIT_FILE
+from vidboot.model.run_folder import SPLIT_FILE
 
 FEATURES_FILE = "features.safetensors"
 DIMENSIONS, CHANNELS = 32, 16

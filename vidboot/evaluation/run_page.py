@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from torch import Tensor
 
+from vidboot.data.display import mp4_address, print_table
 from vidboot.data.files import write_atomic
-from vidboot.display import mp4_address, print_table
 
 PAGE_FILE, PLOTS = "index.html", {"errors": "denoising.png", "autocorrelation": "autocorrelation.png"}
 PLAYED = 8

@@ -17,17 +17,17 @@ from vidboot.config import RunConfig
 from vidboot.data.datasets import held_out_spans, held_out_windows, load_windows, mean_image
 from vidboot.data.files import make_folder, write_atomic
 from vidboot.data.manifest import Manifest, Shot, load_manifest
+from vidboot.distributed import device
 from vidboot.errors import UserError
-from vidboot.evaluation.denoising import denoising_errors
 from vidboot.evaluation.features import FeatureNetwork, given_features, own_features
 from vidboot.evaluation.run_page import print_tables, write_page
 from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
-from vidboot.generation import generate
-from vidboot.model import VideoModel
-from vidboot.regions import windows
-from vidboot.run_folder import SPLIT_FILE, load
-from vidboot.score import Denoiser
-from vidboot.training.distributed import device
+from vidboot.generation.sampling import generate
+from vidboot.method.composition import Denoiser
+from vidboot.method.denoising_error import denoising_errors
+from vidboot.method.regions import windows
+from vidboot.model.run_folder import SPLIT_FILE, load
+from vidboot.model.video_model import VideoModel
 from vidboot.training.view_stage import check_size
 
 RESULTS_FILE = "evaluation.json"

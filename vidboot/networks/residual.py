@@ -1,7 +1,7 @@
 """The residual network D_θ: the clip network over all frames, looking further in time and reading the base.
 
 Warm-started from the clip network. All that it adds starts at zero, so at first it *is* the clip network run at
-full length, exactly; training then moves it from there (see `vidboot.score.ResidualDenoiser` for its place).
+full length, exactly; training then moves it from there (see `vidboot.method.composition.ResidualDenoiser` for its place).
 """
 
 import math

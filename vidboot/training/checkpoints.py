@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from vidboot.config import RunConfig
+from vidboot.distributed import barrier, rank, world_size
 from vidboot.errors import UserError
-from vidboot.training.distributed import barrier, rank, world_size
 from vidboot.training.optimizer import Average
 
 AVERAGE_FILE = "average.safetensors"

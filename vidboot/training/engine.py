@@ -5,9 +5,9 @@ import logging
 import deepspeed
 
 from vidboot.config import DeepSpeedConfig, OptimizationConfig
-from vidboot.edm import Preconditioned
+from vidboot.distributed import has_bf16, world_size
 from vidboot.errors import UserError
-from vidboot.training.distributed import has_bf16, world_size
+from vidboot.method.edm import Preconditioned
 from vidboot.training.optimizer import PulledAdamW
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidboot.calibration import all_estimates, make_estimates
 from vidboot.config import RunConfig, optimization_of
-from vidboot.edm import Preconditioned
-from vidboot.model import DATA_CHANNELS, residual_network, view_network
-from vidboot.score import by_scale
-from vidboot.training.distributed import world_size
+from vidboot.distributed import world_size
+from vidboot.method.calibration import all_estimates, make_estimates
+from vidboot.method.composition import by_scale
+from vidboot.method.edm import Preconditioned
+from vidboot.model.video_model import DATA_CHANNELS, residual_network, view_network
 
 CPU_WORKSPACE = 0.5
 """What a CPU needs on top of the activations, as a share of them: its convolutions' own copies in blocked layouts, and

@@ -12,7 +12,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from vidboot.data.files import write_atomic
-from vidboot.training.distributed import rank
+from vidboot.distributed import rank
 
 logger = logging.getLogger("vidboot")
 METRICS_FILE = "metrics.jsonl"

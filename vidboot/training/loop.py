@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path
-from vidboot.edm import Preconditioned
+from vidboot.distributed import device, rank, sum_over_ranks
+from vidboot.method.edm import Preconditioned
 from vidboot.training.checkpoints import Checkpoints
-from vidboot.training.distributed import device, rank, sum_over_ranks
 from vidboot.training.engine import make_engine
 from vidboot.training.log import StageLog
 from vidboot.training.optimizer import Average, learning_rate

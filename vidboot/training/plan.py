@@ -5,12 +5,12 @@ from rich.console import Console
 from rich.table import Table
 
 from vidboot.config import RunConfig, optimization_of
+from vidboot.data.display import print_table
 from vidboot.data.manifest import Shot
 from vidboot.data.split import Split
-from vidboot.display import print_table
+from vidboot.distributed import world_size
 from vidboot.errors import UserError
 from vidboot.training.checkpoints import checkpoint_steps
-from vidboot.training.distributed import world_size
 from vidboot.training.estimate import Cost, network_of, step_cost
 from vidboot.training.log import memory_gb
 from vidboot.training.residual_stage import full_shots, residual_frame_counts

@@ -7,24 +7,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.calibration_fit import fit_calibration
-from vidboot.conditioning import Known
 from vidboot.config import RunConfig
 from vidboot.data.datasets import ViewDataset, held_out_spans, held_out_windows, to_frames
 from vidboot.data.manifest import Shot
 from vidboot.data.split import Split
 from vidboot.data.video import write_video
-from vidboot.edm import Preconditioned, add_noise, denoising_loss, squared_error
+from vidboot.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.errors import UserError
-from vidboot.evaluation.denoising import edm_weighted, fixed_noise
-from vidboot.gate import OPEN, Gate, GateFit
-from vidboot.model import VideoModel, residual_network
-from vidboot.run_folder import save_calibration
-from vidboot.samplers import initial_state, sample_heun
-from vidboot.score import Denoiser
-from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
+from vidboot.method.calibration_fit import fit_calibration
+from vidboot.method.composition import Denoiser
+from vidboot.method.conditioning import Known
+from vidboot.method.denoising_error import edm_weighted, fixed_noise
+from vidboot.method.edm import Preconditioned, add_noise, denoising_loss, squared_error
+from vidboot.method.gate import OPEN, Gate, GateFit
+from vidboot.method.samplers import initial_state, sample_heun
+from vidboot.model.run_folder import save_calibration
+from vidboot.model.video_model import VideoModel, residual_network
+from vidboot.training.context_fit import calibrate_told
 from vidboot.training.stage import Batch, Stage
-from vidboot.training.told import calibrate_told
 
 
 def full_shots(config: RunConfig, shots: Sequence[Shot]) -> list[Shot]:

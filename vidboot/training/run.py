@@ -9,16 +9,16 @@ from vidboot.config import RunConfig, optimization_of
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import Split, split_like, split_shots
+from vidboot.distributed import barrier, device, init_distributed, rank
 from vidboot.errors import UserError
-from vidboot.evaluation.results import report_results
-from vidboot.run_folder import SPLIT_FILE, WEIGHTS_FILE, load_parts, save_config, save_gate, save_weights
-from vidboot.training.distributed import barrier, device, init_distributed, rank
+from vidboot.model.run_folder import SPLIT_FILE, WEIGHTS_FILE, load_parts, save_config, save_gate, save_weights
+from vidboot.training.context_fit import told_gate
 from vidboot.training.engine import batch_per_process
+from vidboot.training.final_table import report_results
 from vidboot.training.log import set_up_logging
 from vidboot.training.loop import train_stage
 from vidboot.training.residual_stage import HeldOut, calibrate, check_held_out, full_shots, residual_stage
-from vidboot.training.settings import SETTINGS_FILE, check_same_settings, is_calibrated, save_settings
-from vidboot.training.told import told_gate
+from vidboot.training.stage_settings import SETTINGS_FILE, check_same_settings, is_calibrated, save_settings
 from vidboot.training.view_stage import check_size, view_dataset, view_stage
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidboot.config import OptimizationConfig
 from vidboot.data.datasets import at_scale, leave_signals_to_parent, to_tensor
-from vidboot.edm import Noise, Preconditioned
-from vidboot.filling import fill_hidden, fillable
-from vidboot.training.distributed import device, rank
+from vidboot.distributed import device, rank
+from vidboot.method.edm import Noise, Preconditioned
+from vidboot.method.hole_filling import fill_hidden, fillable
 from vidboot.training.engine import batch_per_process
 
 CONTEXT_NOISE = 4.0

@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vidboot.distributed import device, sum_over_ranks, world_size
 from vidboot.errors import UserError
-from vidboot.training.distributed import device, sum_over_ranks, world_size
 from vidboot.training.stage import Batch, Stage
 
 

@@ -13,13 +13,13 @@ from vidboot.data.datasets import ViewDataset, held_out_windows, to_frames
 from vidboot.data.manifest import Shot
 from vidboot.data.split import Split
 from vidboot.data.video import write_video
-from vidboot.edm import Noise, Preconditioned
+from vidboot.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.errors import UserError
-from vidboot.evaluation.denoising import denoising_errors
-from vidboot.model import view_network
-from vidboot.samplers import initial_state, sample_heun
-from vidboot.training.bands import WithLongVideos, view_loss
-from vidboot.training.distributed import device, rank, sum_over_ranks, world_size
+from vidboot.method.denoising_error import denoising_errors
+from vidboot.method.edm import Noise, Preconditioned
+from vidboot.method.samplers import initial_state, sample_heun
+from vidboot.model.video_model import view_network
+from vidboot.training.low_res_loss import WithLongVideos, view_loss
 from vidboot.training.stage import Stage
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from small_model import SETTINGS, small_model
 
 from vidboot.config import RunConfig
 from vidboot.data.datasets import to_tensor
-from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.errors import UserError
 from vidboot.evaluation import features as feature_module
@@ -26,7 +25,8 @@ from vidboot.evaluation.run_report import (
     measure_statistics,
 )
 from vidboot.evaluation.statistics import autocorrelation, frechet_distance, seam_ratio
-from vidboot.strict import check_settings
+from vidboot.experiments.digits import write_digits
+from vidboot.settings import check_settings
 
 CONFIG = small_model().config
 FEATURES = FeatureNetwork(lambda x: x.flatten(1)[:, :5], 4, "the first values")
@@ -152,7 +152,7 @@ def test_other_shots_of_a_file_that_was_trained_on_are_not_reported_on(run, tmp_
 def test_a_folder_that_does_not_say_what_was_trained_on_holds_nothing_out(run, tmp_path):
     manifest, _, split = run
     saved = split("saved", [], [])
-    (saved / "split.json").write_text('{"fps": 24.0}')  # as `vidboot.run_folder.save` writes it
+    (saved / "split.json").write_text('{"fps": 24.0}')  # as `vidboot.model.run_folder.save` writes it
     for folder, baselines in ((saved, ()), (tmp_path / "run", (saved,))):
         with pytest.raises(UserError, match="doesn't say what was trained on"):
             held_out_data(folder, manifest, small(), baselines)

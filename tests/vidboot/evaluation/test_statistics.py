@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidboot.evaluation.denoising import denoising_errors, edm_weighted, fixed_noise
 from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
+from vidboot.method.denoising_error import denoising_errors, edm_weighted, fixed_noise
 
 
 def test_denoising_errors_agree_with_a_few_plain_lines():

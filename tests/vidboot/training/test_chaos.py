@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import split_shots
+from vidboot.experiments.digits import write_digits
 
 pytestmark = pytest.mark.slow
 TRAIN = Path(__file__).parents[3] / "tools" / "train.py"

@@ -9,16 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vidboot.config import DeepSpeedConfig, OptimizationConfig, RunConfig
-from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import Split
-from vidboot.edm import Preconditioned
+from vidboot.distributed import init_distributed
 from vidboot.errors import UserError
+from vidboot.experiments.digits import write_digits
+from vidboot.method.edm import Preconditioned
 from vidboot.networks.unet import UNet
-from vidboot.strict import load_settings
+from vidboot.settings import load_settings
 from vidboot.training import engine as module
 from vidboot.training.checkpoints import AVERAGE_FILE, Checkpoints
-from vidboot.training.distributed import init_distributed
 from vidboot.training.engine import make_engine
 from vidboot.training.log import StageLog
 from vidboot.training.loop import Interrupted, train_stage

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import split_shots
-from vidboot.model import view_network
-from vidboot.run_folder import load_config, load_weights
+from vidboot.model.run_folder import load_config, load_weights
+from vidboot.model.video_model import view_network
 from vidboot.training.view_stage import frame_counts, held_out_error
 
 pytestmark = pytest.mark.slow

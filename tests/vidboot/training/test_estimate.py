@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vidboot.config import RunConfig
-from vidboot.model import view_network
-from vidboot.strict import load_settings
+from vidboot.model.video_model import view_network
+from vidboot.settings import load_settings
 from vidboot.training.estimate import step_cost
 
 

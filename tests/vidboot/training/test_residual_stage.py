@@ -5,11 +5,11 @@ import pytest
 import torch
 from small_model import small_model
 
-from vidboot.conditioning import Known
-from vidboot.data.digits import write_digits
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import Split
-from vidboot.edm import Noise
+from vidboot.experiments.digits import write_digits
+from vidboot.method.conditioning import Known
+from vidboot.method.edm import Noise
 from vidboot.training.residual_stage import residual_frame_counts, residual_stage
 from vidboot.training.stage import _with_noise, draw_steps
 

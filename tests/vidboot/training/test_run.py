@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vidboot.calibration import Calibration
 from vidboot.config import RunConfig
-from vidboot.data.digits import write_digits
 from vidboot.data.manifest import Manifest, load_manifest
 from vidboot.data.split import split_shots
 from vidboot.errors import UserError
-from vidboot.model import view_network
-from vidboot.run_folder import save_calibration, save_weights
-from vidboot.strict import load_settings
+from vidboot.experiments.digits import write_digits
+from vidboot.method.calibration import Calibration
+from vidboot.model.run_folder import save_calibration, save_weights
+from vidboot.model.video_model import view_network
+from vidboot.settings import load_settings
 from vidboot.training import run as module
 from vidboot.training.run import check_run, is_finished, run_split, train
-from vidboot.training.settings import check_same_settings, save_settings
+from vidboot.training.stage_settings import check_same_settings, save_settings
 
 SMALL = ["video={num_frames: 12, height: 16, width: 16, overlap: 4}", "data.holdout=0.35"]
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from small_model import small_model
 
-from vidboot.edm import Noise, loss_weight
-from vidboot.training.bands import view_loss
+from vidboot.method.edm import Noise, loss_weight
+from vidboot.method.views import View
+from vidboot.training.low_res_loss import view_loss
 from vidboot.training.stage import _with_noise
-from vidboot.views import View
 
 
 def test_samples_with_context_are_noisier_and_all_else_is_as_without():

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from vidboot.config import DeepSpeedConfig, OptimizationConfig
-from vidboot.edm import Noise, Preconditioned
+from vidboot.distributed import init_distributed
 from vidboot.errors import UserError
+from vidboot.method.edm import Noise, Preconditioned
 from vidboot.networks.unet import UNet
-from vidboot.training.distributed import init_distributed
 from vidboot.training.engine import make_engine
 from vidboot.training.stage import Batch, Stage
 from vidboot.training.step import TrainStep

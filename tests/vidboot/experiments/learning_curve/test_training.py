@@ -1,0 +1,41 @@
+import pytest
+from small_model import small_model
+
+from vidboot.data.manifest import load_manifest
+from vidboot.distributed import init_distributed
+from vidboot.experiments.digits import write_digits
+from vidboot.experiments.learning_curve.training import GATED, UNGATED, full_video_stage, train_best
+from vidboot.model.video_model import view_network
+
+
+class Scripted:
+    """Held-out errors in this order; notes how many were asked for."""
+
+    def __init__(self, errors):
+        self.errors, self.asked = errors, 0
+
+    def evaluate(self, network):
+        self.asked += 1
+        error = self.errors[min(self.asked, len(self.errors)) - 1]
+        return {UNGATED: error, GATED: error}
+
+
+@pytest.mark.parametrize(
+    ("errors", "asked"),
+    [
+        ([1.0] + [1.2] * 40, 1 + 2 * 2),  # far off from the first: two of 6 measurements are over a quarter
+        ([1.0, 1.2, 0.9] + [1.2] * 40, 1 + 4 + 2),  # it got better once: the count starts anew
+        ([1.0] + [1.08] * 40, 1 + 2 * 6),  # trainings of a trained network begin with such a bump
+    ],
+)
+def test_a_training_long_far_off_its_best_is_given_up(tmp_path, errors, asked):
+    init_distributed()
+    write_digits(tmp_path / "data", full=2, clips=0, low_res=0, num_frames=12, size=16)
+    config, shots = small_model().config, load_manifest(tmp_path / "data").shots
+    config = config.model_copy(update={"run_dir": tmp_path / "run"})
+    optimization = config.clip.train.model_copy(update={"steps": 12, "batch_size": 1})
+    held_out = Scripted(errors)
+    stage = full_video_stage(config, view_network(config, "clip"), shots, optimization)
+    best = train_best(stage, held_out, config, [1e-3, 1e-4], 6)
+    assert held_out.asked == asked
+    assert best.error[GATED] == min(errors)

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from vidboot.config import RunConfig
+from vidboot.errors import UserError
+from vidboot.model.video_model import residual_network, view_network
+from vidboot.settings import load_settings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+REST = "network: {}, train: {steps: 1, batch_size: 1}"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "one_gpu", "long_video", "cluster"])
+def test_shipped_configs_validate_and_build_their_networks(name):
+    config = load_settings(RunConfig, CONFIGS / f"{name}.yaml")
+    for view in config.views:
+        assert sum(p.numel() for p in view_network(config, view).parameters()) > 0
+    assert residual_network(config).network.temporal_reach >= config.video.num_frames - 1
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("clip.overlap=8", "overlap must be below num_frames"),
+        ("clip.long_share=1.0", "less than 1"),
+        ("clip.num_frames=33", "at most video.num_frames"),
+        ("video.overlap=32", "overlap must be below num_frames"),
+        ("video.height=38", "use 36 or 40"),
+        ("low_res.0.scale=1", "greater than or equal to 2"),
+        (
+            f"low_res=[{{scale: 2, {REST}}}, {{scale: 4, {REST}}}]",
+            "factor 4 adds nothing to factor 2",
+        ),
+        ("noise.sigma_min=80.0", "sigma_min must be below sigma_max"),
+        ("clip.train.learning_rate=.inf", "finite"),
+        ("evaluation.sigmas=[1.0,2.0,1.0]", "each noise level once"),
+        ("noise.sigma_max=-1", "greater than 0"),
+        ("data.frame_strides=[2,4]", "1 must be among them"),
+        ("deepspeed.precision=fp16", "'fp32' or 'bf16'"),
+        ("residual.train.ema_decay=1.0", "less than 1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(override, says):
+    with pytest.raises(UserError, match=says):
+        load_settings(RunConfig, CONFIGS / "quickstart.yaml", [override])
+
+
+def test_a_share_of_long_videos_needs_to_know_how_low_their_resolution_is():
+    def load(*overrides):
+        return load_settings(RunConfig, CONFIGS / "quickstart.yaml", overrides)
+
+    assert load("clip.long_share=0.2").long_scale == 2
+    assert load("clip.long_share=0.2", "low_res=[]", "clip.long_scale=4").long_scale == 4
+    for wrong, says in [
+        (["clip.long_share=0.2", "low_res=[]"], "clip.long_scale"),
+        (["clip.long_share=0", "clip.long_scale=2"], "which is 0"),
+        (["clip.long_share=0.2", "clip.long_scale=5"], "multiple of 5"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            load(*wrong)

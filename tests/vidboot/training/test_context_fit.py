@@ -1,0 +1,80 @@
+"""What is fitted where some pixels are told."""
+
+import torch
+from small_model import small_model
+
+from vidboot.config import CalibrationConfig, EvaluationConfig
+from vidboot.method.calibration import Calibration, Estimate
+from vidboot.method.calibration_fit import fit_calibration
+from vidboot.method.gate import Gate
+from vidboot.model.video_model import Told, VideoModel
+from vidboot.training.context_fit import calibrate_told, told_gate
+
+
+class Exact(torch.nn.Module):
+    """E[x0 | x, context] where each pixel of a video has one value at all times, normal with standard deviation .4.
+
+    `strength` of another number than 1 spoils it, and `untold` where it is told nothing.
+    """
+
+    def __init__(self, strength=1.0, untold=1.0):
+        super().__init__()
+        self.strength, self.untold, self.parameter = strength, untold, torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, sigma, context=None, mask=None, base=None):
+        noise = sigma.reshape(-1, 1, 1, 1, 1) ** 2 * torch.ones_like(x)
+        if context is not None:
+            noise = torch.where(context, 1e-6, noise)
+        mean = (x / noise).sum(2, keepdim=True) / ((1 / noise).sum(2, keepdim=True) + 1 / 0.4**2)
+        mean = self.strength * mean.expand_as(x)
+        return self.untold * mean if context is None else torch.where(context, x, mean)
+
+
+def config_of(model):
+    return model.config.model_copy(
+        update={
+            "calibration": CalibrationConfig(num_videos=8, num_draws=16, sigmas=[0.3, 3.0]),
+            "evaluation": EvaluationConfig(sigmas=[0.3, 3.0], num_videos=8),
+        }
+    )
+
+
+def constant_videos(config, count=8):
+    values = 0.4 * torch.randn(count, 3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return values.expand(-1, -1, config.video.num_frames, -1, -1).clone()
+
+
+def test_the_base_is_calibrated_on_what_is_told():
+    """A clip network that is good only where it is told something is the best estimate there, and not elsewhere."""
+    config = config_of(small_model())
+    model = VideoModel(config, {"clip": Exact(untold=0.2), "low_res_2": Exact(0.7)})
+    videos = constant_videos(config)
+    told = calibrate_told(config, model, videos, [])
+    generator = torch.Generator().manual_seed(0)
+    untold = fit_calibration(config.plan, model.denoiser_of, videos.split(1), [0.3, 3.0], generator, progress=False)
+    clip, low = Estimate("whole", 1), Estimate("whole", 2)
+    assert told.at(3.0)[1][clip] > 0.9 and untold.at(3.0)[1].get(clip, 0.0) < 0.5 < untold.at(3.0)[1][low]
+    assert calibrate_told(config, model, videos, []) == told
+
+
+def test_the_gate_opens_for_what_helps_where_pixels_are_told_and_for_that_only():
+    model = small_model()
+    config = config_of(model)
+    counting = Calibration.counting(config.plan)
+    for strength, opens in ((1.0, True), (-1.0, False)):
+        views = {"clip": Exact(0.5), "low_res_2": Exact(0.5)}
+        spoilt = VideoModel(config, views, told=Told(counting))
+        gate = told_gate(config, spoilt, Exact(strength), constant_videos(config), [])
+        assert isinstance(gate, Gate) and gate.sigmas == (0.3, 3.0)
+        assert all(value > 0.9 for value in gate.values) if opens else not any(gate.values)
+
+
+def test_known_pixels_do_not_count_for_the_gate(monkeypatch):
+    """A network that is right about them, as it is told them, but wrong about all others gets no say."""
+    model = small_model()
+    config = config_of(model)
+    first_columns = torch.zeros(1, config.video.num_frames, 8, 8, dtype=torch.bool)
+    first_columns[..., :3] = True  # a low-res block that is known by half
+    monkeypatch.setattr("vidboot.training.context_fit.draw_context", lambda *arguments: first_columns)
+    spoilt = VideoModel(config, {"clip": Exact(0.5), "low_res_2": Exact(0.5)})
+    assert not any(told_gate(config, spoilt, Exact(-1.0), constant_videos(config), []).values)

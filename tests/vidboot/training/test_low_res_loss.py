@@ -1,0 +1,189 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_model import small_model
+
+from vidboot.data.manifest import load_manifest
+from vidboot.data.split import Split
+from vidboot.experiments.digits import write_digits
+from vidboot.method.edm import add_noise, loss_weight, squared_error
+from vidboot.method.views import View
+from vidboot.training.low_res_loss import view_loss
+from vidboot.training.stage import Batch, draw_steps
+from vidboot.training.stage_settings import stage_settings
+from vidboot.training.view_stage import frame_counts, mean_frame_counts, view_dataset, view_stage
+
+
+def a_batch(band, x0, mask=None, known=None):
+    generator = torch.Generator().manual_seed(3)
+    mask = torch.ones_like(x0[:, :1], dtype=torch.bool) if mask is None else mask
+    noise = torch.randn(x0.shape, generator=generator)
+    known = mask if known is None else known
+    return Batch(x0, mask, known, torch.tensor([0.3, 4.0]), noise, [1, 2], {}, ["a", "b"], band)
+
+
+def videos(seed=0):
+    return torch.randn(2, 3, 12, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def test_of_a_low_res_video_only_its_band_counts():
+    network, x0 = small_model().views["clip"].requires_grad_(True), videos()
+    view = View(range(12), 2)
+    finer = videos(1)
+    other = x0 + finer - view.lift(view.project(finer), 12)  # the same low-res video in other detail
+    gradients = []
+    for video in (x0, other):
+        network.zero_grad()
+        view_loss(0.5)(network, a_batch(2, video)).sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_the_band_loss_is_the_projected_error_of_the_formula():
+    network, batch, view = small_model().views["clip"], a_batch(2, videos()), View(range(12), 2)
+    lowered = view.lift(view.project(batch.x0), 12)
+    seen = torch.full_like(batch.x0[:, :1], 0.25)
+    x0_hat = network(lowered + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise, batch.sigma, mask=seen)
+    error = view.lift(view.project(x0_hat - batch.x0), 12)
+    expected = loss_weight(batch.sigma, 0.5) * error.square().flatten(1).mean(1)
+    torch.testing.assert_close(view_loss(0.5)(network, batch), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_of_clips_the_loss_is_that_of_the_clip_view():
+    network, x0 = small_model().views["clip"], videos()
+    mask = torch.rand(2, 1, 12, 16, 16, generator=torch.Generator().manual_seed(5)) < 0.8
+    batch = a_batch(1, x0, mask)
+    x0_hat = network(add_noise(x0, batch.sigma, batch.noise, mask), batch.sigma, mask=mask)
+    expected = loss_weight(batch.sigma, 0.5) * squared_error(x0_hat, x0, mask)
+    torch.testing.assert_close(view_loss(0.5)(network, batch), expected)
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_what_lies_under_a_mask_changes_nothing(band):
+    network, x0 = small_model().views["clip"], videos()
+    mask = torch.ones(2, 1, 12, 16, 16, dtype=torch.bool)
+    mask[:, :, 3:7, 5:9, 2:11] = False
+    hidden = torch.where(mask, x0, torch.full_like(x0, float("nan")))
+    plain, damaged = (view_loss(0.5)(network, a_batch(band, v, mask)) for v in (x0, hidden))
+    torch.testing.assert_close(damaged, plain, rtol=0, atol=0)
+    # A low-res pixel with one hidden pixel is hidden whole: its other pixels don't matter either.
+    beside = x0.clone()
+    beside[..., 3:7, 4, 2] += 1.0
+    changed = view_loss(0.5)(network, a_batch(band, beside, mask))
+    assert torch.equal(changed, plain) == (band == 2)
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_what_is_hidden_on_purpose_is_asked_for_but_not_shown(band):
+    network, x0 = small_model().views["clip"], videos()
+    mask = torch.ones(2, 1, 12, 16, 16, dtype=torch.bool)
+    mask[:, :, 3:7, 4:8, 2:10] = False
+    everything = torch.ones_like(mask)
+    seen = []
+
+    def watched(x, sigma, mask, context):
+        seen.append(network(x, sigma, mask=mask, context=context))
+        return seen[-1]
+
+    plain = view_loss(0.5)(watched, a_batch(band, x0, mask))
+    asked = view_loss(0.5)(watched, a_batch(band, x0, mask, everything))
+    assert torch.equal(seen[0], seen[1])  # the network is shown the same
+    # λ(∞) = 4 for what is hidden (in the band where only that is known); the mean is over all pixels, not some.
+    error = (seen[0] - x0).unflatten(3, (-1, band)).unflatten(5, (-1, band)).mean((4, 6))
+    hidden = error[:, :, 3:7, 4 // band : 8 // band, 2 // band : 10 // band]
+    share = 4 * 4 * 8 / (12 * 16 * 16)
+    expected = (1 - share) * plain + share * 4 * hidden.square().flatten(1).mean(1)
+    torch.testing.assert_close(asked, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("band", [1, 2])
+def test_the_context_is_shown_without_noise_and_the_rest_is_asked_for(band):
+    network, x0 = small_model().views["clip"], videos()
+    context = torch.zeros(2, 1, 12, 16, 16, dtype=torch.bool)
+    context[:, :, :3] = True
+    context[:, :, 5, 4:9, 2:8] = True  # with half-known blocks, which a low-res video takes as noisy
+    whole = context.clone()
+    whole[:, :, 5, 8] &= band == 1
+    shown = []
+
+    def watched(x, sigma, mask, context):
+        assert torch.equal(context, whole)
+        shown.append(x)
+        return network(x, sigma, mask=mask, context=context)
+
+    batch = replace(a_batch(band, x0), context=context)
+    loss = view_loss(0.5)(watched, batch)
+    view = View(range(12), band)
+    lowered = view.lift(view.project(x0), 12)
+    noisy = lowered + torch.where(whole, 0.0, batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise)
+    torch.testing.assert_close(shown[0], noisy)
+    mask = torch.full_like(x0[:, :1], 1 / band**2)
+    x0_hat = network(noisy, batch.sigma, mask=mask, context=whole)
+    error = view.lift(view.project(x0_hat - x0), 12).square() * ~whole
+    mean = error.flatten(1).sum(1) / ((~whole).flatten(1).sum(1) * 3)
+    torch.testing.assert_close(loss, loss_weight(batch.sigma, 0.5) * mean, rtol=1e-4, atol=1e-6)
+
+
+def with_long_share(config, share, **train):
+    train = config.clip.train.model_copy(update=train)
+    return config.model_copy(update={"clip": config.clip.model_copy(update={"long_share": share, "train": train})})
+
+
+def test_each_step_is_of_one_kind_and_the_same_whatever_the_order(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    config, shots = with_long_share(small_model().config, 0.3), load_manifest(tmp_path).shots
+    dataset = view_dataset(config, "clip", shots, 7, 4)
+    steps = [[dataset[4 * step + item] for item in range(4)] for step in range(100)]
+    for samples in steps:
+        assert len({(s["band"], s["frames"].shape[0]) for s in samples}) == 1
+    counts = {band: {s[0]["frames"].shape[0] for s in steps if s[0]["band"] == band} for band in (1, 2)}
+    assert counts == {1: set(frame_counts(config, "clip")), 2: {config.video.num_frames}}
+    assert abs(np.mean([samples[0]["band"] == 2 for samples in steps]) - 0.3) < 3 * (0.3 * 0.7 / 100) ** 0.5
+    again = view_dataset(config, "clip", shots, 7, 4)[4 * 41 + 2]
+    assert again["seed"] == steps[41][2]["seed"] and torch.equal(again["frames"], steps[41][2]["frames"])
+
+
+def test_the_clip_network_can_learn_from_long_videos_with_no_low_resolution_network_beside_it(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    shots = load_manifest(tmp_path).shots
+    both = with_long_share(small_model().config, 0.5)
+    alone = both.model_copy(update={"low_res": [], "clip": both.clip.model_copy(update={"long_scale": 2})})
+    assert list(alone.views) == ["clip"] and stage_settings(alone, "clip") == stage_settings(both, "clip")
+    assert "long_scale" not in stage_settings(both, "residual")["clip"]  # runs of before it was there go on
+    samples = [[view_dataset(config, "clip", shots, 7, 1)[step] for step in range(12)] for config in (both, alone)]
+    assert {sample["band"] for sample in samples[0]} == {1, 2}
+    for a, b in zip(*samples, strict=True):
+        assert (a["band"], a["seed"]) == (b["band"], b["seed"]) and torch.equal(a["frames"], b["frames"])
+
+
+def test_without_a_share_of_long_videos_the_clip_network_sees_clips_only(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    dataset = view_dataset(with_long_share(small_model().config, 0.0), "clip", load_manifest(tmp_path).shots, 7, 4)
+    assert all("band" not in dataset[4 * step] for step in range(20))
+
+
+def test_the_share_of_each_frame_count_is_what_is_drawn(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    config = with_long_share(small_model().config, 0.3)
+    dataset = view_dataset(config, "clip", load_manifest(tmp_path).shots, 7, 1)
+    drawn = Counter(dataset[step]["frames"].shape[0] for step in range(400))
+    shares = mean_frame_counts(config, "clip")
+    assert sum(shares.values()) == pytest.approx(1.0)
+    for count, share in shares.items():
+        assert abs(drawn[count] / 400 - share) < 4 * (share * (1 - share) / 400) ** 0.5
+
+
+def test_its_batches_carry_the_band_and_train(tmp_path):
+    write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
+    model, shots = small_model(), load_manifest(tmp_path).shots
+    stage = view_stage(with_long_share(model.config, 0.4, steps=40, batch_size=2), "clip", Split(shots, shots, shots))
+    bands = []
+    for (batch,) in draw_steps(stage, 0, 0):
+        loss = stage.loss(stage.network, batch)
+        assert loss.shape == (2,) and torch.isfinite(loss).all()
+        bands.append(batch.band)
+    assert set(bands) == {1, 2}

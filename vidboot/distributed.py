@@ -1,0 +1,72 @@
+"""Processes and devices: one process under plain `python`, as many as the `deepspeed` launcher starts."""
+
+import os
+
+import torch
+import torch.distributed as dist
+
+# Said before anyone imports DeepSpeed, or it searches for an accelerator and warns that there is none.
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
+def init_distributed() -> None:
+    """Join the process group: the launcher's, or one of this process alone."""
+    # Here, because who only asks for the device needs none of it.
+    import deepspeed
+    from deepspeed.utils import logger as deepspeed_logger
+
+    deepspeed_logger.setLevel("WARNING")
+    # Without this, the first engine on a CPU compiles a shared-memory operator for a minute, and needs a compiler.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    backend, alone = "nccl" if torch.cuda.is_available() else "gloo", "MASTER_ADDR" not in os.environ
+    if alone:
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+    if "OMP_NUM_THREADS" not in os.environ and not torch.cuda.is_available():
+        # More threads than cores make torch's threads wait for each other: processes share the cores.
+        local_processes = int(os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"]))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_processes))
+    if dist.is_initialized():
+        return
+    if alone:
+        # A store in memory: a port that was free a moment ago can be another program's now.
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    deepspeed.init_distributed(backend, auto_mpi_discovery=False)
+
+
+def rank() -> int:
+    """Number of this process, 0 for the one that writes."""
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def device() -> torch.device:
+    """The device of this process."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def has_bf16() -> bool:
+    """Whether bf16 is worth using here: on a CPU without hardware for it, it is 15 to 95 times slower than fp32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Sum of `values` over all processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if dist.is_initialized():
+        dist.barrier()

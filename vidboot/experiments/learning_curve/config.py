@@ -1,0 +1,65 @@
+"""Settings of a learning curve: `configs/learning_curve.yaml`."""
+
+import itertools
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from vidboot.config import Folder, RunConfig, Share
+from vidboot.experiments.digits import DIGIT_SIZE
+from vidboot.settings import Strict
+
+
+class DigitsConfig(Strict):
+    """Moving digits, made on the spot (see `vidboot.experiments.digits`): how much partial data there is."""
+
+    clips: PositiveInt
+    low_res: PositiveInt
+    subtitled: Share = 0.0
+    """Share of the clips and of the low-res videos that has burnt-in subtitles, masked."""
+    seed: NonNegativeInt = 0
+
+
+class CurveConfig(Strict):
+    """Which numbers of full videos, how often, and the run whose views, base and residual are measured."""
+
+    output: Folder
+    digits: DigitsConfig | None = None
+    """Make this data beside `run.data.manifest`, each set of settings in its own folders (None: `run.data.manifest`
+    itself is used)."""
+    counts: Annotated[list[PositiveInt], Field(min_length=1)]
+    """Numbers of full videos, rising."""
+    seeds: list[PositiveInt]
+    """Independent choices of that many full videos, for each count."""
+    rates: Annotated[list[PositiveFloat], Field(min_length=1)]
+    """Learning rates of fine-tuning and of the residual; the best is chosen on the validation videos."""
+    stopping_points: PositiveInt = 30
+    """How often each training is measured on the validation videos, of which `run.evaluation.num_videos` are used."""
+    test_videos: PositiveInt
+    """At most this many held-out videos are reported on."""
+    samples: NonNegativeInt = 0
+    """Videos that each of the composed methods generates, for the first choice of full videos; their correlation over
+    time is compared with that of real ones (0: none)."""
+    run: RunConfig
+    """`run.clip.train` also trains from nothing on full videos, `run.residual.train` gives fine-tuning's batches."""
+    quick: list[str] = []
+    """Settings as `key=value` that `--quick` changes."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CurveConfig":
+        if len(self.seeds) != len(self.counts):
+            raise ValueError(f"counts and seeds go together, got {len(self.counts)} and {len(self.seeds)} of them")
+        if any(a >= b for a, b in itertools.pairwise(self.counts)):
+            raise ValueError(f"counts must rise, got {self.counts}")
+        run = self.run
+        if run.residual is None or run.calibration is None:
+            raise ValueError("a learning curve needs run.calibration and run.residual")
+        if not run.clip.long_share:
+            raise ValueError("a learning curve needs run.clip.long_share: one of its rivals learns from all data so")
+        if run.data.classes or len(run.data.frame_strides) > 1:
+            raise ValueError("learning curves know neither run.data.classes nor several run.data.frame_strides")
+        if self.digits is not None and run.video.height != run.video.width:
+            raise ValueError("digits are square: run.video.height and run.video.width must be equal")
+        if self.digits is not None and run.video.height < DIGIT_SIZE:
+            raise ValueError(f"digits take {DIGIT_SIZE} pixels, got run.video.height = {run.video.height}")
+        return self

@@ -1,0 +1,111 @@
+"""A learning curve: held-out error against the number of full videos, for every method; what `tools/evaluate.py` runs.
+
+All results are files in the output folder, so a stopped run goes on where it was, and several processes share the work.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vidboot.config import DataConfig, RunConfig
+from vidboot.data.files import make_folder
+from vidboot.distributed import init_distributed
+from vidboot.errors import UserError
+from vidboot.experiments.learning_curve.config import CurveConfig
+from vidboot.experiments.learning_curve.data import CurveData, ids, load_data
+from vidboot.experiments.learning_curve.rows import Methods
+from vidboot.experiments.learning_curve.summary import write_curve
+from vidboot.experiments.learning_curve.tasks import Task, keyed_name, run_tasks
+from vidboot.model.run_folder import weights_hash
+from vidboot.settings import load_settings
+from vidboot.training.log import set_up_logging
+from vidboot.training.run import train
+
+
+def load_curve_settings(path: Path, overrides: list[str], quick: bool) -> CurveConfig:
+    """Read the settings; `quick` applies those under that name before the overrides."""
+    config = load_settings(CurveConfig, path, overrides)
+    return load_settings(CurveConfig, path, [*config.quick, *overrides]) if quick else config
+
+
+def learning_curve(config: CurveConfig) -> None:
+    """Do what is not done yet, then (or when stopped) write table, plot and JSON into the output folder."""
+    make_folder(config.output)
+    init_distributed()
+    set_up_logging()
+    data = load_data(config)
+    cells, folder = make_tasks(config, data), config.output / "cells"
+    try:
+        run_tasks(cells, folder)
+    finally:  # stopped half-way, the table of what is there
+        found = [(task.settings, task.result(folder)) for task in cells if "count" in task.settings]
+        if measured := [settings | result for settings, result in found if result is not None]:
+            write_curve(config, measured)
+
+
+def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
+    """Views and joint network, then a task for each method, number of full videos and seed; the costliest first.
+
+    If the clip network is the only one and learns from all partial data, it is the joint network.
+    """
+    shared = _settings(config.run)
+    before = _settings(config.run.model_copy(update={"residual": None, "calibration": None}))
+    before |= data.identity("partial")
+    # Named by what they are trained from, so that other settings or data never meet another's weights there.
+    at = {name: config.output / keyed_name(name, before, {}) for name in ("views", "joint")}
+    methods = Methods(config, data, at["views"], at["joint"])
+    run = config.run.model_copy(update={"run_dir": at["views"], "data": _data_of(config.run, data)})
+    views = Task("views", before, partial(_train_views, run), check=partial(_check_weights, at["views"]))
+    joint = Task("joint", before, partial(_train_joint, methods), check=partial(_check_weights, at["joint"]))
+    held_out = data.identity("validation", "test") | {"test_videos": config.test_videos, "samples": config.samples}
+    if config.samples:
+        held_out["sample_steps"] = config.run.log.sample_steps
+    tasks = [views, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
+    trained: list[tuple[Any, tuple[Task, ...]]] = [(methods.direct, ())]
+    if config.run.low_res:  # without, the clip network is that network
+        tasks.insert(1, joint)
+        trained.append((methods.joint_fine_tuned, (joint,)))
+    trained += [(m, (views,)) for m in (methods.fine_tuned, methods.fine_tuned_like_residual, methods.bootstrapped)]
+    for method, needs in trained:
+        for count, seeds in zip(config.counts, config.seeds, strict=True):
+            for seed in range(seeds):
+                own = {"count": count, "seed": seed, "full": ids(data.draw(count, seed))}
+                own |= {"rates": config.rates, "stopping_points": config.stopping_points}
+                name = f"{method.__name__}-n{count}-s{seed}"
+                tasks.append(Task(name, shared | held_out | own, _rows(partial(method, count, seed)), needs))
+    return tasks
+
+
+def _settings(run: RunConfig) -> dict[str, Any]:
+    """What results depend on: not where things lie, nor how often something is said."""
+    return {"run": run.model_dump(mode="json", exclude={"run_dir", "log", "data"})} | {
+        "data": run.data.model_dump(mode="json", exclude={"manifest", "num_workers", "memory_gb"})
+    }
+
+
+def _data_of(run: RunConfig, data: CurveData) -> DataConfig:
+    return run.data if data.manifest is None else run.data.model_copy(update={"manifest": data.manifest})
+
+
+def _check_weights(trained: Path, result: dict[str, Any]) -> None:
+    """Raise `UserError` if the folder has other weights than those that the results speak of."""
+    if weights_hash(trained) != result["weights"]:
+        raise UserError(
+            f"the weights in {trained} are not those that the results were to be measured with: delete that folder and "
+            f"the result {trained.name}.json, so that they are trained again"
+        )
+
+
+def _train_views(run: RunConfig, work: Path) -> dict[str, Any]:
+    for name in run.views:
+        train(run, only=name)
+    return {"weights": weights_hash(run.run_dir)}
+
+
+def _train_joint(methods: Methods, work: Path) -> dict[str, Any]:
+    methods.train_joint(work)
+    return {"weights": weights_hash(methods.joint)}
+
+
+def _rows(method: Any) -> Any:
+    return lambda work: {"rows": method(work)}

@@ -1,0 +1,212 @@
+"""The rows of a learning curve: base and base + residual, and what a sensible engineer would do instead.
+
+Every method gets the same operations (see `compute`), the same full videos to learn from, the same held-out ones to
+choose stopping point, learning rate and gate by, and the same others to be reported on.
+"""
+
+import copy
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vidboot.config import OptimizationConfig, RunConfig
+from vidboot.data.datasets import held_out_windows
+from vidboot.data.split import Split
+from vidboot.distributed import device
+from vidboot.experiments.learning_curve.compute import Compute, count_operations
+from vidboot.experiments.learning_curve.config import CurveConfig
+from vidboot.experiments.learning_curve.correlation import correlation_errors
+from vidboot.experiments.learning_curve.data import CurveData
+from vidboot.experiments.learning_curve.training import (
+    GATED,
+    UNGATED,
+    Best,
+    full_video_stage,
+    train_best,
+    train_quietly,
+)
+from vidboot.method.calibration import Calibration
+from vidboot.method.calibration_fit import fit_calibration
+from vidboot.method.composition import AveragedWindows, ComposedDenoiser, Denoiser, ResidualDenoiser
+from vidboot.method.denoising_error import denoising_errors, edm_weighted
+from vidboot.method.edm import Preconditioned
+from vidboot.method.regions import region_graph, windows
+from vidboot.model.run_folder import load_parts, load_weights, save_weights
+from vidboot.model.video_model import VideoModel, residual_network, view_network
+from vidboot.training.residual_stage import HeldOut, residual_stage
+from vidboot.training.stage import Stage
+from vidboot.training.view_stage import view_stage
+
+DIRECT = "direct training"
+UNTUNED, FINE_TUNED, FINE_TUNED_GATED = "clip network, untuned", "clip network, fine-tuned", "… fine-tuned, gated"
+LIKE_RESIDUAL = "… fine-tuned like the residual, gated"
+JOINT = "trained on all data, fine-tuned"
+AVERAGED, JOINED = "averaged windows (MultiDiffusion)", "windows − overlaps (DiffCollage)"
+COUNTED, BASE, WHOLE = "base, counting numbers", "base, calibrated", "base + residual"
+RIVALS = (DIRECT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, JOINT)
+"""The methods a–c that the data-efficiency ratio compares with. `LIKE_RESIDUAL` is base + residual without the base:
+what its training alone is worth."""
+
+Rows = dict[str, dict[str, Any]]
+
+
+class Methods:
+    """The methods on one set of data. Each returns its rows: held-out error (EDM-weighted mean, and at each σ)."""
+
+    def __init__(self, config: CurveConfig, data: CurveData, views: Path, joint: Path) -> None:
+        self.config, self.data, self.views, self.joint = config, data, views, joint
+
+    def run(self, seed: int, work: Path) -> RunConfig:
+        """The run's settings for one choice of full videos."""
+        return self.config.run.model_copy(update={"seed": seed + 1, "run_dir": work})
+
+    @cached_property
+    def compute(self) -> Compute:
+        """Operations allowed."""
+        return count_operations(self.config.run)
+
+    @cached_property
+    def model(self) -> VideoModel:
+        """The trained views, composed by counting numbers."""
+        return load_parts(self.config.run, self.views, calibration=False, residual=False).to(device())
+
+    @cached_property
+    def clip(self) -> Preconditioned:
+        """The trained clip network."""
+        return self.model.views["clip"]
+
+    @cached_property
+    def test(self) -> Float[Tensor, "N C T H W"]:
+        """The videos that are reported on."""
+        run = self.config.run
+        return held_out_windows(self.data.test, run.video.num_frames, 1, self.config.test_videos, clean=True)[0]
+
+    def score(self, denoise: Denoiser, **notes: Any) -> dict[str, Any]:
+        """The error on the test videos, with what else is to be known of the row."""
+        run = self.config.run
+        means = denoising_errors(denoise, self.test, run.evaluation.sigmas, device=device()).mean(1).tolist()
+        errors = dict(zip(run.evaluation.sigmas, means, strict=True))
+        per_sigma = {f"{sigma:g}": error for sigma, error in errors.items()}
+        return {"error": edm_weighted(errors, run.noise.sigma_data), "per_sigma": per_sigma, **notes}
+
+    def score_composed(self, denoise: Denoiser, seed: int, **notes: Any) -> dict[str, Any]:
+        """The same, and for the first choice of full videos what is generated."""
+        if self.config.samples and seed == 0:
+            errors = correlation_errors(denoise, self.config.run, self.config.samples, self.test)
+            notes = notes | {"autocorrelation_error": errors}
+        return self.score(denoise, **notes)
+
+    def train_joint(self, work: Path) -> None:
+        """Train one network on all partial data, into the folder `joint`."""
+        run = self.run(0, work)
+        train = run.clip.train.model_copy(update={"steps": self.compute.joint_steps})
+        run = run.model_copy(update={"clip": run.clip.model_copy(update={"train": train})})
+        stage = view_stage(run, "clip", Split(self.data.partial, self.data.validation, self.data.test))
+        save_weights(self.joint, train_quietly(stage, work, run, 1))
+
+    def fixed(self, work: Path) -> Rows:
+        """What needs no full video."""
+        run = self.config.run
+        spans = windows(run.video.num_frames, run.clip.num_frames, run.clip.overlap)
+        joined = ComposedDenoiser(region_graph(spans), lambda view: self.clip, run.max_batch_frames)
+        averaged = AveragedWindows(run.clip.num_frames, run.clip.overlap, self.clip, run.max_batch_frames)
+        composed = {AVERAGED: averaged, JOINED: joined}
+        if run.low_res:  # without, the counting numbers are those of the windows
+            composed[COUNTED] = self.model.base
+        return {UNTUNED: self.score(self.clip)} | {name: self.score_composed(d, 0) for name, d in composed.items()}
+
+    def direct(self, count: int, seed: int, work: Path) -> Rows:
+        """(a) The clip network's like, trained on the full videos from nothing."""
+        run = self.run(seed, work)
+        torch.manual_seed(run.seed)
+        network = view_network(run, "clip").to(device())
+        update = {"steps": self.compute.direct_steps, "batch_size": run.residual.train.batch_size}
+        return {DIRECT: self._plain(run, network, count, seed, run.clip.train.model_copy(update=update), None)}
+
+    def joint_fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
+        """(c) The network trained on all partial data, fine-tuned on the full videos."""
+        run = self.run(seed, work)
+        network = load_weights(self.joint, view_network(run, "clip")).requires_grad_(True).to(device())
+        return {JOINT: self._plain(run, network, count, seed, self._tuning(run), self.config.rates)}
+
+    def _tuning(self, run: RunConfig) -> OptimizationConfig:
+        return run.residual.train.model_copy(update={"steps": self.compute.fine_tuning_steps})
+
+    def _plain(
+        self,
+        run: RunConfig,
+        network: Preconditioned,
+        count: int,
+        seed: int,
+        optimization: OptimizationConfig,
+        rates: list[float] | None,
+    ) -> dict[str, Any]:
+        """Train on the full videos, choose, score."""
+        held_out = HeldOut(run, lambda x, sigma: torch.zeros_like(x), self.data.validation)
+        stage = full_video_stage(run, network, self.data.draw(count, seed), optimization)
+        rates = rates or [optimization.learning_rate]
+        best = train_best(stage, held_out, run, rates, self.config.stopping_points)
+        return self.score(best.restored(network, UNGATED), rate=best.rate[UNGATED], validation=best.error[UNGATED])
+
+    def fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
+        """(b) The clip network at full length, fine-tuned on the full videos; alone, and gated towards the untuned."""
+        run = self.run(seed, work)
+        network, stage = self._tuned_clip(run, count, seed)
+        held_out = HeldOut(run, self.clip, self.data.validation)
+        best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
+        alone = self.score(best.restored(network, UNGATED), rate=best.rate[UNGATED], validation=best.error[UNGATED])
+        return {FINE_TUNED: alone, FINE_TUNED_GATED: self._gated(best, network)}
+
+    def fine_tuned_like_residual(self, count: int, seed: int, work: Path) -> Rows:
+        """The same at the residual's noise levels, and pulled towards its start as that is."""
+        run = self.run(seed, work)
+        network, stage = self._tuned_clip(run, count, seed)
+        levels = {"p_mean": run.residual.p_mean, "p_std": run.residual.p_std}
+        stage = replace(stage, noise=run.noise.model_copy(update=levels), pull=run.residual.pull)
+        held_out = HeldOut(run, self.clip, self.data.validation)
+        best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
+        return {LIKE_RESIDUAL: self._gated(best, network)}
+
+    def _tuned_clip(self, run: RunConfig, count: int, seed: int) -> tuple[Preconditioned, Stage]:
+        network = copy.deepcopy(self.clip).requires_grad_(True)
+        return network, full_video_stage(run, network, self.data.draw(count, seed), self._tuning(run))
+
+    def _gated(self, best: Best, network: Preconditioned) -> dict[str, Any]:
+        """The error of the best weights, gated towards the untuned clip network."""
+        gate = best.held_out.gate(best.restored(network, GATED))
+        notes = {"rate": best.rate[GATED], "validation": best.error[GATED], "gate": list(gate.values)}
+        return self.score(ResidualDenoiser(self.clip, network, gate), **notes)
+
+    def bootstrapped(self, count: int, seed: int, work: Path) -> Rows:
+        """(f, g) The base, calibrated on the full videos, without and with a gated residual trained on them."""
+        run, shots = self.run(seed, work), self.data.draw(count, seed)
+        model = VideoModel(run, self.model.views, calibration=self._calibrated(run, count, seed))
+        held_out = HeldOut(run, model.base, self.data.validation)
+        stage = residual_stage(run, model, Split(shots, self.data.validation, self.data.test), held_out)
+        best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
+        network = best.restored(residual_network(run).to(device()), GATED)
+        gate = held_out.gate(network)
+        notes = {"rate": best.rate[GATED], "validation": best.error[GATED], "gate": list(gate.values)}
+        return {
+            BASE: self.score_composed(model.base, seed),
+            WHOLE: self.score_composed(ResidualDenoiser(model.base, network, gate), seed, **notes),
+        }
+
+    def _calibrated(self, run: RunConfig, count: int, seed: int) -> Calibration:
+        limit = min(count, run.calibration.num_videos)
+        videos, _ = held_out_windows(self.data.draw(count, seed), run.video.num_frames, 1, limit, clean=True)
+        return fit_calibration(
+            run.plan,
+            self.model.denoiser_of,
+            [video[None].to(device()) for video in videos],
+            run.calibration.sigmas,
+            torch.Generator().manual_seed(run.seed),
+            run.max_batch_frames,
+            progress=False,
+            draws=run.calibration.draws(len(videos)),
+        )

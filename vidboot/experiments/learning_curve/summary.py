@@ -1,0 +1,194 @@
+"""What a learning curve says: rows, data-efficiency ratio, table and plot."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from rich.table import Table
+
+from vidboot.data.display import print_table
+from vidboot.data.files import atomic_path, write_atomic
+from vidboot.experiments.gaussian.experiments import videos_needed
+from vidboot.experiments.learning_curve.config import CurveConfig
+from vidboot.experiments.learning_curve.rows import (
+    AVERAGED,
+    BASE,
+    COUNTED,
+    DIRECT,
+    FINE_TUNED,
+    FINE_TUNED_GATED,
+    JOINED,
+    JOINT,
+    LIKE_RESIDUAL,
+    RIVALS,
+    UNTUNED,
+    WHOLE,
+)
+
+CURVE_FILE, PLOT_FILE = "learning_curve.json", "learning_curve.png"
+ORDER = (DIRECT, JOINT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, AVERAGED, JOINED, COUNTED, BASE, WHOLE)
+STYLES = {
+    DIRECT: "C3o-",
+    JOINT: "C1o-",
+    FINE_TUNED: "C2o--",
+    FINE_TUNED_GATED: "C2o-",
+    LIKE_RESIDUAL: "C4o-",
+    BASE: "C0o--",
+    WHOLE: "C0o-",
+}
+FLAT = {UNTUNED: "C2:", AVERAGED: "0.6", JOINED: "0.3", COUNTED: "C0:"}
+PLACES = {"output": True, "quick": True, "run": {"run_dir": True, "data": {"manifest"}}}
+"""Settings that say where things lie, not what they are."""
+
+Errors = dict[str, dict[int, list[float]]]
+Ratios = dict[int, tuple[float, str]]
+"""By number of full videos: a ratio, and whether it is that (`=`) or a bound (`>`, `<`)."""
+
+
+def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> None:
+    """Write JSON and plot into the output folder and print the table; what is not measured yet is left out.
+
+    `results`: count, seed and rows of each cell.
+    """
+    rows = [
+        {"row": name, "count": found["count"], "seed": found["seed"], **row}
+        for found in results
+        for name, row in found["rows"].items()
+    ]
+    errors = errors_by_row(rows)
+    ratios = data_efficiency_ratio(errors, config.counts)
+    summary = {
+        "data_efficiency_ratio": {str(n): ratio for n, (ratio, _) in ratios.items()},
+        "data_efficiency_ratio_bound": {str(n): bound for n, (_, bound) in ratios.items()},
+        "data_efficiency_ratio_by_rival": {
+            name: {str(n): f"{bound}{ratio:.3g}" for n, (ratio, bound) in of_rival.items()}
+            for name, of_rival in ratios_by_rival(errors, config.counts).items()
+        },
+        "counts": config.counts,
+        "seeds": config.seeds,
+        "sigmas": config.run.evaluation.sigmas,
+        "settings": config.model_dump(mode="json", exclude=PLACES),
+        "rows": rows,
+    }
+    write_atomic(config.output / CURVE_FILE, json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    with atomic_path(config.output / PLOT_FILE) as partial:
+        plot(errors, config.counts).savefig(partial, dpi=120)
+    print_table(table(errors, config.counts, ratios))
+    if any("autocorrelation_error" in row for row in rows):
+        print_table(correlation_table(rows))
+
+
+def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:
+    """Errors of the seeds, by method and number of full videos."""
+    errors: Errors = {WHOLE: {}}
+    for row in rows:
+        errors.setdefault(row["row"], {}).setdefault(row["count"], []).append(row["error"])
+    return errors
+
+
+def data_efficiency_ratio(errors: Errors, counts: Sequence[int]) -> Ratios:
+    """For each n: full videos that the best rival needs for the error of base + residual at n, over n; `=`, `>` or `<`.
+
+    The best rival's error at a count is the least among the means over seeds of the rivals measured there.
+    """
+    means = [_filled(_means(errors[name], counts), counts) for name in RIVALS if name in errors]
+    measured = {n: [mean[n] for mean in means if n in mean] for n in counts}
+    return _ratios({n: min(of_count) for n, of_count in measured.items() if of_count}, errors)
+
+
+def ratios_by_rival(errors: Errors, counts: Sequence[int]) -> dict[str, Ratios]:
+    """The same against each rival alone, where it learns from full videos at all."""
+    learning = [name for name in RIVALS if name in errors and set(errors[name]) != {0}]
+    return {name: _ratios(_means(errors[name], counts), errors) for name in learning}
+
+
+def _means(of_count: dict[int, list[float]], counts: Sequence[int]) -> dict[int, float]:
+    found = {n: of_count.get(n) or of_count.get(0) for n in counts}
+    return {n: float(np.mean(values)) for n, values in found.items() if values}
+
+
+def _filled(mean: dict[int, float], counts: Sequence[int]) -> dict[int, float]:
+    """Between two measured counts the log–log line: a rival must not look worse where it was not measured."""
+    known, errors = np.log(list(mean)), np.log(list(mean.values()))
+    within = [n for n in counts if mean and min(mean) <= n <= max(mean)]
+    return {n: mean.get(n) or float(np.exp(np.interp(np.log(n), known, errors))) for n in within}
+
+
+def _ratios(rival: dict[int, float], errors: Errors) -> Ratios:
+    ratios = {}
+    for n, whole in sorted(errors[WHOLE].items() if rival else ()):
+        needed, bound = videos_needed(list(rival), list(rival.values()), float(np.mean(whole)))
+        ratios[n] = (needed / n, bound)
+    return ratios
+
+
+def table(errors: Errors, counts: Sequence[int], ratios: Ratios) -> Table:
+    """One line for each method; its mean over seeds, and the standard deviation where there are several."""
+    shown = Table(title="Held-out denoising error (EDM-weighted) against the number of full videos")
+    shown.add_column("")
+    for n in counts:
+        shown.add_column(f"{n}", justify="right")
+    for name in (name for name in ORDER if name in errors):
+        cells = [_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts]
+        shown.add_row(name, *cells, end_section=name in (JOINT, LIKE_RESIDUAL, JOINED))
+    shown.add_section()
+    shown.add_row("data-efficiency ratio", *_shown(ratios, counts))
+    for name, of_rival in ratios_by_rival(errors, counts).items():
+        shown.add_row(f"  against {name.removeprefix('… ')} alone", *_shown(of_rival, counts))
+    return shown
+
+
+def _shown(ratios: Ratios, counts: Sequence[int]) -> list[str]:
+    """A cell for each count; not measured yet is a dash."""
+    found = {n: f"{'' if bound == '=' else bound + ' '}{ratio:.2g}" for n, (ratio, bound) in ratios.items()}
+    return [found.get(n, "–") for n in counts]
+
+
+def correlation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One line for each method whose samples were measured, one column for each lag; means over the counts."""
+    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for row in rows:
+        if "autocorrelation_error" in row:
+            found[row["row"]].append(row["autocorrelation_error"])
+    shown = Table(title="Error of the autocorrelation of generated videos, by lag in frames")
+    shown.add_column("")
+    lags = next(iter(found.values()))[0]
+    for lag in lags:
+        shown.add_column(lag, justify="right")
+    for name in (name for name in ORDER if name in found):
+        shown.add_row(name, *(f"{np.mean([errors[lag] for errors in found[name]]):.3f}" for lag in lags))
+    return shown
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
+
+
+def plot(errors: Errors, counts: Sequence[int]) -> Figure:
+    """Error against the number of full videos, with the range over seeds; what needs none as a flat line."""
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        panel = figure.subplots()
+        for name, style in ((name, style) for name, style in FLAT.items() if name in errors):
+            panel.axhline(errors[name][0][0], color=style.rstrip(":"), label=name, linestyle=":", linewidth=1.2)
+        for name, style in ((name, style) for name, style in STYLES.items() if name in errors):
+            there = [n for n in counts if n in errors[name]]
+            values = [errors[name][n] for n in there]
+            panel.plot(there, [np.mean(v) for v in values], style, label=name, markersize=4)
+            panel.fill_between(
+                there, [min(v) for v in values], [max(v) for v in values], color=style[:2], alpha=0.15, linewidth=0
+            )
+        panel.set(xscale="log", yscale="log", xlabel="full videos", ylabel="held-out error, EDM-weighted")
+        panel.set_xticks(counts, [str(n) for n in counts])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_minor_formatter("{x:.2g}")
+        panel.legend(frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
+    return figure

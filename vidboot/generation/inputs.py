@@ -1,0 +1,193 @@
+"""What a user knows of a video, read from files, a stretch of frames at a time."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from vidboot.data.datasets import to_tensor
+from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
+from vidboot.data.video import TIMED_PACKETS, VideoError, frame_rate, iter_frames, open_video, read_frames
+from vidboot.errors import UserError
+from vidboot.method.conditioning import Known
+
+IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+
+
+@dataclass(frozen=True)
+class KnownFiles:
+    """First frames (an image or a video), a low-resolution video and a damaged one; each may be absent.
+
+    The damaged video is a shot that preprocessing stored: its mask is in the manifest. A stream asks for one stretch
+    after another, so what does not change, like the number of frames, is looked up once.
+    """
+
+    height: int
+    width: int
+    init: Path | None = None
+    low_res: Path | None = None
+    repair: Path | None = None
+
+    def check(self) -> int | None:
+        """Look at the files; how many frames the longest of `low_res` and `repair` has (None if there are none).
+
+        Raises `UserError` for a file that can't be read, has another size or no mask.
+        """
+        if self.init is not None:
+            frames = _first(self.init)
+            if frames.shape[:2] != (self.height, self.width):
+                raise UserError(f"--init {self.init} is {_size(frames)}, but the run makes {self.height}×{self.width}")
+        if self.repair is not None:
+            shot = self._shot
+            if shot.mask_path is None:
+                raise UserError(
+                    f"--repair {self.repair}: preprocessing masked nothing in it (verdict: {shot.verdict}), there is "
+                    "nothing to paint out; masks of your own go into the configuration of tools/preprocess.py (masks)"
+                )
+            shot.mask(range(1))
+            if (shot.height, shot.width) != (self.height, self.width):
+                raise UserError(
+                    f"--repair {self.repair} is {shot.height}×{shot.width}, but the run makes "
+                    f"{self.height}×{self.width}; preprocess it at that size"
+                )
+        if self.low_res is not None:
+            self._scale(_first(self.low_res))
+        lengths = [] if self.low_res is None else [self._low_res_count]
+        lengths += [] if self.repair is None else [count_frames(self.repair)]
+        return max(lengths, default=None)
+
+    def hashes(self) -> dict[str, str | None]:
+        """A hash of what each file holds, the damaged video's with its mask."""
+        masks = [] if self.repair is None else [self._shot.root / self._shot.mask_path]
+        files = {"init": [self.init], "low_res": [self.low_res], "repair": [self.repair, *masks]}
+        return {f"{name}_hash": None if paths[0] is None else _hash(paths) for name, paths in files.items()}
+
+    def fps(self) -> float | None:
+        """Frames per second of what is repaired, enlarged or continued; None if none of them is a video."""
+        if self.repair is not None:
+            return self._shot.fps
+        videos = [path for path in (self.low_res, self.init) if path is not None and path.suffix.lower() not in IMAGES]
+        return rate_of(videos[0]) if videos else None
+
+    @cached_property
+    def _init_count(self) -> int:
+        return 1 if self.init.suffix.lower() in IMAGES else count_frames(self.init)
+
+    @cached_property
+    def _low_res_count(self) -> int:
+        return count_frames(self.low_res)
+
+    @cached_property
+    def _shot(self) -> Shot:
+        return find_shot(self.repair)
+
+    def frames(self, start: int, end: int) -> Known | None:
+        """What the files tell of the frames from `start` up to, not including, `end`."""
+        parts = [self._first_frames(start, end), self._clean_pixels(start, end), self._low_resolution(start, end)]
+        known = None
+        for part in parts:
+            if part is not None:
+                known = part if known is None else known & part
+        return known
+
+    def _first_frames(self, start: int, end: int) -> Known | None:
+        if self.init is None:
+            return None
+        numbers = range(start, min(end, self._init_count))
+        if not numbers:
+            return None
+        frames = read_any(self.init, numbers)
+        return Known.of_first_frames(to_tensor(frames)[None], end - start)
+
+    def _clean_pixels(self, start: int, end: int) -> Known | None:
+        if self.repair is None:
+            return None
+        shot = self._shot
+        numbers = range(start, min(end, shot.num_frames))
+        if not numbers:
+            return None
+        mask = torch.from_numpy(shot.mask(numbers))[None, None]
+        return Known.of_pixels(to_tensor(shot.frames(numbers))[None], mask).frames(0, end - start)
+
+    def _low_resolution(self, start: int, end: int) -> Known | None:
+        if self.low_res is None:
+            return None
+        numbers = range(start, min(end, self._low_res_count))
+        if not numbers:
+            return None
+        frames = read_frames(self.low_res, numbers)
+        low = to_tensor(frames)[None]
+        return Known.of_low_resolution(low, self._scale(frames[0])).frames(0, end - start)
+
+    def _scale(self, frame_HWC: UInt8[np.ndarray, "h w C"]) -> int:
+        scale, rest = divmod(self.height, frame_HWC.shape[0])
+        if rest or scale < 2 or self.width != scale * frame_HWC.shape[1]:
+            raise UserError(
+                f"--low-res {self.low_res} is {_size(frame_HWC)}, but the run makes {self.height}×{self.width}: both "
+                "sides must be that over one whole number from 2 up"
+            )
+        return scale
+
+
+def find_shot(path: Path) -> Shot:
+    """The shot stored as `path` in a preprocessed folder; raises `UserError` if it is none."""
+    path = path.resolve()
+    for folder in path.parents:
+        if (folder / FILE_NAME).is_file():
+            for shot in load_manifest(folder):
+                if (folder / shot.path).resolve() == path:
+                    return shot
+    raise UserError(
+        f"{path} is not a shot of a preprocessed folder, so its mask is not known: run tools/preprocess.py on the "
+        "video and give a shot that it stored"
+    )
+
+
+def read_any(path: Path, numbers: range) -> UInt8[np.ndarray, "T H W C"]:
+    """An image as one frame, or these frames of a video; raises `UserError` if the file can't be read."""
+    if path.suffix.lower() not in IMAGES:
+        return read_frames(path, numbers)
+    image = cv2.imread(str(path))
+    if image is None:
+        raise UserError(f"{path} can't be read as an image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None]
+
+
+def rate_of(path: Path) -> float:
+    """Frames per second of a video."""
+    with open_video(path) as (container, stream):
+        packets = islice(container.demux(stream), TIMED_PACKETS)
+        return frame_rate(stream, [p.pts for p in packets if p.pts is not None and not p.is_discard])
+
+
+def count_frames(path: Path) -> int:
+    """Frames of a video, counted by decoding it."""
+    return sum(1 for _ in iter_frames(path))
+
+
+def _first(path: Path) -> UInt8[np.ndarray, "H W C"]:
+    if path.suffix.lower() in IMAGES:
+        return read_any(path, range(1))[0]
+    frame = next(iter_frames(path), None)
+    if frame is None:
+        raise VideoError(path, "no frames")
+    return frame
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _size(frame_HWC: np.ndarray) -> str:
+    return "×".join(str(n) for n in frame_HWC.shape[:2])

@@ -1,0 +1,222 @@
+"""Calibration: which estimate of the video to trust, at each noise level and in each band of resolution.
+
+The networks of the views give several estimates of the same full video (`all_estimates`). Bands of resolution are
+B_j = P_j − P_{j+1}, where P_j = AᵀA of the low-res factor r_j, P_0 = I and P_{J+1} = 0, so Σ_j B_j = I.
+The calibrated base is
+
+    D(x; σ) = Σ_j B_j Σ_k w_jk(σ) E_k(x; σ)          with Σ_k w_jk(σ) = 1
+
+over the estimates k that see band j. Each of them has unit gain there: as σ → 0 it returns its band of x, as σ → ∞ that
+of the mean video. So D does too, at any number of frames, because the weights of a band sum to one. The base score by
+counting numbers is one choice (`Calibration.counting`), DiffCollage, MultiDiffusion and the clip network at full length
+are others; `vidboot.method.calibration_fit` finds better ones from a few full videos.
+"""
+
+import bisect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vidboot.method.composition import DenoiserOf, denoise_views, per_item
+from vidboot.method.regions import ViewPlan, region_graph, windows
+from vidboot.method.views import View, add_frames_, pool, unpool
+
+
+class Estimate(NamedTuple):
+    """One estimate of the video at low-res factor `scale`, made by one rule from that scale's network.
+
+    Rules: `joined` (windows − overlaps), `averaged` (windows, averaged where they overlap), `whole` (the network run at
+    full length), `keyed` (windows and keyframes, by counting numbers). Written `joined@1`.
+    """
+
+    rule: str
+    scale: int
+
+    def __str__(self) -> str:
+        return f"{self.rule}@{self.scale}"
+
+    @classmethod
+    def parse(cls, name: str) -> "Estimate":
+        """The inverse of `str`."""
+        rule, scale = name.split("@")
+        return cls(rule, int(scale))
+
+
+def all_estimates(plan: ViewPlan) -> list[Estimate]:
+    """Every estimate that the plan's networks can make, finest scale first."""
+    rules = ["joined", "averaged", "whole", *(["keyed"] if plan.keyframe_every else [])]
+    return [Estimate(rule, scale) for scale in plan.scales for rule in rules]
+
+
+def visible(plan: ViewPlan, level: int) -> list[Estimate]:
+    """The estimates that see band `level`: those of its scale and of finer ones."""
+    return [estimate for estimate in all_estimates(plan) if estimate.scale <= plan.scales[level]]
+
+
+def counting_weights(plan: ViewPlan, level: int) -> dict[Estimate, float]:
+    """The base score by counting numbers, as weights in band `level`.
+
+    In the finest band the short views alone; below it `short + low(whole) − low(short)`, with the finest low-res
+    network, because a coarser whole view lies within that one and so has the counting number 0.
+    """
+    short = "keyed" if plan.keyframe_every else "joined"
+    weights = {Estimate(short, 1): 1.0}
+    if level > 0:
+        weights |= {Estimate("whole", plan.scales[1]): 1.0, Estimate(short, plan.scales[1]): -1.0}
+    return weights
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Weights w_jk(σ), at the noise levels `sigmas` (ascending), linear in log σ between, constant outside.
+
+    `weights[i][j]` maps the estimates used at `sigmas[i]` in band j (finest first) to their weights, which sum to one.
+    `record` holds, for each noise level and band, how they were chosen and what error they left (plain values).
+    """
+
+    plan: ViewPlan
+    sigmas: tuple[float, ...]
+    weights: tuple[tuple[dict[Estimate, float], ...], ...]
+    record: tuple[tuple[dict[str, Any], ...], ...] = field(default=(), compare=False)
+
+    @classmethod
+    def counting(cls, plan: ViewPlan) -> "Calibration":
+        """The base score by counting numbers at every noise level: what there is before any full video."""
+        return cls(plan, (1.0,), (tuple(counting_weights(plan, level) for level in range(len(plan.scales))),))
+
+    def at(self, sigma: float) -> tuple[dict[Estimate, float], ...]:
+        """The weights at one noise level, for each band; estimates of weight zero are left out."""
+        above = bisect.bisect_left(self.sigmas, sigma)
+        if above == 0 or above == len(self.sigmas):
+            return tuple(_without_zeros(band) for band in self.weights[min(above, len(self.sigmas) - 1)])
+        low, high = self.sigmas[above - 1 : above + 1]
+        share = math.log(sigma / low) / math.log(high / low)
+        return tuple(_mix(a, b, share) for a, b in zip(*self.weights[above - 1 : above + 1], strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, for JSON."""
+        return {
+            "plan": {
+                "length": self.plan.length,
+                "overlap": self.plan.overlap,
+                "low_res": list(self.plan.low_res),
+                "keyframe_every": self.plan.keyframe_every,
+            },
+            "sigmas": list(self.sigmas),
+            "weights": [[{str(k): w for k, w in band.items()} for band in bands] for bands in self.weights],
+            "record": [list(bands) for bands in self.record],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
+        """The inverse of `to_dict`. Raises `ValueError` for what no calibration of its plan can hold."""
+        weights = tuple(
+            tuple({Estimate.parse(k): float(w) for k, w in band.items()} for band in bands)
+            for bands in values["weights"]
+        )
+        record = tuple(tuple(bands) for bands in values["record"])
+        plan, sigmas = ViewPlan(**values["plan"]), tuple(values["sigmas"])
+        if not sigmas or len(weights) != len(sigmas) or list(sigmas) != sorted(set(sigmas)) or sigmas[0] <= 0:
+            raise ValueError("noise levels must rise, and have weights each")
+        for bands in weights:
+            if len(bands) != len(plan.scales):
+                raise ValueError(f"{len(bands)} bands of {len(plan.scales)}")
+            for level, band in enumerate(bands):
+                if unknown := set(band) - set(visible(plan, level)):
+                    raise ValueError(f"{min(map(str, unknown))} is no estimate of band {level}")
+                if not math.isclose(sum(band.values()), 1, abs_tol=1e-4):
+                    raise ValueError(f"the weights of band {level} don't sum to one")
+        return cls(plan, sigmas, weights, record)
+
+
+def _without_zeros(band: Mapping[Estimate, float]) -> dict[Estimate, float]:
+    return {estimate: weight for estimate, weight in band.items() if weight != 0}
+
+
+def _mix(a: Mapping[Estimate, float], b: Mapping[Estimate, float], share: float) -> dict[Estimate, float]:
+    names = dict.fromkeys([*a, *b])
+    return _without_zeros({name: (1 - share) * a.get(name, 0.0) + share * b.get(name, 0.0) for name in names})
+
+
+class CalibratedDenoiser:
+    """D(x; σ) = Σ_j B_j Σ_k w_jk(σ) E_k(x; σ): the calibrated base, for videos of any number of frames.
+
+    `denoiser_of` gives each view its denoiser as in `ComposedDenoiser` (see `vidboot.method.composition.by_scale`). Estimates whose
+    weight is zero at every σ of the batch cost nothing; each region is denoised once, however many estimates use it.
+    """
+
+    def __init__(self, calibration: Calibration, denoiser_of: DenoiserOf, max_batch_frames: int | None = None) -> None:
+        self.calibration, self.denoiser_of, self.max_batch_frames = calibration, denoiser_of, max_batch_frames
+
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x` at noise level `sigma`, one per item."""
+        sigma = per_item(sigma, x)
+        plan, levels = self.calibration.plan, range(len(self.calibration.plan.scales))
+        of_item = {s: self.calibration.at(s) for s in set(sigma.tolist())}
+        items = [of_item[s] for s in sigma.tolist()]
+        used = dict.fromkeys(k for bands in of_item.values() for band in bands for k in band)
+        made = make_estimates(plan, list(used), self.denoiser_of, x, sigma, self.max_batch_frames)
+        x0 = None
+        # From the coarsest band to the finest: D_j = S_j + P_{j+1} (D_{j+1} − S_j).
+        for level in reversed(levels):
+            mixed = _weighted_sum(plan.scales[level], [bands[level] for bands in items], made)
+            if x0 is not None:
+                ratio = plan.scales[level + 1] // plan.scales[level]
+                mixed = mixed + unpool(x0 - pool(mixed, ratio), ratio)
+            x0 = mixed
+        return x0
+
+
+def _weighted_sum(scale: int, weights: Sequence[Mapping[Estimate, float]], made: Mapping[Estimate, Tensor]) -> Tensor:
+    """S_j = Σ_k w_jk E_k at one scale; `weights` holds those of each item of the batch."""
+    total = None
+    for estimate, value in made.items():
+        of_items = [band.get(estimate, 0.0) for band in weights]
+        if any(of_items):
+            term = pool(value, scale // estimate.scale) * value.new_tensor(of_items)[:, None, None, None, None]
+            total = term if total is None else total + term
+    return total
+
+
+def make_estimates(
+    plan: ViewPlan,
+    estimates: Sequence[Estimate],
+    denoiser_of: DenoiserOf,
+    x: Float[Tensor, "B C T H W"],
+    sigma: Float[Tensor, "B"],
+    max_batch_frames: int | None = None,
+) -> dict[Estimate, Float[Tensor, "B C T h w"]]:
+    """E_k(x; σ) for each of `estimates`, at its own scale as a view (r times the natural range)."""
+    made = {}
+    for scale in dict.fromkeys(estimate.scale for estimate in estimates):
+        y = pool(x, scale)
+        shares = {k: _shares(plan, k, x.shape[2]) for k in estimates if k.scale == scale}
+        sums = {k: torch.zeros_like(y) for k in shares}
+        views = dict.fromkeys(view for of_view in shares.values() for view in of_view)
+        for view, denoised in denoise_views(list(views), y, sigma, denoiser_of, max_batch_frames):
+            for k, of_view in shares.items():
+                if view in of_view:
+                    share = denoised.new_tensor(of_view[view])[:, None, None]
+                    add_frames_(sums[k], denoised * share, view.frames)
+        made |= sums
+    return made
+
+
+@lru_cache(maxsize=256)
+def _shares(plan: ViewPlan, estimate: Estimate, num_frames: int) -> dict[View, tuple[float, ...]]:
+    """What each region adds to an estimate: its weight at each of its frames."""
+    rule, scale = estimate
+    if rule == "whole":
+        return {View(range(num_frames), scale): (1.0,) * num_frames}
+    spans = windows(num_frames, plan.length, plan.overlap, scale)
+    if rule == "averaged":
+        covered = [sum(t in span.frames for span in spans) for t in range(num_frames)]
+        return {span: tuple(1 / covered[t] for t in span.frames) for span in spans}
+    views = spans if rule == "joined" else plan.short_views(num_frames, scale)
+    return {region.view: (float(region.count),) * region.view.num_frames for region in region_graph(views)}

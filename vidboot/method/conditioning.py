@@ -1,0 +1,227 @@
+"""Conditioning: whatever is known of a video, as one linear view of it, and denoisers that respect it.
+
+First frames, the clean pixels of a damaged video and a low-resolution version of it are all linear: y = A x0. With
+orthonormal rows, A Aᵀ = I, all that the formulas need is the projection P = AᵀA and Aᵀy, a video that is right where
+something is known and zero elsewhere. Networks that have learnt it are told known pixels (`VideoModel.knowing`). For
+the rest, and for any denoiser D, there are two ways to condition it; both give denoisers, for any sampler:
+
+    D'(x; σ) = D + Aᵀ(y − A D)                                range–null-space correction (DDNM, arXiv 2212.00490)
+    D'(x; σ) = D + J Aᵀ (A J Aᵀ)⁻¹ (y − A D),   J = ∂D/∂x      moment matching (ΠGDM, Song et al. 2023; TMPD, arXiv
+                                                              2310.06721; solved as in MMPS, arXiv 2405.13712)
+
+The second is E[x0 | x, y] exactly if the data are Gaussian, because then Cov[x0 | x] = σ² J. It costs backward passes.
+"""
+
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vidboot.method.composition import Denoiser
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of videos of shape B C T H W: some pixels, and means of r×r blocks in some frames.
+
+    Each tensor may have one item for all, or one for each item of a batch. Values are in [-1, 1]. Where a block holds
+    known pixels too, its mean tells about the others only, so that A keeps orthonormal rows.
+    """
+
+    pixels: Bool[Tensor, "b 1 T H W"]
+    """True where a pixel is known."""
+    values: Float[Tensor, "b C T H W"]
+    """Its value; elsewhere zero."""
+    blocks: Float[Tensor, "b C T h w"] | None = None
+    """Block means (a low-resolution video in its natural range)."""
+    block_frames: Bool[Tensor, "T"] | None = None
+    """Frames whose block means are known."""
+
+    @classmethod
+    def of_pixels(cls, video: Float[Tensor, "b C T H W"], mask: Bool[Tensor, "b 1 T H W"]) -> "Known":
+        """The pixels of `video` where `mask` is true."""
+        return cls(mask, torch.where(mask, video, torch.zeros_like(video)))
+
+    @classmethod
+    def of_first_frames(cls, frames: Float[Tensor, "b C t H W"], num_frames: int) -> "Known":
+        """The first frames of a video of `num_frames`. Raises `ValueError` if there are more."""
+        more = num_frames - frames.shape[2]
+        if more < 0:
+            raise ValueError(f"{frames.shape[2]} frames are known of a video of {num_frames}")
+        mask = torch.ones_like(frames[:, :1], dtype=torch.bool)
+        return cls(F.pad(mask, (0, 0, 0, 0, 0, more)), F.pad(frames, (0, 0, 0, 0, 0, more)))
+
+    @classmethod
+    def of_low_resolution(cls, low: Float[Tensor, "b C T h w"], scale: int) -> "Known":
+        """A video that was mean-pooled by `scale`: all of its frames."""
+        shape = (*low.shape[:3], low.shape[3] * scale, low.shape[4] * scale)
+        nothing = torch.zeros((shape[0], 1, *shape[2:]), dtype=torch.bool, device=low.device)
+        every = torch.ones(low.shape[2], dtype=torch.bool, device=low.device)
+        return cls(nothing, low.new_zeros(shape), low, every)
+
+    def __and__(self, other: "Known") -> "Known":
+        """All that both know; where both know a pixel, the left one is right. Raises `ValueError` for two low-res."""
+        if self.blocks is not None and other.blocks is not None:
+            raise ValueError("only one low-resolution video can be given")
+        low = self if self.blocks is not None else other
+        pixels, values = self.pixels | other.pixels, torch.where(self.pixels, self.values, other.values)
+        return Known(pixels, values, low.blocks, low.block_frames)
+
+    def frames(self, start: int, end: int) -> "Known":
+        """What is known of the frames from `start` up to, not including, `end`; nothing of frames beyond the last."""
+        beyond = (0, 0, 0, 0, 0, max(0, end - max(start, self.pixels.shape[2])))
+
+        def cut(tensor: Tensor) -> Tensor:
+            return F.pad(tensor[:, :, start:end], beyond) if beyond[-1] else tensor[:, :, start:end]
+
+        part = Known(cut(self.pixels), cut(self.values))
+        if self.blocks is None or not self.block_frames[start:end].any():
+            return part
+        return replace(part, blocks=cut(self.blocks), block_frames=F.pad(self.block_frames[start:end], beyond[4:]))
+
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Known":
+        """Move to a device, with values of this type."""
+        blocks = None if self.blocks is None else self.blocks.to(device, dtype)
+        frames = None if self.block_frames is None else self.block_frames.to(device)
+        return Known(self.pixels.to(device), self.values.to(device, dtype), blocks, frames)
+
+    def project(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """P x = AᵀA x: x where pixels are known, else the mean over the unknown pixels of a known block, else 0."""
+        kept = torch.where(self.pixels, x, torch.zeros_like(x))
+        if self.blocks is None:
+            return kept
+        rest, share = self._rest(x.dtype)
+        return kept + rest * self._spread(self._sum(rest * x) * share)
+
+    @property
+    def lifted(self) -> Float[Tensor, "b C T H W"]:
+        """Aᵀ y: the video in the range of P that agrees with all that is known."""
+        if self.blocks is None:
+            return self.values
+        rest, share = self._rest(self.values.dtype)
+        left = self.blocks * self._scale**2 - self._sum(self.values)
+        return self.values + rest * self._spread(left * share)
+
+    def impose(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """x + Aᵀ(y − A x): the nearest video to x that agrees with all that is known."""
+        return x + (self.lifted - self.project(x))
+
+    def within_range(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """`x`, which agrees with all that is known, brought into [-1, 1] with the means of known blocks kept.
+
+        In a block that leaves the range, its unknown pixels are drawn towards their mean, as little as it takes.
+        """
+        if self.blocks is None:
+            return x.clamp(-1, 1)
+        rest, share = self._rest(x.dtype)
+        mean = self._spread(self._sum(rest * x) * share)
+        apart = rest * (x - mean)
+        room = mean.clamp(-1, 1)
+        above, below = ((self._spread(self._largest(side)).clamp(min=1e-12)) for side in (apart, -apart))
+        factor = torch.minimum((1 - room) / above, (1 + room) / below).clamp(max=1)
+        return torch.where(rest > 0, room + factor * apart, x.clamp(-1, 1))
+
+    @property
+    def _scale(self) -> int:
+        return self.pixels.shape[-1] // self.blocks.shape[-1]
+
+    def _rest(self, dtype: torch.dtype) -> tuple[Float[Tensor, "b 1 T H W"], Float[Tensor, "b 1 T h w"]]:
+        """Unknown pixels of frames with known blocks, and one over their number in each block (0 for none)."""
+        rest = (~self.pixels & self.block_frames[:, None, None]).to(dtype)
+        count = self._sum(rest)
+        return rest, torch.where(count > 0, 1 / count.clamp(min=1), torch.zeros_like(count))
+
+    def _sum(self, x: Float[Tensor, "b C T H W"]) -> Float[Tensor, "b C T h w"]:
+        return F.avg_pool3d(x, (1, self._scale, self._scale)) * self._scale**2
+
+    def _largest(self, x: Float[Tensor, "b C T H W"]) -> Float[Tensor, "b C T h w"]:
+        return F.max_pool3d(x, (1, self._scale, self._scale))
+
+    def _spread(self, y: Float[Tensor, "b C T h w"]) -> Float[Tensor, "b C T H W"]:
+        return y.repeat_interleave(self._scale, -1).repeat_interleave(self._scale, -2)
+
+
+class Corrected:
+    """D + Aᵀ(y − A D): the range–null-space correction. Cheap; what is unknown hears of `known` only through D."""
+
+    def __init__(self, denoise: Denoiser, known: Known) -> None:
+        self.denoise, self.known = denoise, known
+
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x`; the result agrees with what is known."""
+        return self.known.impose(self.denoise(x, sigma))
+
+
+class Loosening:
+    """A denoiser that knows less and less as the noise falls: `denoisers[k]` where k of the `sigmas` lie below σ.
+
+    `sigmas` ascend, and `denoisers[k]` knows all that those before it know. What is let go at σ was settled down to the
+    detail that noise of σ hides, and fits in from there on by itself: there is no sharp edge to what is known.
+    """
+
+    def __init__(self, denoisers: Sequence[Denoiser], sigmas: Sequence[float]) -> None:
+        self.denoisers, self.sigmas = list(denoisers), list(sigmas)
+
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x`, all of whose items are at one noise level."""
+        return self.denoisers[bisect.bisect_left(self.sigmas, float(sigma[0]))](x, sigma)
+
+
+class MomentMatched:
+    """D + J Aᵀ (A J Aᵀ)⁻¹ (y − A D), then imposed: the conditional mean that first and second moments give.
+
+    The system is solved by conjugate residuals, started at zero, with `iterations` products with J = ∂D/∂x (backward
+    passes) and one more for the result. A real network's J is not quite symmetric and positive, which conjugate
+    gradients do not survive: on moving digits they made errors larger from the fourth iteration on.
+    """
+
+    def __init__(self, denoise: Denoiser, known: Known, iterations: int) -> None:
+        self.denoise, self.known, self.iterations = denoise, known, iterations
+
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x` given what is known."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            x0 = self.denoise(x, sigma)
+
+        def times_jacobian(v: Tensor) -> Tensor:
+            return torch.autograd.grad(x0, x, v, retain_graph=True)[0]
+
+        plain = x0.detach()
+        residual = self.known.lifted - self.known.project(plain)
+        u = conjugate_residuals(lambda v: self.known.project(times_jacobian(v)), residual, self.iterations)
+        return self.known.impose(plain + times_jacobian(u))
+
+
+def conjugate_residuals(
+    times: Callable[[Tensor], Tensor], b: Float[Tensor, "B ..."], iterations: int
+) -> Float[Tensor, "B ..."]:
+    """An approximate solution u of M u = b, each item of the batch for itself; exact in the end for a symmetric M ≥ 0.
+
+    Each step takes off what it can of the residual b − M u, so for no M, symmetric or not, does the residual ever grow.
+    """
+    u, residual = torch.zeros_like(b), b.clone()
+    direction, image, size = residual, times(residual), None
+    for iteration in range(iterations):
+        if iteration:
+            # The next direction is the residual, made so that its image is orthogonal to the image before.
+            fresh = times(residual)
+            share = _ratio(_dot(fresh, image), size)
+            direction, image = residual - share * direction, fresh - share * image
+        size = _dot(image, image)
+        step = _ratio(_dot(residual, image), size)
+        u, residual = u + step * direction, residual - step * image
+    return u
+
+
+def _ratio(a: Float[Tensor, "B 1 ..."], b: Float[Tensor, "B 1 ..."]) -> Float[Tensor, "B 1 ..."]:
+    """a / b, and 0 where b vanishes: there is nothing left to do."""
+    return torch.where(b > torch.finfo(b.dtype).tiny, a / b, torch.zeros_like(a))
+
+
+def _dot(a: Float[Tensor, "B ..."], b: Float[Tensor, "B ..."]) -> Float[Tensor, "B 1 ..."]:
+    return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.dim() - 1))

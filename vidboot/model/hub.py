@@ -1,0 +1,49 @@
+"""Publishing trained models and fetching them: a folder, or a repository on the Hugging Face hub.
+
+What is published is a run folder without what only training needs: configuration, weights, gate, calibration.
+`vidboot.load` reads it as well, without DeepSpeed.
+"""
+
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from vidboot.errors import UserError
+from vidboot.model.run_folder import load, save
+from vidboot.model.video_model import VideoModel
+
+
+def save_pretrained(model: VideoModel, folder: str | Path) -> None:
+    """Write a model into a folder, and read it back."""
+    save(model, Path(folder))
+    load(folder)
+
+
+def push_to_hub(model: VideoModel, repo_id: str, private: bool = False, token: str | None = None) -> str:
+    """Publish a model as the hub repository `repo_id`, made if it isn't there; returns the address of the commit.
+
+    Raises `UserError` if the hub refuses.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        save_pretrained(model, folder)
+        try:
+            api = HfApi(token=token)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="vidboot model"))
+        except (HfHubHTTPError, HFValidationError) as error:
+            raise UserError(f"the hub refuses {repo_id}: {error}") from None
+
+
+def from_pretrained(source: str | Path, revision: str | None = None, device: str = "cpu") -> VideoModel:
+    """A model from a folder or, if there is no such folder, from the hub repository of that name.
+
+    Raises `UserError` if it is neither, or damaged.
+    """
+    if Path(source).is_dir():
+        return load(source, device)
+    try:
+        return load(snapshot_download(str(source), revision=revision), device)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(f"{source} is neither a folder nor a repository that can be fetched: {error}") from None

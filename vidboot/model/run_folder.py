@@ -1,0 +1,188 @@
+"""What a run folder holds: configuration, split, and what each stage learnt. Writing it, and reading it strictly."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vidboot.config import RunConfig
+from vidboot.data.files import atomic_path, write_atomic
+from vidboot.errors import UserError
+from vidboot.method.calibration import Calibration
+from vidboot.method.edm import Preconditioned
+from vidboot.method.gate import Gate
+from vidboot.model.video_model import Told, VideoModel, residual_network, view_network
+
+CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
+WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
+Made = TypeVar("Made")
+
+
+def save_weights(folder: Path, network: nn.Module) -> None:
+    """Write a network's weights as safetensors, atomically."""
+    with atomic_path(folder / WEIGHTS_FILE) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
+
+
+def load_weights(folder: Path, network: Preconditioned) -> Preconditioned:
+    """Load what `save_weights` wrote; raises `UserError` if it is missing, damaged or of another shape."""
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise UserError(f"{folder} has no finished network ({WEIGHTS_FILE}); run tools/train.py to the end first")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and run tools/train.py again") from None
+    if misfit := _misfit(weights, network.state_dict()):
+        raise UserError(
+            f"{path} does not fit the run's {CONFIG_FILE} ({misfit}): it is another run's, or another version of "
+            "vidboot wrote it; train again"
+        )
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)
+
+
+def _misfit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """The first difference between two sets of weights, in words; empty if there is none."""
+    for name, tensor in expected.items():
+        if name not in stored:
+            return f"{name} is missing"
+        if stored[name].shape != tensor.shape:
+            return f"{name} is {_shape(stored[name])}, not {_shape(tensor)}"
+    extra = [name for name in stored if name not in expected]
+    return f"{extra[0]} has no place" if extra else ""
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a number"
+
+
+def save_config(run_dir: Path, config: RunConfig) -> None:
+    """Write the resolved configuration into the run folder."""
+    write_atomic(run_dir / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+
+
+def load_config(run_dir: Path) -> RunConfig:
+    """Read a run's configuration; raises `UserError` if this is no run folder."""
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run folder (no {CONFIG_FILE}); give the run_dir that tools/train.py wrote")
+    try:
+        return RunConfig.model_validate_json(path.read_text())
+    except (ValueError, OSError) as error:
+        first = next(iter(error.errors()), None) if isinstance(error, ValidationError) else None
+        what = error if first is None else f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UserError(f"{path} is damaged or from another version of vidboot ({what}); train again") from None
+
+
+def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
+    """The trained model of a run folder. Raises `UserError` if a network is missing, damaged or of another shape."""
+    return load_parts(load_config(Path(run_dir)), Path(run_dir)).to(device)
+
+
+def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, residual: bool = True) -> VideoModel:
+    """The model of a run that has come as far as its views, and its calibration and residual where asked for."""
+    views = {name: load_weights(run_dir / name, view_network(config, name)) for name in config.views}
+    weights, told = (None, None)
+    if calibration and config.calibration is not None:
+        weights, told = load_calibration(run_dir, config)
+    fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py", lambda stored: float(stored["fps"]))
+    if not residual or config.residual is None:
+        return VideoModel(config, views, calibration=weights, fps=fps, told=told and Told(told))
+    network = load_weights(run_dir / "residual", residual_network(config))
+    gate, told_gate = load_gate(run_dir / "residual")
+    both = Told(told or weights or Calibration.counting(config.plan), told_gate or gate)
+    return VideoModel(config, views, network, gate, weights, fps, both)
+
+
+def save(model: VideoModel, folder: Path) -> None:
+    """Write what `load` reads into a folder. Raises `UserError` for one that was trained in: it holds the split too."""
+    if (folder / SPLIT_FILE).exists() and "train" in json.loads((folder / SPLIT_FILE).read_text()):
+        raise UserError(
+            f"{folder} is the run folder of a training, whose split would be lost; save into another folder"
+        )
+    save_config(folder, model.config)
+    write_atomic(folder / SPLIT_FILE, json.dumps({"fps": model.fps}).encode())
+    for name, network in model.views.items():
+        save_weights(folder / name, network)
+    if model.config.calibration is not None:
+        save_calibration(folder, model.calibration, model.told.calibration)
+    if model.residual is not None:
+        save_weights(folder / "residual", model.residual)
+        save_gate(folder / "residual", model.gate, model.told.gate)
+
+
+def weights_hash(run_dir: str | Path) -> str:
+    """A hash of all that decides what a finished run generates: weights, gate, calibration and configuration."""
+    digest = hashlib.sha256()
+    for name in (WEIGHTS_FILE, GATE_FILE, CALIBRATION_FILE, CONFIG_FILE):
+        for path in sorted(Path(run_dir).rglob(name)):
+            digest.update(path.relative_to(run_dir).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def save_calibration(run_dir: Path, calibration: Calibration, told: Calibration | None = None) -> None:
+    """Write the base's weights into the run folder, and those where known pixels are told."""
+    stored = calibration.to_dict() | {"told": told and told.to_dict()}
+    write_atomic(run_dir / CALIBRATION_FILE, json.dumps(stored, indent=2).encode())
+
+
+def load_calibration(run_dir: Path, config: RunConfig) -> tuple[Calibration, Calibration | None]:
+    """Read what `save_calibration` wrote; a run of before has none for told pixels.
+
+    Raises `UserError` if it can't be read, or is of other views than the run.
+    """
+
+    def _of_run(stored: Any) -> Calibration:
+        calibration = Calibration.from_dict(stored)
+        if calibration.plan != config.plan:
+            raise ValueError("it was fitted for other views")
+        return calibration
+
+    def both(stored: Any) -> tuple[Calibration, Calibration | None]:
+        told = stored.get("told")
+        return _of_run(stored), None if told is None else _of_run(told)
+
+    return _read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", both)
+
+
+def save_gate(folder: Path, gate: Gate, told: Gate | None = None) -> None:
+    """Write the gate beside the residual network's weights, and the one where known pixels are told."""
+    stored = _of_gate(gate) | {"told": told and _of_gate(told)}
+    write_atomic(folder / GATE_FILE, json.dumps(stored).encode())
+
+
+def _of_gate(gate: Gate) -> dict[str, Any]:
+    return {"sigmas": gate.sigmas, "values": gate.values}
+
+
+def load_gate(folder: Path) -> tuple[Gate, Gate | None]:
+    """Read what `save_gate` wrote; a run of before has none for told pixels. Raises `UserError` if it can't be read."""
+
+    def gate(stored: Any) -> Gate:
+        return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
+
+    def both(stored: Any) -> tuple[Gate, Gate | None]:
+        told = stored.get("told")
+        return gate(stored), None if told is None else gate(told)
+
+    return _read_json(folder / GATE_FILE, "run tools/train.py --stage residual", both)
+
+
+def _read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:
+    """What `make` makes of the file's values; raises `UserError` with the remedy if it can't."""
+    try:
+        return make(json.loads(path.read_text()))
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); {remedy}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged or from another version of vidboot ({what}); {remedy}") from None
