@@ -23,7 +23,7 @@ clip:
   overlap: 2
   network: {{ channels: 8, multipliers: [1, 2] }}
   train: {{ steps: 6, batch_size: 4, warmup_steps: 2 }}
-  long_share: 0.5
+  full_length: {{ share: 0.5, scale: 2 }}
 low_res:
   - scale: 2
     network: {{ channels: 8, multipliers: [1, 2] }}

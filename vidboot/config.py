@@ -1,9 +1,10 @@
 """The configuration of a training run: everything that `tools/train.py` reads from its YAML file."""
 
 import math
-from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
+from jaxtyping import Float
 from pydantic import (
     AfterValidator,
     Field,
@@ -11,16 +12,13 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
-from vidboot.method.edm import Noise
+from vidboot.data.config import DataConfig
+from vidboot.method.edm import karras_sigmas, sample_sigma
 from vidboot.method.regions import ViewPlan
-from vidboot.settings import Strict
-
-Folder = Annotated[Path, Field(strict=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from vidboot.settings import Folder, Strict
 
 
 def _each_once(sigmas: list[float]) -> list[float]:
@@ -29,7 +27,36 @@ def _each_once(sigmas: list[float]) -> list[float]:
     return sigmas
 
 
-NoiseLevels = Annotated[list[PositiveFloat], Field(min_length=1), AfterValidator(_each_once)]
+Sigmas = Annotated[list[PositiveFloat], Field(min_length=1), AfterValidator(_each_once)]
+
+
+class NoiseConfig(Strict):
+    """Noise levels σ of training and sampling, for data in [-1, 1] (EDM, arXiv 2206.00364)."""
+
+    sigma_min: PositiveFloat = 0.02
+    """Least noise level of training and sampling."""
+    sigma_max: PositiveFloat = 80.0
+    """Largest noise level, where sampling starts."""
+    sigma_data: PositiveFloat = 0.5
+    """Standard deviation of the data, for the preconditioning of the networks."""
+    p_mean: float = -0.6
+    """Mean of ln σ in training."""
+    p_std: PositiveFloat = 1.6
+    """Standard deviation of ln σ in training."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> "NoiseConfig":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min must be below sigma_max = {self.sigma_max}, got {self.sigma_min}")
+        return self
+
+    def sample(self, generator: torch.Generator) -> float:
+        """One noise level for training."""
+        return sample_sigma(generator, self.p_mean, self.p_std, self.sigma_min, self.sigma_max)
+
+    def karras_sigmas(self, num_steps: int) -> Float[torch.Tensor, "{num_steps}+1"]:
+        """Falling noise levels for sampling, then 0."""
+        return karras_sigmas(num_steps, self.sigma_min, self.sigma_max)
 
 
 class VideoConfig(Strict):
@@ -48,43 +75,6 @@ class VideoConfig(Strict):
         if self.overlap >= self.num_frames:
             raise ValueError(f"overlap must be below num_frames = {self.num_frames}, got {self.overlap}")
         return self
-
-
-class DataConfig(Strict):
-    """Where the shots come from."""
-
-    manifest: Folder
-    """Folder that `tools/preprocess.py` wrote."""
-    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the full videos that no network trains on: half choose gate and stopping point, half are reported."""
-    max_full_videos: PositiveInt | None = None
-    """Train the residual on at most this many full videos (None: on all)."""
-    horizontal_flip: bool = False
-    """Mirror half of the training samples."""
-    frame_strides: Annotated[list[PositiveInt], Field(min_length=1)] = [1]
-    """Train on every k-th frame, for each of these k equally often; the networks are told k. 1 is one of them: videos
-    are generated at the full rate."""
-    extra_masks: Share = 0.1
-    """Share of the clean samples that get the mask of a masked shot, and are asked for what it hides: so networks are
-    right with and without holes, and learn what may lie under one."""
-    context: Share = 0.2
-    """Share of the samples in which the first frames, or all but what a masked shot's mask would hide, come without
-    noise: so networks learn to go on from given frames, and to paint out (0: they are only ever told by gradients)."""
-    classes: list[str] = []
-    """Class labels, as in the manifest (the folder names); other shots count as without a class."""
-    label_dropout: Share = 0.1
-    """Share of the labelled samples that are trained on without their label, for guidance."""
-    num_workers: NonNegativeInt = 1
-    """Processes that decode, for each training process."""
-    memory_gb: NonNegativeFloat = 1.0
-    """Decoded shots that each decoding process keeps in memory: what fits is decoded once."""
-
-    @field_validator("frame_strides")
-    @classmethod
-    def _full_rate_too(cls, strides: list[int]) -> list[int]:
-        if 1 not in strides:
-            raise ValueError(f"1 must be among them, because videos are generated at the full rate; got {strides}")
-        return strides
 
 
 class NetworkConfig(Strict):
@@ -115,6 +105,16 @@ class OptimizationConfig(Strict):
     """Stop after this many steps in a row whose loss or gradient was not finite (each of them is skipped)."""
 
 
+class FullLengthConfig(Strict):
+    """How the clip network learns from long low-resolution videos (see `vidboot.training.low_res_loss`)."""
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the steps on low-resolution videos of all frames, at full size; each costs as much as a step on full
+    videos."""
+    scale: Annotated[int, Field(ge=2)]
+    """Low-res factor of those videos. A run with it needs no low-res network: the clip network learns both views."""
+
+
 class ClipConfig(Strict):
     """The clip view: short windows at full resolution."""
 
@@ -124,12 +124,8 @@ class ClipConfig(Strict):
     """Frames shared by neighbouring windows."""
     network: NetworkConfig
     train: OptimizationConfig
-    long_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the steps on low-resolution videos of all frames, at full size (see `vidboot.training.low_res_loss`); each
-    costs as much as a step on full videos."""
-    long_scale: Annotated[int, Field(ge=2)] | None = None
-    """Low-res factor of those videos (None: that of the finest low-res view). With it a run needs no low-res network:
-    the clip network learns both views."""
+    full_length: FullLengthConfig | None = None
+    """Train the clip network on low-resolution videos of all frames too (None: on clips only)."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "ClipConfig":
@@ -176,7 +172,7 @@ class CalibrationConfig(Strict):
     num_videos: PositiveInt = 16
     num_draws: PositiveInt = 64
     """Noisy videos at each noise level, at least: fewer videos are each noised several times."""
-    sigmas: NoiseLevels = [0.1, 0.3, 1.0, 3.0, 10.0]
+    sigmas: Sigmas = [0.1, 0.3, 1.0, 3.0, 10.0]
 
     def draws(self, num_videos: int) -> int:
         """How often each of so many videos is noised."""
@@ -186,7 +182,7 @@ class CalibrationConfig(Strict):
 class EvaluationConfig(Strict):
     """Held-out denoising error."""
 
-    sigmas: NoiseLevels = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0]
+    sigmas: Sigmas = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0]
     """Noise levels of the full video."""
     num_videos: PositiveInt = 16
     """At most this many held-out videos of each kind."""
@@ -220,7 +216,7 @@ class RunConfig(Strict):
     seed: NonNegativeInt = 0
     video: VideoConfig
     data: DataConfig
-    noise: Noise = Noise()
+    noise: NoiseConfig = NoiseConfig()
     clip: ClipConfig
     low_res: list[LowResConfig] = []
     """Low-resolution views, finest first."""
@@ -243,13 +239,6 @@ class RunConfig(Strict):
         """The views by the name of their stage and folder: `clip`, `low_res_2`, …"""
         return {"clip": self.clip} | {f"low_res_{view.scale}": view for view in self.low_res}
 
-    @property
-    def long_scale(self) -> int | None:
-        """Low-res factor of the long videos that the clip network learns from; None if it learns from none."""
-        if not self.clip.long_share:
-            return None
-        return self.clip.long_scale or (self.low_res[0].scale if self.low_res else None)
-
     @model_validator(mode="after")
     def _sizes_fit(self) -> "RunConfig":
         if self.clip.num_frames > self.video.num_frames:
@@ -258,15 +247,8 @@ class RunConfig(Strict):
             _ = self.plan
         except ValueError as error:
             raise ValueError(f"low_res: {error}") from None
-        if self.clip.long_share and self.long_scale is None:
-            raise ValueError(
-                "clip.long_share is a share of low-resolution videos: name such a view in low_res, or say how low with "
-                "clip.long_scale"
-            )
-        if self.clip.long_scale is not None and not self.clip.long_share:
-            raise ValueError("clip.long_scale is that of the videos in clip.long_share, which is 0")
-        if self.long_scale is not None:
-            self._size_fits("clip.long_scale", self.long_scale, 1)
+        if self.clip.full_length is not None:
+            self._size_fits("clip.full_length.scale", self.clip.full_length.scale, 1)
         used = {region.view.scale for region in self.plan.regions(self.video.num_frames)}
         if idle := [view.scale for view in self.low_res if view.scale not in used]:
             raise ValueError(
@@ -287,8 +269,3 @@ class RunConfig(Strict):
                     f"video.{side} {size} must be a multiple of {factor} for {name} (scale {scale}, {levels} network "
                     f"levels): use {near}, or fewer multipliers"
                 )
-
-
-def optimization_of(config: RunConfig, name: str) -> OptimizationConfig:
-    """How the stage `name` of a run is trained."""
-    return config.views[name].train if name in config.views else config.residual.train

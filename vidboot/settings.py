@@ -8,9 +8,10 @@ import difflib
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
+from pydantic import Field
 
 from vidboot.errors import UserError
 
@@ -27,6 +28,9 @@ class Strict(pydantic.BaseModel):
         validate_default=True,
     )
 
+
+Folder = Annotated[Path, Field(strict=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 Settings = TypeVar("Settings", bound=Strict)
 

@@ -13,17 +13,18 @@ import numpy as np
 import torch
 from tqdm import trange
 
+from vidboot.config import NoiseConfig
 from vidboot.experiments.digits import digit_video
 from vidboot.experiments.gaussian.experiments import uniform_rules
 from vidboot.method.calibration_fit import ErrorCovariance, fit_calibration, measure
 from vidboot.method.composition import Denoiser, by_scale
-from vidboot.method.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.method.edm import Preconditioned, add_noise, loss_weight, squared_error
 from vidboot.method.regions import ViewPlan
 from vidboot.method.views import pool
 from vidboot.networks.unet import UNet
 
 PLAN, NUM_FRAMES = ViewPlan(8, 4, (2,)), 32
-NOISE = Noise()
+NOISE = NoiseConfig()
 SIGMAS = (0.15, 0.3, 0.6, 1.0, 2.5, 6.0, 15.0)
 
 

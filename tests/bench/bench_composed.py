@@ -1,6 +1,6 @@
 """What composing costs, with a configuration's own (untrained) networks. Run by hand:
 
-python tests/bench/bench_composed.py [--config configs/quickstart.yaml] [--device cpu] [--repeats 7] [key=value …]
+python tests/bench/bench_composed.py [--config configs/quickstart.yaml] [--device cpu] [--rounds 7] [key=value …]
 
 Every time is a ratio to one plain pass of the clip network over all frames, measured in the same round (processor time
 on a CPU, so that a busy machine matters little; set OMP_NUM_THREADS=1); the share is what is left of a composed
@@ -64,16 +64,16 @@ def compositions(config: RunConfig, networks: dict[int, Stopwatch]) -> dict[str,
 
 
 @torch.no_grad()
-def measure(config: RunConfig, device: str, repeats: int) -> dict[str, tuple[float, float]]:
+def measure(config: RunConfig, device: str, rounds_wanted: int) -> dict[str, tuple[float, float]]:
     """Median over rounds of (time over a plain pass, share outside the networks) for each composition."""
     clock = cuda_seconds if device.startswith("cuda") else time.process_time
-    made = [view_network(config, name).eval().to(device) for name in config.views]
+    made = [view_network(config, view).eval().to(device) for view in config.views.values()]
     networks = {scale: Stopwatch(net, clock) for scale, net in zip(config.plan.scales, made, strict=True)}
     video = config.video
     x = torch.randn(1, 3, video.num_frames, video.height, video.width, generator=torch.Generator().manual_seed(0))
     x, sigma = x.to(device), torch.ones(1, device=device)
     denoisers, rounds = compositions(config, networks), []
-    for _ in range(repeats + 1):  # the first round warms up
+    for _ in range(rounds_wanted + 1):  # the first round warms up
         plain = _timed(lambda: networks[1](x, sigma), networks, clock)[0]
         times = {name: _timed(lambda d=d: d(x, sigma), networks, clock) for name, d in denoisers.items()}
         rounds.append({name: (total / plain, 1 - inside / total) for name, (total, inside) in times.items()})
@@ -95,11 +95,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="configs/quickstart.yaml")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("settings", nargs="*", metavar="key=value", help="changes to the configuration")
     arguments = parser.parse_args()
     config = load_settings(RunConfig, arguments.config, arguments.settings)
-    measured = measure(config, arguments.device, arguments.repeats)
+    measured = measure(config, arguments.device, arguments.rounds)
     print(f"{'':30} cost in plain passes   share outside the networks")
     for name, (ratio, share) in measured.items():
         print(f"{name:30} {ratio:20.2f} {100 * share:22.1f} %")

@@ -26,10 +26,11 @@ from vidboot.evaluation.features import own_features
 from vidboot.evaluation.statistics import autocorrelation, frechet_distance
 from vidboot.experiments.digits import digit_video, subtitle, write_digits
 from vidboot.experiments.learning_curve.correlation import lags
-from vidboot.generation.sampling import PAINTING_OUT, Sampling, initial_noise, sample, seeded
+from vidboot.generation.sampling import DEFAULTS, PAINTING_OUT, Sampling, initial_noise, sample, seeded
 from vidboot.generation.streaming import shared_frames, stream
 from vidboot.method.composition import AveragedWindows, ComposedDenoiser, disjoint_windows
-from vidboot.method.conditioning import Known
+from vidboot.method.conditioning import Observation
+from vidboot.method.edm import karras_sigmas
 from vidboot.method.regions import region_graph, windows
 from vidboot.method.samplers import initial_state, sample_dpm2m, sample_heun
 from vidboot.model.video_model import VideoModel
@@ -62,7 +63,7 @@ def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling, o
         borders = {t for view in spans for t in (view.frames[0], view.frames[-1] + 1)}
     real = torch.stack([to_tensor(digit_video((0, 0, n), LAST)) for n in range(64)])
     print(f"{rule}, {len(videos)} videos of {frames} frames, {sampling}")
-    own = sample(model, video.num_frames, seeded(range(1000, 1016)), Sampling(sampling.num_steps, sampling.sampler))
+    own = sample(model, video.num_frames, seeded(range(1000, 1016)), Sampling(sampling.steps, sampling.sampler))
     report_seams(videos, sorted(borders - {0, frames}))
     if rule == "joint":
         whole = torch.cat([one_video(model, "whole", frames, seed, sampling) for seed in tqdm(seeds, desc="whole")])
@@ -80,7 +81,7 @@ def one_video(model: VideoModel, rule: str, frames: int, seed: int, sampling: Sa
         return sample(model, frames, seeded([seed]), sampling)
     if rule == "whole":  # all frames as one window: no borders, but memory grows with the length
         start = initial_noise((3, frames, model.config.video.height, model.config.video.width), seeded([seed]))
-        sigmas = model.config.noise.steps(sampling.num_steps)
+        sigmas = model.config.noise.karras_sigmas(sampling.steps)
         with torch.no_grad():
             return sampling.run(model.full, initial_state(model.full, start, float(sigmas[0])), sigmas).clamp(-1, 1)
     if rule == "disjoint":
@@ -169,7 +170,7 @@ def repair(run: Path, seeds: range, sampling: Sampling) -> None:
         frames = digit_video((9, 0, seed), length, "test", size)
         damaged = np.where(letters[..., None], np.uint8(255), frames)
         truth = to_tensor(frames)[None]
-        made = {"model": sample(model, length, seeded([seed]), sampling, Known.of_pixels(truth, mask))[0]}
+        made = {"model": sample(model, length, seeded([seed]), sampling, Observation.of_pixels(truth, mask))[0]}
         for name, flag in (("Telea", cv2.INPAINT_TELEA), ("Navier–Stokes", cv2.INPAINT_NS)):
             painted = [cv2.inpaint(frame, hidden.astype(np.uint8), 3, flag) for frame in damaged]
             made[f"cv2.inpaint, {name}"] = to_tensor(np.stack(painted))
@@ -193,11 +194,15 @@ def solvers(run: Path, seeds: range) -> None:
     print(f"{features.protocol}\n{len(seeds)} clips; half of the real ones to the other half: {halves:.4f}")
     first = None
     for name, run_sampler, sigmas in (
-        ("Heun", sample_heun, config.noise.steps(32)),
-        ("DPM-Solver++(2M)", sample_dpm2m, config.noise.steps(16)),
-        ("DPM-Solver++(2M), ρ = 30", sample_dpm2m, config.noise.steps(16, rho=30)),
-        ("DPM-Solver++(2M)", sample_dpm2m, config.noise.steps(32)),
-        ("Heun", sample_heun, config.noise.steps(8)),
+        ("Heun", sample_heun, config.noise.karras_sigmas(32)),
+        ("DPM-Solver++(2M)", sample_dpm2m, config.noise.karras_sigmas(16)),
+        (
+            "DPM-Solver++(2M), ρ = 30",
+            sample_dpm2m,
+            karras_sigmas(16, config.noise.sigma_min, config.noise.sigma_max, rho=30),
+        ),
+        ("DPM-Solver++(2M)", sample_dpm2m, config.noise.karras_sigmas(32)),
+        ("Heun", sample_heun, config.noise.karras_sigmas(8)),
     ):
         noise = initial_noise((3, length, size, size), seeded(seeds))
         starts = [initial_state(clip, part.clone(), float(sigmas[0])) for part in noise.split(16)]
@@ -225,7 +230,7 @@ def correlation(run: Path, count: int, sampling: Sampling) -> None:
     mean = real.mean((0, 2))[:, None]
     truth = autocorrelation(real, mean, lags(config))
     print(f"{count} videos each, {sampling}; real: " + ", ".join(f"{r:.3f} at lag {lag}" for lag, r in truth.items()))
-    sigmas, rng = config.noise.steps(sampling.num_steps), np.random.default_rng(0)
+    sigmas, rng = config.noise.karras_sigmas(sampling.steps), np.random.default_rng(0)
     for name, denoise in methods.items():
         made = []
         for seeds in tqdm(torch.arange(count).split(4), desc=name):
@@ -254,8 +259,9 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="of moment matching; without it the networks are told")
     a = parser.parse_args()
     seeds = range(a.seeds)
-    default = PAINTING_OUT if a.part == "repair" and a.steps is None else Sampling()
-    sampling = Sampling(a.steps or default.num_steps, "dpm2m", iterations=a.iterations, draws=a.draws or default.draws)
+    default = PAINTING_OUT if a.part == "repair" and a.steps is None else DEFAULTS
+    chosen = {"steps": a.steps or default["steps"], "draws": a.draws or default["draws"]}
+    sampling = Sampling(sampler="dpm2m", iterations=a.iterations, **chosen)
     if a.part == "data":
         write_digits(a.run.parent / "data", full=256, clips=2048, low_res=2048, subtitled=0.5)
     elif a.part == "seams":

@@ -19,17 +19,17 @@ from collections.abc import Callable
 
 import torch
 
+from vidboot.config import NoiseConfig
 from vidboot.experiments.gaussian.experiments import rules
 from vidboot.experiments.gaussian.gaussian import GaussianVideo, WienerDenoiser
 from vidboot.generation.sampling import Sampling, sample, seeded
 from vidboot.generation.streaming import stream
 from vidboot.method.composition import Denoiser
-from vidboot.method.conditioning import Corrected, Known, MomentMatched
-from vidboot.method.edm import Noise
-from vidboot.method.samplers import repeated, sample_dpm2m, sample_heun
+from vidboot.method.conditioning import Corrected, MomentMatched, Observation
+from vidboot.method.samplers import sample_dpm2m, sample_heun, with_resampling
 from vidboot.model.video_model import VideoModel
 
-NOISE = Noise(sigma_min=0.01, sigma_max=100.0)
+NOISE = NoiseConfig(sigma_min=0.01, sigma_max=100.0)
 
 
 def sampled_covariance(sampler: Callable, denoise: Denoiser, shape: tuple, sigmas: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ def over_time(covariance: torch.Tensor, shape: tuple) -> list[float]:
 
 def lags() -> None:
     video = GaussianVideo.reference()
-    sigmas = NOISE.steps(32)
+    sigmas = NOISE.karras_sigmas(32)
     columns = {"data": over_time(video.covariance, video.shape)}
     denoisers = {"full model": video.denoiser_of(video.full_view)} | rules(video)
     for name in ("full model", "counting numbers", "windows − overlaps", "averaged windows"):
@@ -63,49 +63,49 @@ def conditioning(steps: int = 18, count: int = 1000) -> None:
     video = GaussianVideo.reference(num_frames=16)
     generator = torch.Generator().manual_seed(0)
     truth = video.sample(1, generator)
-    low = Known.of_low_resolution(torch.nn.functional.avg_pool3d(truth, (1, 2, 2)), 2)
-    first = Known.of_first_frames(truth[:, :, :4], 16)
+    low = Observation.of_low_resolution(torch.nn.functional.avg_pool3d(truth, (1, 2, 2)), 2)
+    first = Observation.of_first_frames(truth[:, :, :4], 16)
     mask = torch.rand(1, 1, *video.shape[1:], generator=generator) < 0.3
-    cases = {"first 4 frames": first, "low-res": low, "30 % of pixels": Known.of_pixels(truth, mask)}
+    cases = {"first 4 frames": first, "low-res": low, "30 % of pixels": Observation.of_pixels(truth, mask)}
     denoise = video.denoiser_of(video.full_view)
     print(f"{'':30} {'passes':>7} " + "".join(f"{name:>22}" for name in cases))
     print(f"{'':38} " + "error of mean, variance" * 1)
     rows = [(f"range–null, {r} ×", 0, r) for r in (1, 4, 10)] + [
         (f"moments, {k} iterations", k, 1) for k in (1, 2, 3, 10, 30)
     ]
-    for name, iterations, repeats in [*rows, ("told, by exact networks", None, 1)]:
-        schedule = repeated(Noise().steps(steps), repeats)
+    for name, iterations, resampling in [*rows, ("given to exact networks", None, 1)]:
+        schedule = with_resampling(NoiseConfig().karras_sigmas(steps), resampling)
         passes = sum(1 if b == 0 else 2 for a, b in itertools.pairwise(schedule.tolist()) if b < a)
         passes *= 1 + 2 * (iterations + 1) if iterations else 1
         cells = []
-        for known in cases.values():
+        for observation in cases.values():
             if iterations is None:
-                conditioned = told(video, known)
+                conditioned = given(video, observation)
             else:
-                conditioned = MomentMatched(denoise, known, iterations) if iterations else Corrected(denoise, known)
+                conditioned = MomentMatched(denoise, observation, iterations) if iterations else Corrected(denoise, observation)
             generators = seeded(range(count))
             x = torch.stack([torch.randn(*video.shape, dtype=torch.float64, generator=g) for g in generators])
             samples = sample_heun(conditioned, x * schedule[0], schedule, generators=generators).flatten(1)
-            mean, covariance = conditional(video, known)
+            mean, covariance = conditional(video, observation)
             error = (samples.mean(0) - mean).norm() / mean.norm()
             cells.append(f"{100 * float(error):13.1f} %  {float(samples.var(0).sum() / covariance.trace()):5.2f}")
         print(f"{name:30} {passes:7d} " + "".join(f"{cell:>22}" for cell in cells), flush=True)
 
 
-def told(video: GaussianVideo, known: Known) -> Denoiser:
-    """E[x0 | x, y]: what networks give that have learnt perfectly to be told what is known."""
-    mean, covariance = conditional(video, known)
+def given(video: GaussianVideo, observation: Observation) -> Denoiser:
+    """E[x0 | x, y]: what networks give that have learnt perfectly to be given what is observed."""
+    mean, covariance = conditional(video, observation)
     wiener, mean = WienerDenoiser(covariance), mean.reshape(video.shape)
-    return lambda x, sigma: known.impose(mean + wiener(x - mean, sigma))
+    return lambda x, sigma: observation.impose(mean + wiener(x - mean, sigma))
 
 
-def conditional(video: GaussianVideo, known: Known) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and covariance given what is known, in closed form."""
+def conditional(video: GaussianVideo, observation: Observation) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and covariance given what is observed, in closed form."""
     size = math.prod(video.shape)
-    p = known.project(torch.eye(size, dtype=torch.float64).reshape(size, *video.shape)).flatten(1).T
+    p = observation.project(torch.eye(size, dtype=torch.float64).reshape(size, *video.shape)).flatten(1).T
     c = video.covariance
     gain = c @ p @ torch.linalg.pinv(p @ c @ p, hermitian=True, rtol=1e-10)
-    return gain @ known.lifted.flatten(), c - gain @ p @ c
+    return gain @ observation.lifted.flatten(), c - gain @ p @ c
 
 
 def memory(config: str) -> None:
@@ -132,14 +132,14 @@ def one(config: str, mode: str, frames: int) -> None:
     from vidboot.settings import load_settings
 
     settings = load_settings(RunConfig, config, [])
-    views = {name: view_network(settings, name).eval().requires_grad_(False) for name in settings.views}
+    views = {name: view_network(settings, view).eval().requires_grad_(False) for name, view in settings.views.items()}
     model = VideoModel(settings, views, residual_network(settings).eval().requires_grad_(False))
     start = time.process_time()
     if mode == "joint":
-        sample(model, frames, seeded([0]), Sampling(2))
+        sample(model, frames, seeded([0]), Sampling(steps=2))
     else:
         done = 0
-        for fresh, _ in stream(model, [0], Sampling(1, "euler")):
+        for fresh, _ in stream(model, [0], Sampling(steps=1, "euler")):
             done += fresh.shape[2]
             if done >= frames:
                 break
@@ -152,13 +152,13 @@ def solvers() -> None:
     """Covariance error; on a trained run `bench_digits.py solvers` compares Fréchet distances."""
     video = GaussianVideo.reference(num_frames=16)
     denoise, truth = video.denoiser_of(video.full_view), video.covariance
-    noise = Noise()
+    noise = NoiseConfig()
     for name, sampler, steps in (
         ("heun 64", sample_heun, 32),
         ("dpm2m 16", sample_dpm2m, 16),
         ("heun 16", sample_heun, 8),
     ):
-        covariance = sampled_covariance(sampler, denoise, video.shape, noise.steps(steps))
+        covariance = sampled_covariance(sampler, denoise, video.shape, noise.karras_sigmas(steps))
         error = float((covariance - truth).norm() / truth.norm())
         print(f"{name:9} evaluations: relative covariance error {error:.4f}")
 

@@ -11,28 +11,20 @@ import argparse
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import decord
+import numpy as np
 from torch.utils.data import DataLoader
 
-from vidboot.config import DataConfig
-from vidboot.data.datasets import ViewDataset, leave_signals_to_parent
+from vidboot.data.config import DataConfig
+from vidboot.data.datasets import ViewDataset, draw_window, leave_signals_to_parent
 from vidboot.data.manifest import Shot, load_manifest
 
 
-class Recorded(ViewDataset):
-    """Training samples that note which frames they are."""
-
-    def _draw(self, *arguments: Any) -> tuple[Shot, range]:
-        self.drawn = super()._draw(*arguments)
-        return self.drawn
-
-    def clip(self, index: int) -> tuple[str, list[int]]:
-        """File and frames of a sample."""
-        self[index]
-        shot, frames = self.drawn
-        return str(shot.root / shot.path), list(frames)
+def clip_of(shots: list[Shot], num_frames: int, number: int) -> tuple[str, list[int]]:
+    """File and frames of a random clip, drawn as training draws them."""
+    shot, frames = draw_window(shots, num_frames, 1, np.random.default_rng(number))
+    return str(shot.root / shot.path), list(frames)
 
 
 def main() -> None:
@@ -47,8 +39,8 @@ def main() -> None:
     arguments = parser.parse_args()
     options = DataConfig(manifest=arguments.data, extra_masks=0.0, memory_gb=arguments.memory_gb)
     shots = [s for s in load_manifest(arguments.data).supplying("clip") if s.num_frames >= arguments.frames]
-    dataset = Recorded(shots, {arguments.frames: 1.0}, 0, 4, options)
-    clips = [dataset.clip(n) for n in range(arguments.clips)]
+    dataset = ViewDataset(shots, {arguments.frames: 1.0}, 0, 4, options)
+    clips = [clip_of(shots, arguments.frames, n) for n in range(arguments.clips)]
     rates: dict[str, list[float]] = {"decord, one thread": [], "loader, two workers": []}
     for _ in range(arguments.rounds):
         start = time.perf_counter()

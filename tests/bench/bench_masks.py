@@ -29,8 +29,8 @@ from vidboot.distributed import init_distributed
 from vidboot.experiments.digits import write_digits
 from vidboot.method.denoising_error import edm_weighted
 from vidboot.training.log import set_up_logging
-from vidboot.training.loop import train_stage
-from vidboot.training.view_stage import view_stage
+from vidboot.training.loop import train_network
+from vidboot.training.view_stage import ViewStage
 
 FRAMES, SIZE, HELD_OUT = 8, 24, 64
 ARMS = ("clean", "masked", "unmasked", "thrown")
@@ -103,8 +103,8 @@ def error(folder: Path, seed: int, steps: int, shots: list[Shot], held_out: tupl
     result = folder / "error.json"
     if not result.exists():
         settings = config(folder, seed, steps)
-        stage = view_stage(settings, "clip", Split(tuple(shots), held_out, ()))
-        metrics = stage.evaluate(train_stage(stage, folder, settings))
+        training = ViewStage(settings, settings.clip).training(Split(tuple(shots), held_out, ()))
+        metrics = training.evaluate(train_network(training, folder, settings))
         errors = {sigma: metrics[f"error@{sigma:g}"] for sigma in settings.evaluation.sigmas}
         result.write_text(json.dumps({"error": edm_weighted(errors, settings.noise.sigma_data), **metrics}))
     return json.loads(result.read_text())["error"]

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
+from vidboot.config import NoiseConfig
 from vidboot.data.datasets import to_tensor
 from vidboot.experiments.digits import digit_video
-from vidboot.method.edm import Noise, Preconditioned, add_noise, loss_weight, squared_error
+from vidboot.method.edm import Preconditioned, add_noise, loss_weight, squared_error
 from vidboot.networks.unet import UNet
 
-NOISE = Noise()
+NOISE = NoiseConfig()
 SIGMAS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 RATES = (1e-3, 3e-3)
 STEP_SHAPE = (4, 3, 8, 32, 32)

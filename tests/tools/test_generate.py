@@ -242,9 +242,9 @@ DAMAGES = {
         lambda run: change_json(run / "residual" / "gate.json", lambda g: g.update(sigmas=[], values=[])),
         "a gate needs",
     ),
-    "a gate for told pixels that is cut": (
+    "a gate for videos with context that is cut": (
         lambda run: change_json(
-            run / "residual" / "gate.json", lambda g: g.update(told={"sigmas": [1.0], "values": []})
+            run / "residual" / "gate.json", lambda g: g.update(with_context={"sigmas": [1.0], "values": []})
         ),
         "a gate needs",
     ),

@@ -128,7 +128,7 @@ def test_dry_run_starts_nothing(tiny_config, tmp_path, tool):
         ("seed=abc", "seed: Input should be a valid integer"),
         ("data.manifest=/nowhere", "there is no manifest in /nowhere"),
         ("video.width=32", "run tools/preprocess.py with height=8 width=32"),
-        ("video.num_frames=900 video.overlap=4", "nothing to train low_res_2 on"),
+        ("video.num_frames=900 video.overlap=4", "nothing to train clip.full_length on"),
         ("clip.train.batch_size=3 clip.train.micro_batch_size=2", "does not divide the 3 videos"),
     ],
 )

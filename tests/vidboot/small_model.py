@@ -22,7 +22,7 @@ def small_model(**data: object) -> VideoModel:
     """Videos of 12 frames of 8×8 pixels, overlap 4; `data` are settings of the data group."""
     config = check_settings(RunConfig, SETTINGS | {"data": {"manifest": "data"} | data}, "settings")
     torch.manual_seed(0)
-    networks = [view_network(config, name) for name in config.views] + [residual_network(config)]
+    networks = [view_network(config, view) for view in config.views.values()] + [residual_network(config)]
     for network in networks:
         for parameter in network.eval().requires_grad_(False).parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -14,7 +14,7 @@ REST = "network: {}, train: {steps: 1, batch_size: 1}"
 @pytest.mark.parametrize("name", ["quickstart", "one_gpu", "long_video", "cluster"])
 def test_shipped_configs_validate_and_build_their_networks(name):
     config = load_settings(RunConfig, CONFIGS / f"{name}.yaml")
-    for view in config.views:
+    for view in config.views.values():
         assert sum(p.numel() for p in view_network(config, view).parameters()) > 0
     assert residual_network(config).network.temporal_reach >= config.video.num_frames - 1
 
@@ -23,7 +23,7 @@ def test_shipped_configs_validate_and_build_their_networks(name):
     ("override", "says"),
     [
         ("clip.overlap=8", "overlap must be below num_frames"),
-        ("clip.long_share=1.0", "less than 1"),
+        ("clip.full_length={share: 1.0, scale: 2}", "less than 1"),
         ("clip.num_frames=33", "at most video.num_frames"),
         ("video.overlap=32", "overlap must be below num_frames"),
         ("video.height=38", "use 36 or 40"),
@@ -50,12 +50,12 @@ def test_a_share_of_long_videos_needs_to_know_how_low_their_resolution_is():
     def load(*overrides):
         return load_settings(RunConfig, CONFIGS / "quickstart.yaml", overrides)
 
-    assert load("clip.long_share=0.2").long_scale == 2
-    assert load("clip.long_share=0.2", "low_res=[]", "clip.long_scale=4").long_scale == 4
+    assert load("clip.full_length={share: 0.2, scale: 2}").clip.full_length.scale == 2
+    assert load("clip.full_length={share: 0.2, scale: 4}", "low_res=[]").clip.full_length.scale == 4
     for wrong, says in [
-        (["clip.long_share=0.2", "low_res=[]"], "clip.long_scale"),
-        (["clip.long_share=0", "clip.long_scale=2"], "which is 0"),
-        (["clip.long_share=0.2", "clip.long_scale=5"], "multiple of 5"),
+        ("clip.full_length={share: 0.2}", "clip.full_length.scale: missing"),
+        ("clip.full_length={share: 0, scale: 2}", "greater than 0"),
+        ("clip.full_length={share: 0.2, scale: 5}", "multiple of 5"),
     ]:
         with pytest.raises(UserError, match=says):
-            load(*wrong)
+            load(wrong)

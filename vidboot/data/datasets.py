@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vidboot.config import DataConfig
+from vidboot.data.config import DataConfig
 from vidboot.data.manifest import Shot
 from vidboot.data.masks import box_mask
 from vidboot.data.set_aside import SetAside
@@ -106,10 +106,10 @@ class LentMasks:
 
 
 def draw_context(shape: Sequence[int], lent: LentMasks, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
-    """What of a video of this `shape` is told without noise.
+    """Which pixels of a video of this `shape` come without noise.
 
-    Half of them have their first frames (at least one, not all), as when a stream goes on, half all but what a mask
-    hides, as when something is painted out: a masked shot's, else a rectangle.
+    For half of the videos these are the first frames (at least one, not all), as when a stream goes on. For the others
+    they are all but what a mask hides, as when something is painted out: a masked shot's mask, else a rectangle.
     """
     _, num_frames, height, width = shape
     if num_frames > 1 and rng.random() < 0.5:
@@ -130,9 +130,9 @@ class ViewDataset(Dataset):
     again after so many. Masks to hide with are those of `lenders` (None: of the shots themselves).
 
     A sample holds `frames` (uint8, T H W C: a quarter of what floats would take on the way from a loading process),
-    `mask` (1 T H W, true = observed), `known` (true where the video itself has no mask; some of that may be hidden on
-    purpose), the `shot` it is from, the `seed` of its noise, and where asked for `context` (true where there is to be
-    no noise), class `label` and frame `stride`.
+    `observed_mask` (1 T H W, true = observed), `loss_mask` (true where the video itself has no mask; some of that may be
+    hidden on purpose), the `shot` it is from, the `seed` of its noise, and where asked for `context_mask` (true where
+    there is to be no noise), class `label` and frame `stride`.
     """
 
     def __init__(
@@ -172,11 +172,11 @@ class ViewDataset(Dataset):
             except UserError as error:  # the video or its mask can't be read
                 self.set_aside.add(shot, error)
                 continue
-            masks = {"mask": self._with_extra_mask(mask, rng), "known": mask}
+            masks = {"observed_mask": self._with_extra_mask(mask, rng), "loss_mask": mask}
             if self.options.context:
-                told = rng.random() < self.options.context
-                context = draw_context(mask.shape, self.lent, rng) if told else torch.zeros_like(mask)
-                masks["context"] = masks["mask"] & context
+                some = rng.random() < self.options.context
+                context = draw_context(mask.shape, self.lent, rng) if some else torch.zeros_like(mask)
+                masks["context_mask"] = masks["observed_mask"] & context
             if self.options.horizontal_flip and rng.random() < 0.5:
                 pixels, masks = pixels.flip(-2), {name: m.flip(-1) for name, m in masks.items()}
             sample = {"frames": pixels, **masks, "shot": shot.path}

@@ -23,7 +23,8 @@ VIEWS = ("full", "clip", "low_res")
 VERDICTS = ("clean", "masked", "uncertain")
 Verdict = Literal["clean", "masked", "uncertain"]
 
-# Arrow type and unit or meaning of each column, stored in the file beside the data.
+# Arrow type and unit or meaning of each column, stored in the file beside the data. Lists have no fixed size: versions of
+# Arrow don't agree on how a missing one is stored.
 _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "id": (pa.string(), "hash of the source file's content, the span and the stored size"),
     "source": (pa.string(), "path of the file that the shot was cut from"),
@@ -34,8 +35,8 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "fps": (pa.float64(), "frames per second; the mean over the shot if the source's rate varies"),
     "height": (pa.int64(), "stored height, pixels"),
     "width": (pa.int64(), "stored width, pixels"),
-    "crop": (pa.list_(pa.int64(), 4), "top, left, height, width of the stored region, upright source pixels"),
-    "picture": (pa.list_(pa.int64(), 4), "top, left, height, width of the source's picture without letterbox bars"),
+    "crop": (pa.list_(pa.int64()), "top, left, height, width of the stored region, upright source pixels"),
+    "picture": (pa.list_(pa.int64()), "top, left, height, width of the source's picture without letterbox bars"),
     "views": (pa.list_(pa.string()), "views that the shot can supply: full, clip, low_res"),
     "verdict": (pa.string(), "clean, masked (see mask) or uncertain (something may be burnt in)"),
     "reason": (pa.string(), "why the verdict is what it is"),
@@ -109,6 +110,16 @@ class Manifest(Sequence[Shot]):
         if view not in VIEWS:
             raise ValueError(f"there is no view '{view}', only {', '.join(VIEWS)}")
         return tuple(shot for shot in self.shots if view in shot.views)
+
+
+def check_size(shots: Iterable[Shot], height: int, width: int, folder: Path) -> None:
+    """Raise `UserError` unless the shots of this folder are stored at the size of the run's videos."""
+    if other := {(shot.height, shot.width) for shot in shots} - {(height, width)}:
+        stored = "×".join(map(str, other.pop()))
+        raise UserError(
+            f"{folder} holds videos of {stored}, but video.height and video.width are {height}×{width}: run "
+            f"tools/preprocess.py with height={height} width={width}"
+        )
 
 
 def write_manifest(folder: str | Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -16,19 +16,18 @@ from tqdm import tqdm
 from vidboot.config import RunConfig
 from vidboot.data.datasets import held_out_spans, held_out_windows, load_windows, mean_image
 from vidboot.data.files import make_folder, write_atomic
-from vidboot.data.manifest import Manifest, Shot, load_manifest
+from vidboot.data.manifest import Manifest, Shot, check_size, load_manifest
 from vidboot.distributed import device
 from vidboot.errors import UserError
 from vidboot.evaluation.features import FeatureNetwork, given_features, own_features
 from vidboot.evaluation.run_page import print_tables, write_page
 from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
-from vidboot.generation.sampling import generate
+from vidboot.generation.sampling import generate_videos
 from vidboot.method.composition import Denoiser
 from vidboot.method.denoising_error import denoising_errors
 from vidboot.method.regions import windows
 from vidboot.model.run_folder import SPLIT_FILE, load
 from vidboot.model.video_model import VideoModel
-from vidboot.training.view_stage import check_size
 
 RESULTS_FILE = "evaluation.json"
 BASE, WHOLE, REAL, TRAINING = "base", "base + residual", "held-out videos", "training videos"
@@ -129,7 +128,7 @@ def held_out_data(
     on or was chosen by. `samples`: how many videos their statistics stand beside. Raises `UserError` if none is left,
     and if it isn't known what a run was trained on.
     """
-    check_size(config, manifest, manifest.root)
+    check_size(manifest, config.video.height, config.video.width, manifest.root)
     split = _split_of(run_dir)
     train = tuple(shot for shot in manifest if shot.id in set(split["train"]))
     seen = {shot.id for shot in train} | set(split.get("validation", ()))
@@ -226,7 +225,9 @@ def borders(config: RunConfig, num_frames: int) -> list[int]:
 def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Float[Tensor, "N C T H W"]:
     """One by one: flat in memory, and each video depends on its seed alone."""
     seeds = range(request.seed, request.seed + request.samples)
-    made = [generate(model, frames, [seed], request.steps) for seed in tqdm(seeds, desc=f"sampling {name}")]
+    made = [
+        generate_videos(model, frames, [seed], steps=request.steps) for seed in tqdm(seeds, desc=f"sampling {name}")
+    ]
     return torch.cat(made).cpu()
 
 

@@ -16,13 +16,13 @@ from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
 from vidboot.data.video import TIMED_PACKETS, VideoError, frame_rate, iter_frames, open_video, read_frames
 from vidboot.errors import UserError
-from vidboot.method.conditioning import Known
+from vidboot.method.conditioning import Observation
 
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True)
-class KnownFiles:
+class InputFiles:
     """First frames (an image or a video), a low-resolution video and a damaged one; each may be absent.
 
     The damaged video is a shot that preprocessing stored: its mask is in the manifest. A stream asks for one stretch
@@ -88,25 +88,25 @@ class KnownFiles:
     def _shot(self) -> Shot:
         return find_shot(self.repair)
 
-    def frames(self, start: int, end: int) -> Known | None:
+    def frames(self, start: int, end: int) -> Observation | None:
         """What the files tell of the frames from `start` up to, not including, `end`."""
         parts = [self._first_frames(start, end), self._clean_pixels(start, end), self._low_resolution(start, end)]
-        known = None
+        observation = None
         for part in parts:
             if part is not None:
-                known = part if known is None else known & part
-        return known
+                observation = part if observation is None else observation & part
+        return observation
 
-    def _first_frames(self, start: int, end: int) -> Known | None:
+    def _first_frames(self, start: int, end: int) -> Observation | None:
         if self.init is None:
             return None
         numbers = range(start, min(end, self._init_count))
         if not numbers:
             return None
         frames = read_any(self.init, numbers)
-        return Known.of_first_frames(to_tensor(frames)[None], end - start)
+        return Observation.of_first_frames(to_tensor(frames)[None], end - start)
 
-    def _clean_pixels(self, start: int, end: int) -> Known | None:
+    def _clean_pixels(self, start: int, end: int) -> Observation | None:
         if self.repair is None:
             return None
         shot = self._shot
@@ -114,9 +114,9 @@ class KnownFiles:
         if not numbers:
             return None
         mask = torch.from_numpy(shot.mask(numbers))[None, None]
-        return Known.of_pixels(to_tensor(shot.frames(numbers))[None], mask).frames(0, end - start)
+        return Observation.of_pixels(to_tensor(shot.frames(numbers))[None], mask).frames(0, end - start)
 
-    def _low_resolution(self, start: int, end: int) -> Known | None:
+    def _low_resolution(self, start: int, end: int) -> Observation | None:
         if self.low_res is None:
             return None
         numbers = range(start, min(end, self._low_res_count))
@@ -124,7 +124,7 @@ class KnownFiles:
             return None
         frames = read_frames(self.low_res, numbers)
         low = to_tensor(frames)[None]
-        return Known.of_low_resolution(low, self._scale(frames[0])).frames(0, end - start)
+        return Observation.of_low_resolution(low, self._scale(frames[0])).frames(0, end - start)
 
     def _scale(self, frame_HWC: UInt8[np.ndarray, "h w C"]) -> int:
         scale, rest = divmod(self.height, frame_HWC.shape[0])

@@ -25,7 +25,7 @@ from torch import Tensor
 from vidboot.data.files import atomic_path
 from vidboot.errors import UserError
 from vidboot.generation.sampling import Sampling, sample
-from vidboot.method.conditioning import Known
+from vidboot.method.conditioning import Observation
 from vidboot.model.video_model import VideoModel
 
 _LET_GO = (0.6, 40.0)
@@ -80,12 +80,13 @@ def stream(
     seeds: Sequence[int],
     sampling: Sampling,
     state: StreamState | None = None,
-    known_of: Callable[[int, int], Known | None] = lambda start, end: None,
+    observation_of: Callable[[int, int], Observation | None] = lambda start, end: None,
 ) -> Iterator[tuple[Float[Tensor, "B C t H W"], StreamState]]:
     """Yield new final frames and the state after them, without end; start from `state`, if given.
 
-    The first chunk makes T frames less those left open, a later one less those that it is given, too. `known_of(start,
-    end)` tells what is known of those frames, or None. Raises `UserError` if `state` has other numbers of frames.
+    The first chunk makes T frames less those left open, a later one less those that it is given, too.
+    `observation_of(start, end)` is what is observed of those frames, or None. Raises `UserError` if `state` has other
+    numbers of frames.
     """
     length = model.config.video.num_frames
     given, left_open = shared_frames(length, model.config.video.overlap)
@@ -97,13 +98,13 @@ def stream(
     while True:
         number = 0 if state is None else state.chunks
         start = number * (final - given)
-        known = known_of(start, start + length)
+        observation = observation_of(start, start + length)
         videos = []
         for item, seed in enumerate(seeds):
             tail = None if state is None else state.tail[item : item + 1]
             loose = _loose(tail, given, length, model.config.noise.sigma_data)
-            told = _known(known, tail, given, length)
-            videos.append(sample(model, length, [_generator(seed, number)], sampling, told, loose=loose))
+            observed = _observed(observation, tail, given, length)
+            videos.append(sample(model, length, [_generator(seed, number)], sampling, observed, loose=loose))
         x0 = torch.cat(videos)
         fresh = x0[:, :, (0 if state is None else given) : final]
         frames = fresh.shape[2] + (0 if state is None else state.frames)
@@ -111,21 +112,21 @@ def stream(
         yield fresh, state
 
 
-def _known(known: Known | None, tail: Tensor | None, given: int, length: int) -> Known | None:
-    """What is known of an item's next chunk: its first frames, which are final, and what the user knows."""
+def _observed(observation: Observation | None, tail: Tensor | None, given: int, length: int) -> Observation | None:
+    """What is observed of an item's next chunk: its first frames, which are final, and what the user knows."""
     if tail is None:
-        return known
-    final = Known.of_first_frames(tail[:, :, :given], length)
-    return final if known is None else final & known.to(tail.device)
+        return observation
+    final = Observation.of_first_frames(tail[:, :, :given], length)
+    return final if observation is None else final & observation.to(tail.device)
 
 
-def _loose(tail: Tensor | None, given: int, length: int, sigma_data: float) -> list[tuple[float, Known]]:
+def _loose(tail: Tensor | None, given: int, length: int, sigma_data: float) -> list[tuple[float, Observation]]:
     """The frames left open, each with the noise level at which it is let go: the later ones at higher levels."""
     if tail is None:
         return []
     held = range(given + 1, tail.shape[2] + 1)
     levels = sigma_data * np.geomspace(*_LET_GO, len(held))
-    return [(float(s), Known.of_first_frames(tail[:, :, :n], length)) for s, n in zip(levels, held, strict=True)]
+    return [(float(s), Observation.of_first_frames(tail[:, :, :n], length)) for s, n in zip(levels, held, strict=True)]
 
 
 def _generator(seed: int, chunk: int) -> torch.Generator:

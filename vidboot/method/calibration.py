@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vidboot.method.composition import DenoiserOf, denoise_views, per_item
-from vidboot.method.regions import ViewPlan, region_graph, windows
+from vidboot.method.regions import ViewPlan, region_graph
 from vidboot.method.views import View, add_frames_, pool, unpool
 
 
@@ -32,7 +32,7 @@ class Estimate(NamedTuple):
     """One estimate of the video at low-res factor `scale`, made by one rule from that scale's network.
 
     Rules: `joined` (windows − overlaps), `averaged` (windows, averaged where they overlap), `whole` (the network run at
-    full length), `keyed` (windows and keyframes, by counting numbers). Written `joined@1`.
+    full length). Written `joined@1`.
     """
 
     rule: str
@@ -50,8 +50,7 @@ class Estimate(NamedTuple):
 
 def all_estimates(plan: ViewPlan) -> list[Estimate]:
     """Every estimate that the plan's networks can make, finest scale first."""
-    rules = ["joined", "averaged", "whole", *(["keyed"] if plan.keyframe_every else [])]
-    return [Estimate(rule, scale) for scale in plan.scales for rule in rules]
+    return [Estimate(rule, scale) for scale in plan.scales for rule in ("joined", "averaged", "whole")]
 
 
 def visible(plan: ViewPlan, level: int) -> list[Estimate]:
@@ -62,13 +61,12 @@ def visible(plan: ViewPlan, level: int) -> list[Estimate]:
 def counting_weights(plan: ViewPlan, level: int) -> dict[Estimate, float]:
     """The base score by counting numbers, as weights in band `level`.
 
-    In the finest band the short views alone; below it `short + low(whole) − low(short)`, with the finest low-res
+    In the finest band the windows alone; below it `windows + low(whole) − low(windows)`, with the finest low-res
     network, because a coarser whole view lies within that one and so has the counting number 0.
     """
-    short = "keyed" if plan.keyframe_every else "joined"
-    weights = {Estimate(short, 1): 1.0}
+    weights = {Estimate("joined", 1): 1.0}
     if level > 0:
-        weights |= {Estimate("whole", plan.scales[1]): 1.0, Estimate(short, plan.scales[1]): -1.0}
+        weights |= {Estimate("whole", plan.scales[1]): 1.0, Estimate("joined", plan.scales[1]): -1.0}
     return weights
 
 
@@ -106,7 +104,6 @@ class Calibration:
                 "length": self.plan.length,
                 "overlap": self.plan.overlap,
                 "low_res": list(self.plan.low_res),
-                "keyframe_every": self.plan.keyframe_every,
             },
             "sigmas": list(self.sigmas),
             "weights": [[{str(k): w for k, w in band.items()} for band in bands] for bands in self.weights],
@@ -147,8 +144,8 @@ def _mix(a: Mapping[Estimate, float], b: Mapping[Estimate, float], share: float)
 class CalibratedDenoiser:
     """D(x; σ) = Σ_j B_j Σ_k w_jk(σ) E_k(x; σ): the calibrated base, for videos of any number of frames.
 
-    `denoiser_of` gives each view its denoiser as in `ComposedDenoiser` (see `vidboot.method.composition.by_scale`). Estimates whose
-    weight is zero at every σ of the batch cost nothing; each region is denoised once, however many estimates use it.
+    `denoiser_of` gives each view its denoiser as in `ComposedDenoiser` (see `by_scale` there). Estimates whose weight is
+    zero at every σ of the batch cost nothing; each region is denoised once, however many estimates use it.
     """
 
     def __init__(self, calibration: Calibration, denoiser_of: DenoiserOf, max_batch_frames: int | None = None) -> None:
@@ -214,9 +211,8 @@ def _shares(plan: ViewPlan, estimate: Estimate, num_frames: int) -> dict[View, t
     rule, scale = estimate
     if rule == "whole":
         return {View(range(num_frames), scale): (1.0,) * num_frames}
-    spans = windows(num_frames, plan.length, plan.overlap, scale)
+    spans = plan.windows(num_frames, scale)
     if rule == "averaged":
         covered = [sum(t in span.frames for span in spans) for t in range(num_frames)]
         return {span: tuple(1 / covered[t] for t in span.frames) for span in spans}
-    views = spans if rule == "joined" else plan.short_views(num_frames, scale)
-    return {region.view: (float(region.count),) * region.view.num_frames for region in region_graph(views)}
+    return {region.view: (float(region.count),) * region.view.num_frames for region in region_graph(spans)}

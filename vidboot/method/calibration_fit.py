@@ -26,7 +26,6 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from vidboot.errors import UserError
 from vidboot.method.calibration import Calibration, Estimate, all_estimates, counting_weights, make_estimates, visible
 from vidboot.method.composition import DenoiserOf
 from vidboot.method.regions import ViewPlan
@@ -61,7 +60,7 @@ def fit_calibration(
     """Weights for each noise level in `sigmas` and each band, from full videos in [-1, 1] that the views did not see.
 
     `denoisers` are called without gradients, `draws` times for each batch and σ; the noise comes from `generator`.
-    Raises `UserError` if there is no video.
+    Raises `ValueError` if there is no video.
     """
     sigmas = tuple(sorted(float(sigma) for sigma in sigmas))
     return fit_weights(
@@ -111,7 +110,7 @@ def measure(
                     else:
                         at_level[-1] += error
     if not products[0][0]:
-        raise UserError("calibration needs at least one full video; without any, use the counting numbers")
+        raise ValueError("calibration needs at least one full video; without any, use the counting numbers")
     return [
         [ErrorCovariance(tuple(visible(plan, level)), np.concatenate(m)) for level, m in enumerate(at_sigma)]
         for at_sigma in products

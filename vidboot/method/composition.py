@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.method.regions import Region, windows
 from vidboot.method.views import View, add_frames_, pool, take_frames, unpool
 
@@ -29,7 +30,7 @@ class Denoiser(Protocol):
 
 
 @runtime_checkable
-class AddingDenoiser(Denoiser, Protocol):
+class AccumulatingDenoiser(Denoiser, Protocol):
     """A denoiser that makes D(x; σ) piece by piece and can add the pieces to something, so that D need not be held."""
 
     def add_to_(
@@ -44,25 +45,37 @@ def per_item(sigma: Float[Tensor, "..."] | float, x: Float[Tensor, "B C T H W"])
     return torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
 
 
-class NaturalRange:
+class Network(Protocol):
+    """A denoiser that can be given more than the noisy video."""
+
+    def __call__(
+        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = ...
+    ) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x`, given `inputs`."""
+        ...
+
+
+class LowResDenoiser:
     """A low-res network, trained on mean-pooled video in its natural range, as a denoiser of the low-res *view*.
 
     The view is A x = r · mean_pool_r(x), r times the natural range, so D(y; σ) = r · D_low(y / r; σ / r).
     """
 
-    def __init__(self, denoise: Denoiser, scale: int) -> None:
+    def __init__(self, denoise: Network, scale: int) -> None:
         self.denoise, self.scale = denoise, scale
 
     def __call__(
-        self, y: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"], **inputs: Tensor
+        self, y: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C t h w"]:
-        """Denoise the view `y` = A x at the full video's σ; `inputs` are the network's others (`mask`, `context`)."""
-        return self.scale * self.denoise(y / self.scale, sigma / self.scale, **inputs)
+        """Denoise the view `y` = A x at the full video's σ."""
+        # A plain denoiser takes nothing else.
+        more = {} if inputs.empty else {"inputs": inputs}
+        return self.scale * self.denoise(y / self.scale, sigma / self.scale, **more)
 
 
-def by_scale(networks: Mapping[int, Denoiser]) -> Callable[[View], Denoiser]:
+def by_scale(networks: Mapping[int, Network]) -> Callable[[View], Network]:
     """One network for each low-res factor (1: the clip network), for regions of any frames."""
-    denoisers = {r: denoise if r == 1 else NaturalRange(denoise, r) for r, denoise in networks.items()}
+    denoisers = {r: denoise if r == 1 else LowResDenoiser(denoise, r) for r, denoise in networks.items()}
     return lambda view: denoisers[view.scale]
 
 
@@ -159,11 +172,11 @@ class AveragedWindows:
 class ResidualDenoiser:
     """D(x; σ) = D_base(x; σ) + γ(σ) · (D_θ(x, D_base; σ) − D_base(x; σ)): base plus gated residual.
 
-    `network` is called as `network(x, sigma, base=…)`; `gate` gives γ for each item's σ (see `vidboot.method.gate`). Where γ
-    is 0 for the whole batch the network is not run.
+    The network reads the base's prediction (`NetworkInputs.base`); `gate` gives γ for each item's σ (see
+    `vidboot.method.gate`). Where γ is 0 for the whole batch the network is not run.
     """
 
-    def __init__(self, base: Denoiser, network: Callable[..., Tensor], gate: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, base: Denoiser, network: Network, gate: Callable[[Tensor], Tensor]) -> None:
         self.base, self.network, self.gate = base, network, gate
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
@@ -171,4 +184,4 @@ class ResidualDenoiser:
         sigma = per_item(sigma, x)
         base = self.base(x, sigma)
         gate = self.gate(sigma).reshape(-1, 1, 1, 1, 1)
-        return torch.lerp(base, self.network(x, sigma, base=base), gate) if gate.any() else base
+        return torch.lerp(base, self.network(x, sigma, inputs=NetworkInputs(base=base)), gate) if gate.any() else base

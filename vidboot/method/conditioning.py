@@ -2,7 +2,7 @@
 
 First frames, the clean pixels of a damaged video and a low-resolution version of it are all linear: y = A x0. With
 orthonormal rows, A Aᵀ = I, all that the formulas need is the projection P = AᵀA and Aᵀy, a video that is right where
-something is known and zero elsewhere. Networks that have learnt it are told known pixels (`VideoModel.knowing`). For
+something is known and zero elsewhere. Networks that have learnt it are told known pixels (`VideoModel.conditioned_on`). For
 the rest, and for any denoiser D, there are two ways to condition it; both give denoisers, for any sampler:
 
     D'(x; σ) = D + Aᵀ(y − A D)                                range–null-space correction (DDNM, arXiv 2212.00490)
@@ -25,7 +25,7 @@ from vidboot.method.composition import Denoiser
 
 
 @dataclass(frozen=True)
-class Known:
+class Observation:
     """What is known of videos of shape B C T H W: some pixels, and means of r×r blocks in some frames.
 
     Each tensor may have one item for all, or one for each item of a batch. Values are in [-1, 1]. Where a block holds
@@ -42,12 +42,12 @@ class Known:
     """Frames whose block means are known."""
 
     @classmethod
-    def of_pixels(cls, video: Float[Tensor, "b C T H W"], mask: Bool[Tensor, "b 1 T H W"]) -> "Known":
+    def of_pixels(cls, video: Float[Tensor, "b C T H W"], mask: Bool[Tensor, "b 1 T H W"]) -> "Observation":
         """The pixels of `video` where `mask` is true."""
         return cls(mask, torch.where(mask, video, torch.zeros_like(video)))
 
     @classmethod
-    def of_first_frames(cls, frames: Float[Tensor, "b C t H W"], num_frames: int) -> "Known":
+    def of_first_frames(cls, frames: Float[Tensor, "b C t H W"], num_frames: int) -> "Observation":
         """The first frames of a video of `num_frames`. Raises `ValueError` if there are more."""
         more = num_frames - frames.shape[2]
         if more < 0:
@@ -56,38 +56,38 @@ class Known:
         return cls(F.pad(mask, (0, 0, 0, 0, 0, more)), F.pad(frames, (0, 0, 0, 0, 0, more)))
 
     @classmethod
-    def of_low_resolution(cls, low: Float[Tensor, "b C T h w"], scale: int) -> "Known":
+    def of_low_resolution(cls, low: Float[Tensor, "b C T h w"], scale: int) -> "Observation":
         """A video that was mean-pooled by `scale`: all of its frames."""
         shape = (*low.shape[:3], low.shape[3] * scale, low.shape[4] * scale)
         nothing = torch.zeros((shape[0], 1, *shape[2:]), dtype=torch.bool, device=low.device)
         every = torch.ones(low.shape[2], dtype=torch.bool, device=low.device)
         return cls(nothing, low.new_zeros(shape), low, every)
 
-    def __and__(self, other: "Known") -> "Known":
+    def __and__(self, other: "Observation") -> "Observation":
         """All that both know; where both know a pixel, the left one is right. Raises `ValueError` for two low-res."""
         if self.blocks is not None and other.blocks is not None:
             raise ValueError("only one low-resolution video can be given")
         low = self if self.blocks is not None else other
         pixels, values = self.pixels | other.pixels, torch.where(self.pixels, self.values, other.values)
-        return Known(pixels, values, low.blocks, low.block_frames)
+        return Observation(pixels, values, low.blocks, low.block_frames)
 
-    def frames(self, start: int, end: int) -> "Known":
+    def frames(self, start: int, end: int) -> "Observation":
         """What is known of the frames from `start` up to, not including, `end`; nothing of frames beyond the last."""
         beyond = (0, 0, 0, 0, 0, max(0, end - max(start, self.pixels.shape[2])))
 
         def cut(tensor: Tensor) -> Tensor:
             return F.pad(tensor[:, :, start:end], beyond) if beyond[-1] else tensor[:, :, start:end]
 
-        part = Known(cut(self.pixels), cut(self.values))
+        part = Observation(cut(self.pixels), cut(self.values))
         if self.blocks is None or not self.block_frames[start:end].any():
             return part
         return replace(part, blocks=cut(self.blocks), block_frames=F.pad(self.block_frames[start:end], beyond[4:]))
 
-    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Known":
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Observation":
         """Move to a device, with values of this type."""
         blocks = None if self.blocks is None else self.blocks.to(device, dtype)
         frames = None if self.block_frames is None else self.block_frames.to(device)
-        return Known(self.pixels.to(device), self.values.to(device, dtype), blocks, frames)
+        return Observation(self.pixels.to(device), self.values.to(device, dtype), blocks, frames)
 
     def project(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """P x = AᵀA x: x where pixels are known, else the mean over the unknown pixels of a known block, else 0."""
@@ -146,17 +146,20 @@ class Known:
 
 
 class Corrected:
-    """D + Aᵀ(y − A D): the range–null-space correction. Cheap; what is unknown hears of `known` only through D."""
+    """D + Aᵀ(y − A D): the range–null-space correction. Cheap.
 
-    def __init__(self, denoise: Denoiser, known: Known) -> None:
-        self.denoise, self.known = denoise, known
+    Unknown pixels see the observation only through D.
+    """
+
+    def __init__(self, denoise: Denoiser, observation: Observation) -> None:
+        self.denoise, self.observation = denoise, observation
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`; the result agrees with what is known."""
-        return self.known.impose(self.denoise(x, sigma))
+        return self.observation.impose(self.denoise(x, sigma))
 
 
-class Loosening:
+class AnnealedConditioning:
     """A denoiser that knows less and less as the noise falls: `denoisers[k]` where k of the `sigmas` lie below σ.
 
     `sigmas` ascend, and `denoisers[k]` knows all that those before it know. What is let go at σ was settled down to the
@@ -179,8 +182,8 @@ class MomentMatched:
     gradients do not survive: on moving digits they made errors larger from the fourth iteration on.
     """
 
-    def __init__(self, denoise: Denoiser, known: Known, iterations: int) -> None:
-        self.denoise, self.known, self.iterations = denoise, known, iterations
+    def __init__(self, denoise: Denoiser, observation: Observation, iterations: int) -> None:
+        self.denoise, self.observation, self.iterations = denoise, observation, iterations
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` given what is known."""
@@ -192,9 +195,9 @@ class MomentMatched:
             return torch.autograd.grad(x0, x, v, retain_graph=True)[0]
 
         plain = x0.detach()
-        residual = self.known.lifted - self.known.project(plain)
-        u = conjugate_residuals(lambda v: self.known.project(times_jacobian(v)), residual, self.iterations)
-        return self.known.impose(plain + times_jacobian(u))
+        residual = self.observation.lifted - self.observation.project(plain)
+        u = conjugate_residuals(lambda v: self.observation.project(times_jacobian(v)), residual, self.iterations)
+        return self.observation.impose(plain + times_jacobian(u))
 
 
 def conjugate_residuals(

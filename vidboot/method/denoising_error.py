@@ -9,6 +9,7 @@ from torch import Tensor
 from vidboot.method.composition import Denoiser
 from vidboot.method.edm import add_noise, loss_weight, squared_error
 from vidboot.method.hole_filling import fill_hidden, fillable
+from vidboot.method.network_inputs import NetworkInputs
 
 
 def fixed_noise(shape: Sequence[int], video: int, level: int) -> Float[Tensor, "C T H W"]:
@@ -37,7 +38,7 @@ def denoising_errors(
         x0 = videos[n : n + 1].to(device)
         mask = None if masks is None or bool(masks[n].all()) else masks[n : n + 1].to(device)
         shown = x0 if mask is None else fill_hidden(x0, mask)
-        hidden = {} if mask is None or fillable(mask).all() else {"mask": fillable(mask)}
+        hidden = {} if mask is None or fillable(mask).all() else {"inputs": NetworkInputs(observed_mask=fillable(mask))}
         for s, sigma in enumerate(sigmas):
             noise = fixed_noise(x0.shape[1:], n, s)[None].to(device)
             level = x0.new_full((1,), sigma)

@@ -1,62 +1,47 @@
 """EDM: noise levels, preconditioning and the (masked) denoising loss (Karras et al. 2022, arXiv 2206.00364)."""
 
 import math
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int
-from pydantic import PositiveFloat, model_validator
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vidboot.settings import Strict
+from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 
 
-class Noise(Strict):
-    """Noise levels of training and sampling, for data in [-1, 1]."""
-
-    sigma_min: PositiveFloat = 0.02
-    sigma_max: PositiveFloat = 80.0
-    sigma_data: PositiveFloat = 0.5
-    p_mean: float = -0.6
-    """Mean of ln σ in training."""
-    p_std: PositiveFloat = 1.6
-    """Standard deviation of ln σ in training."""
-
-    @model_validator(mode="after")
-    def _rises(self) -> "Noise":
-        if self.sigma_min >= self.sigma_max:
-            raise ValueError(f"sigma_min must be below sigma_max = {self.sigma_max}, got {self.sigma_min}")
-        return self
-
-    def sample(self, generator: torch.Generator) -> float:
-        """One training noise level: ln σ ~ N(p_mean, p_std²), held within the sampling range (arXiv 2206.00364, §5)."""
-        normal = torch.randn((), generator=generator, device=generator.device).item()
-        return min(self.sigma_max, max(self.sigma_min, math.exp(self.p_mean + self.p_std * normal)))
-
-    def steps(self, num_steps: int, rho: float = 7.0) -> Float[Tensor, "steps+1"]:
-        """Falling sampling levels, then 0: σ_i = (σ_max^{1/ρ} + i/(N−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ (eq. 5)."""
-        ramp = torch.linspace(0, 1, num_steps, dtype=torch.float64)
-        top, bottom = self.sigma_max ** (1 / rho), self.sigma_min ** (1 / rho)
-        sigmas = (top + ramp * (bottom - top)) ** rho
-        return torch.cat([sigmas, sigmas.new_zeros(1)])
+def sample_sigma(generator: torch.Generator, p_mean: float, p_std: float, sigma_min: float, sigma_max: float) -> float:
+    """One noise level for training: ln σ ~ N(p_mean, p_std²), held within [sigma_min, sigma_max] (§5)."""
+    normal = torch.randn((), generator=generator, device=generator.device).item()
+    return min(sigma_max, max(sigma_min, math.exp(p_mean + p_std * normal)))
 
 
-EXACT = 0.02
-"""σ that the network is told for frames without noise. Told the item's own it learns far less from them: on moving
-digits at σ = 30, the next two frames' error after 2,500 steps was .047, and with this .035."""
+def karras_sigmas(
+    num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0
+) -> Float[Tensor, "{num_steps}+1"]:
+    """Falling noise levels for sampling, then 0: σ_i = (σ_max^{1/ρ} + i/(N−1) (σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ (eq. 5)."""
+    ramp = torch.linspace(0, 1, num_steps, dtype=torch.float64)
+    top, bottom = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    sigmas = (top + ramp * (bottom - top)) ** rho
+    return torch.cat([sigmas, sigmas.new_zeros(1)])
+
+
+CONTEXT_SIGMA = 0.02
+"""Noise level that the network is given for frames without noise. With the item's own it learns far less from them: on
+moving digits at σ = 30 the error of the next two frames after 2,500 steps was .047, with this .035."""
 
 
 class Preconditioned(nn.Module):
     """D(x; σ) = c_skip x + c_out F(c_in x; c_noise): a network F as a denoiser (arXiv 2206.00364, eq. 7 and table 1).
 
-    F is called as `network(x, c_noise, mask, context, base, label, stride)`: `mask` says what share of a pixel is
-    observed (None: all of each; true and false are 1 and 0), `context` where `x` is without noise (None: nowhere),
-    `base` is a second prediction of x0 to read (the residual network's input; None for a view network).
+    F is called as `network(x, c_noise, inputs=…)`, with `base` scaled to unit variance like the noisy input.
 
-    Mask and context are the two ends of one scale, a noise level for each pixel (as for frames in Diffusion Forcing,
-    Chen et al. 2024, arXiv 2407.01392). Where the mask is zero c_in x and c_skip x are 0 and c_out is σ_data, as for
-    σ → ∞: D is there the mean of what may lie under the mask, given the rest, if that was trained (`data.extra_masks`).
-    In the context c_in is 1/σ_data, c_skip 1 and c_out 0, as for σ → 0: D is x there, and elsewhere E[x0 | x, context],
-    if that was trained (`data.context`). Frames that are all context have a c_noise of their own too, that of `EXACT`.
+    `observed_mask` and `context_mask` are the two ends of one scale, a noise level for each pixel (as for frames in
+    Diffusion Forcing, Chen et al. 2024, arXiv 2407.01392). Where nothing is observed c_in x and c_skip x are 0 and
+    c_out is σ_data, as for σ → ∞: there D is the mean of what may lie under the mask, given the rest, if that was
+    trained (`data.extra_masks`). In the context c_in is 1/σ_data, c_skip 1 and c_out 0, as for σ → 0: there D is x, and
+    elsewhere E[x0 | x, context], if that was trained (`data.context`). Frames that are all context have the c_noise of
+    `CONTEXT_SIGMA`.
     """
 
     def __init__(self, network: nn.Module, sigma_data: float) -> None:
@@ -64,36 +49,32 @@ class Preconditioned(nn.Module):
         self.network, self.sigma_data = network, sigma_data
 
     def forward(
-        self,
-        x: Float[Tensor, "B C T H W"],
-        sigma: Float[Tensor, "B"],
-        mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None,
-        context: Bool[Tensor, "B 1 T H W"] | None = None,
-        base: Float[Tensor, "B C T H W"] | None = None,
-        label: Int[Tensor, "B"] | None = None,
-        stride: Int[Tensor, "B"] | None = None,
+        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`, whose item b has noise of standard deviation `sigma[b]`. Computes σ terms in float32."""
         sigma = sigma.to(torch.float32).reshape(-1, 1, 1, 1, 1).expand(x.shape[0], 1, 1, 1, 1)
         c_in, c_skip, c_out, c_noise = self.coefficients(sigma)
-        # The base prediction is data, not noise: scaled to unit variance like the noisy input.
-        read = None if base is None else base / self.sigma_data
+        observed, context = inputs.observed_mask, inputs.context_mask
+        if inputs.base is not None:
+            inputs = replace(inputs, base=inputs.base / self.sigma_data)
         if context is not None:
-            limits = (1 / self.sigma_data, c_in), (1.0, c_skip), (0.0, c_out)
-            c_in, c_skip, c_out = (torch.where(context, limit, c) for limit, c in limits)
-        if mask is not None:
-            hidden = mask == 0
+            c_in = torch.where(context, 1 / self.sigma_data, c_in)
+            c_skip, c_out = torch.where(context, 1.0, c_skip), torch.where(context, 0.0, c_out)
+        if observed is not None:
+            hidden = observed == 0
             x, c_out = torch.where(hidden, torch.zeros_like(x), x), torch.where(hidden, self.sigma_data, c_out)
-        F = self.network(c_in * x, self.noise_of_frames(c_noise, context), mask, context, read, label, stride)
+        F = self.network(c_in * x, self.noise_of_frames(c_noise, context), inputs=inputs)
         return c_skip * x + c_out * F.to(x.dtype)
 
     @staticmethod
-    def noise_of_frames(c_noise: Tensor, context: Tensor | None) -> Float[Tensor, "B"] | Float[Tensor, "B T"]:
-        """c_noise of each item (`B 1 1 1 1` before); with context that of each frame."""
-        if context is None:
+    def noise_of_frames(
+        c_noise: Float[Tensor, "B 1 1 1 1"], context_mask: Bool[Tensor, "B 1 T H W"] | None
+    ) -> Float[Tensor, "B"] | Float[Tensor, "B T"]:
+        """c_noise of each item; with a context that of each frame."""
+        if context_mask is None:
             return c_noise.flatten()
-        exact = context.flatten(3).all(3)[:, 0]
-        return torch.where(exact, math.log(EXACT) / 4, c_noise.flatten()[:, None])
+        without_noise = context_mask.flatten(3).all(3)[:, 0]
+        return torch.where(without_noise, math.log(CONTEXT_SIGMA) / 4, c_noise.flatten()[:, None])
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """c_in, c_skip, c_out, c_noise of noise level σ."""
@@ -105,17 +86,17 @@ def add_noise(
     x0: Float[Tensor, "B C T H W"],
     sigma: Float[Tensor, "B"],
     noise: Float[Tensor, "B C T H W"],
-    mask: Bool[Tensor, "B 1 T H W"] | None = None,
-    context: Bool[Tensor, "B 1 T H W"] | None = None,
+    observed_mask: Bool[Tensor, "B 1 T H W"] | None = None,
+    context_mask: Bool[Tensor, "B 1 T H W"] | None = None,
 ) -> Float[Tensor, "B C T H W"]:
-    """x = x0 + σ n; in the context x0 itself; where the mask is false only the noise.
+    """x = x0 + σ n; in the context x0 itself; the noise alone where nothing is observed.
 
     What lies under a mask must never be seen.
     """
-    if mask is not None:
-        x0 = torch.where(mask, x0, torch.zeros_like(x0))
+    if observed_mask is not None:
+        x0 = torch.where(observed_mask, x0, torch.zeros_like(x0))
     x = x0 + sigma.reshape(-1, 1, 1, 1, 1) * noise
-    return x if context is None else torch.where(context, x0, x)
+    return x if context_mask is None else torch.where(context_mask, x0, x)
 
 
 def loss_weight(sigma: Float[Tensor, "B"], sigma_data: float) -> Float[Tensor, "B"]:
@@ -128,28 +109,29 @@ def denoising_loss(
     x0: Float[Tensor, "B C T H W"],
     sigma: Float[Tensor, "B"],
     sigma_data: float,
-    mask: Bool[Tensor, "B 1 T H W"],
-    known: Bool[Tensor, "B 1 T H W"],
-    context: Bool[Tensor, "B 1 T H W"] | None = None,
+    observed_mask: Bool[Tensor, "B 1 T H W"],
+    loss_mask: Bool[Tensor, "B 1 T H W"],
+    context_mask: Bool[Tensor, "B 1 T H W"] | None = None,
 ) -> Float[Tensor, "B"]:
-    """Mean over the `known` pixels of λ (x0_hat − x0)²: λ(σ) where the `mask` shows the network one, λ(∞) elsewhere.
+    """Mean over the `loss_mask` of λ (x0_hat − x0)²: λ(σ) where the network observes a pixel, λ(∞) elsewhere.
 
-    λ(∞) = 1/σ_data², as a hidden pixel is one of endless noise. Pixels that were masked in the video itself are not
-    known, whatever is shown there. Learning what was hidden on purpose is after Daras et al. 2023 (2305.19256). The
-    `context`, which is without noise, is not asked for.
+    λ(∞) = 1/σ_data², because a hidden pixel is one of endless noise. The `loss_mask` leaves out what the video's own
+    mask hides, whatever is shown there. To learn what was hidden on purpose is after Daras et al. 2023 (2305.19256).
+    The context, which has no noise, is left out too.
     """
-    if context is not None:
-        known = known & ~context
-    mask = mask & known
-    observed = mask.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
-    seen, hidden = squared_error(x0_hat, x0, mask), squared_error(x0_hat, x0, known & ~mask)
-    return loss_weight(sigma, sigma_data) * observed * seen + (1 - observed) * hidden / sigma_data**2
+    if context_mask is not None:
+        loss_mask = loss_mask & ~context_mask
+    observed_mask = observed_mask & loss_mask
+    share = observed_mask.flatten(1).sum(1) / loss_mask.flatten(1).sum(1).clamp(min=1)
+    observed = squared_error(x0_hat, x0, observed_mask)
+    hidden = squared_error(x0_hat, x0, loss_mask & ~observed_mask)
+    return loss_weight(sigma, sigma_data) * share * observed + (1 - share) * hidden / sigma_data**2
 
 
 def squared_error(
     x0_hat: Float[Tensor, "B C T H W"], x0: Float[Tensor, "B C T H W"], mask: Bool[Tensor, "B 1 T H W"] | None = None
 ) -> Float[Tensor, "B"]:
-    """Σ m (x0_hat − x0)² / Σ m for each item: the mean over observed pixels; 0 for an item with none."""
+    """Σ m (x0_hat − x0)² / Σ m for each item: the mean over the pixels of a mask m; 0 for an item with none."""
     difference = x0_hat - x0
     if mask is None:
         return (difference**2).flatten(1).mean(1)

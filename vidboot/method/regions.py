@@ -89,24 +89,18 @@ def low_resolution(num_frames: int, scales: Sequence[int]) -> list[View]:
     return [View(range(num_frames), scale) for scale in scales]
 
 
-def keyframes(num_frames: int, every: int, scale: int = 1) -> View:
-    """Every `every`-th frame, from the first on."""
-    return View(range(0, num_frames, every), scale)
-
-
 @dataclass(frozen=True)
 class ViewPlan:
     """Which views a model has, for videos of any number of frames.
 
     The clip network sees windows of `length` frames that share `overlap` with the one before; for each factor in
-    `low_res` (ascending, each dividing the next) a low-res network sees the whole video; a keyframe network sees every
-    `keyframe_every`-th frame. Raises `ValueError` for factors or an overlap that don't fit.
+    `low_res` (ascending, each dividing the next) a low-res network sees the whole video. Raises `ValueError` for factors
+    or an overlap that don't fit.
     """
 
     length: int
     overlap: int
     low_res: tuple[int, ...] = ()
-    keyframe_every: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "low_res", tuple(self.low_res))
@@ -119,11 +113,10 @@ class ViewPlan:
         """Full resolution and the low-res factors, finest first."""
         return (1, *self.low_res)
 
-    def short_views(self, num_frames: int, scale: int = 1) -> list[View]:
-        """The windows, and the keyframe view if there is one."""
-        keys = [keyframes(num_frames, self.keyframe_every, scale)] if self.keyframe_every else []
-        return windows(num_frames, self.length, self.overlap, scale) + keys
+    def windows(self, num_frames: int, scale: int = 1) -> list[View]:
+        """The clip network's windows."""
+        return windows(num_frames, self.length, self.overlap, scale)
 
     def regions(self, num_frames: int) -> list[Region]:
         """The region graph of all views over a video of `num_frames` frames."""
-        return region_graph(self.short_views(num_frames) + low_resolution(num_frames, self.low_res))
+        return region_graph(self.windows(num_frames) + low_resolution(num_frames, self.low_res))

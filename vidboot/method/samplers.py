@@ -2,9 +2,9 @@
 
 `x` is noise of standard deviation `sigmas[0]` around the mean (`initial_state`) and is overwritten: a long video is
 held no more often than needed, twice by one-step methods if the denoiser can add its result to something
-(`AddingDenoiser`), else three times. `sigmas` ends with 0. Where the schedule rises, fresh noise is added: that is how
-a step is repeated (`repeated`). Fresh noise of item b is drawn from `generators[b]`, so that an item's result does not
-depend on the batch. `on_step` is told the number of steps done.
+(`AccumulatingDenoiser`), else three times. `sigmas` ends with 0. Where the schedule rises, fresh noise is added
+(`with_resampling`). The noise of item b is drawn from `generators[b]`, so that an item's result does not depend on the
+batch. `on_step` gets the number of steps done.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.method.composition import AddingDenoiser, Denoiser
+from vidboot.method.composition import AccumulatingDenoiser, Denoiser
 
 OnStep = Callable[[int], None]
 
@@ -36,8 +36,8 @@ class Sampler(Protocol):
         ...
 
 
-def _silent(step: int) -> None:
-    """Progress that nobody asked for."""
+def do_nothing(step: int) -> None:
+    """Default callback: does nothing."""
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ def sample_euler(
     denoise: Denoiser,
     x: Float[Tensor, "B C T H W"],
     sigmas: Float[Tensor, "steps+1"],
-    on_step: OnStep = _silent,
+    on_step: OnStep = do_nothing,
     generators: Sequence[torch.Generator] = (),
 ) -> Float[Tensor, "B C T H W"]:
     """First order, one evaluation a step; this is DDIM (Song et al. 2020, arXiv 2010.02502) in σ."""
@@ -76,7 +76,7 @@ def sample_heun(
     denoise: Denoiser,
     x: Float[Tensor, "B C T H W"],
     sigmas: Float[Tensor, "steps+1"],
-    on_step: OnStep = _silent,
+    on_step: OnStep = do_nothing,
     generators: Sequence[torch.Generator] = (),
     churn: float = 0.0,
 ) -> Float[Tensor, "B C T H W"]:
@@ -121,7 +121,7 @@ def sample_dpm2m(
     denoise: Denoiser,
     x: Float[Tensor, "B C T H W"],
     sigmas: Float[Tensor, "steps+1"],
-    on_step: OnStep = _silent,
+    on_step: OnStep = do_nothing,
     generators: Sequence[torch.Generator] = (),
 ) -> Float[Tensor, "B C T H W"]:
     """DPM-Solver++(2M): second order, one evaluation a step (Lu et al. 2022, arXiv 2211.01095, Algorithm 2).
@@ -151,7 +151,7 @@ def sample_dpm2m(
 SAMPLERS: dict[str, Sampler] = {"heun": sample_heun, "dpm2m": sample_dpm2m, "euler": sample_euler}
 
 
-def repeated(sigmas: Float[Tensor, "steps+1"], times: int) -> Float[Tensor, "more"]:
+def with_resampling(sigmas: Float[Tensor, "steps+1"], times: int) -> Float[Tensor, "more"]:
     """The schedule in which each step but the last is taken `times` times, with the noise put back in between.
 
     Repeats let what is known and what is made settle into harmony (RePaint, Lugmayr et al. 2022, arXiv 2201.09865, and
@@ -174,7 +174,7 @@ def _denoised(denoise: Denoiser, x: Tensor, sigma: float) -> Tensor:
 
 def _add_denoised_(total: Tensor, denoise: Denoiser, x: Tensor, sigma: float, weight: float = 1.0) -> Tensor:
     """Total ← total + weight · D(x; σ), in place."""
-    if isinstance(denoise, AddingDenoiser):
+    if isinstance(denoise, AccumulatingDenoiser):
         return denoise.add_to_(total, x, x.new_full((len(x),), sigma), weight)
     return total.add_(_denoised(denoise, x, sigma), alpha=weight)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 class View:
     """A set of frames at a spatial resolution: the linear isometry A x = r · mean_pool_r(x[frames]).
 
-    `frames` are indices into the full video, ascending and distinct (a clip, strided keyframes, a single image);
+    `frames` are indices into the full video, ascending and distinct (a clip, every fourth frame, a single image);
     `scale` is the low-resolution factor r. Hashable. Raises `ValueError` for frames out of order or a scale below 1.
     """
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from vidboot.errors import UserError
 from vidboot.method.calibration import Calibration
 from vidboot.method.edm import Preconditioned
 from vidboot.method.gate import Gate
-from vidboot.model.video_model import Told, VideoModel, residual_network, view_network
+from vidboot.model.video_model import ContextFit, VideoModel, residual_network, view_network
 
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
 WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
@@ -89,16 +90,16 @@ def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
 
 def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, residual: bool = True) -> VideoModel:
     """The model of a run that has come as far as its views, and its calibration and residual where asked for."""
-    views = {name: load_weights(run_dir / name, view_network(config, name)) for name in config.views}
-    weights, told = (None, None)
+    views = {name: load_weights(run_dir / name, view_network(config, view)) for name, view in config.views.items()}
+    weights, context = None, None
     if calibration and config.calibration is not None:
-        weights, told = load_calibration(run_dir, config)
+        weights, context = load_calibration(run_dir, config)
     fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py", lambda stored: float(stored["fps"]))
     if not residual or config.residual is None:
-        return VideoModel(config, views, calibration=weights, fps=fps, told=told and Told(told))
+        return VideoModel(config, views, calibration=weights, fps=fps, context_fit=context and ContextFit(context))
     network = load_weights(run_dir / "residual", residual_network(config))
-    gate, told_gate = load_gate(run_dir / "residual")
-    both = Told(told or weights or Calibration.counting(config.plan), told_gate or gate)
+    gate, context_gate = load_gate(run_dir / "residual")
+    both = ContextFit(context or weights or Calibration.counting(config.plan), context_gate or gate)
     return VideoModel(config, views, network, gate, weights, fps, both)
 
 
@@ -113,10 +114,10 @@ def save(model: VideoModel, folder: Path) -> None:
     for name, network in model.views.items():
         save_weights(folder / name, network)
     if model.config.calibration is not None:
-        save_calibration(folder, model.calibration, model.told.calibration)
+        save_calibration(folder, model.calibration, model.context_fit.calibration)
     if model.residual is not None:
         save_weights(folder / "residual", model.residual)
-        save_gate(folder / "residual", model.gate, model.told.gate)
+        save_gate(folder / "residual", model.gate, model.context_fit.gate)
 
 
 def weights_hash(run_dir: str | Path) -> str:
@@ -129,52 +130,47 @@ def weights_hash(run_dir: str | Path) -> str:
     return digest.hexdigest()
 
 
-def save_calibration(run_dir: Path, calibration: Calibration, told: Calibration | None = None) -> None:
-    """Write the base's weights into the run folder, and those where known pixels are told."""
-    stored = calibration.to_dict() | {"told": told and told.to_dict()}
+def save_calibration(run_dir: Path, calibration: Calibration, with_context: Calibration | None = None) -> None:
+    """Write the base's weights into the run folder, and those for videos with context."""
+    stored = calibration.to_dict() | {"with_context": with_context and with_context.to_dict()}
     write_atomic(run_dir / CALIBRATION_FILE, json.dumps(stored, indent=2).encode())
 
 
 def load_calibration(run_dir: Path, config: RunConfig) -> tuple[Calibration, Calibration | None]:
-    """Read what `save_calibration` wrote; a run of before has none for told pixels.
+    """Read what `save_calibration` wrote. Raises `UserError` if it can't be read, or is of other views than the run."""
 
-    Raises `UserError` if it can't be read, or is of other views than the run.
-    """
-
-    def _of_run(stored: Any) -> Calibration:
-        calibration = Calibration.from_dict(stored)
-        if calibration.plan != config.plan:
+    def calibration(stored: Any) -> Calibration:
+        found = Calibration.from_dict(stored)
+        if found.plan != config.plan:
             raise ValueError("it was fitted for other views")
-        return calibration
+        return found
 
-    def both(stored: Any) -> tuple[Calibration, Calibration | None]:
-        told = stored.get("told")
-        return _of_run(stored), None if told is None else _of_run(told)
-
-    return _read_json(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", both)
+    return _read_both(run_dir / CALIBRATION_FILE, "run tools/train.py --stage calibration", calibration)
 
 
-def save_gate(folder: Path, gate: Gate, told: Gate | None = None) -> None:
-    """Write the gate beside the residual network's weights, and the one where known pixels are told."""
-    stored = _of_gate(gate) | {"told": told and _of_gate(told)}
+def save_gate(folder: Path, gate: Gate, with_context: Gate | None = None) -> None:
+    """Write the gate beside the residual network's weights, and the one for videos with context."""
+    stored = asdict(gate) | {"with_context": with_context and asdict(with_context)}
     write_atomic(folder / GATE_FILE, json.dumps(stored).encode())
 
 
-def _of_gate(gate: Gate) -> dict[str, Any]:
-    return {"sigmas": gate.sigmas, "values": gate.values}
-
-
 def load_gate(folder: Path) -> tuple[Gate, Gate | None]:
-    """Read what `save_gate` wrote; a run of before has none for told pixels. Raises `UserError` if it can't be read."""
+    """Read what `save_gate` wrote. Raises `UserError` if it can't be read."""
 
     def gate(stored: Any) -> Gate:
         return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
 
-    def both(stored: Any) -> tuple[Gate, Gate | None]:
-        told = stored.get("told")
-        return gate(stored), None if told is None else gate(told)
+    return _read_both(folder / GATE_FILE, "run tools/train.py --stage residual", gate)
 
-    return _read_json(folder / GATE_FILE, "run tools/train.py --stage residual", both)
+
+def _read_both(path: Path, remedy: str, make: Callable[[Any], Made]) -> tuple[Made, Made | None]:
+    """What is fitted without context, and with it if that was fitted."""
+
+    def both(stored: Any) -> tuple[Made, Made | None]:
+        with_context = stored["with_context"]
+        return make(stored), None if with_context is None else make(with_context)
+
+    return _read_json(path, remedy, both)
 
 
 def _read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:

@@ -1,7 +1,8 @@
 """The residual network D_θ: the clip network over all frames, looking further in time and reading the base.
 
 Warm-started from the clip network. All that it adds starts at zero, so at first it *is* the clip network run at
-full length, exactly; training then moves it from there (see `vidboot.method.composition.ResidualDenoiser` for its place).
+full length, exactly; training then moves it from there. Its place in the method:
+`vidboot.method.composition.ResidualDenoiser`.
 """
 
 import math
@@ -11,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidboot.method.network_inputs import NetworkInputs
 from vidboot.networks.attention import TemporalAttention, group_norm, zero_init
 from vidboot.networks.unet import UNet
 
@@ -60,14 +62,12 @@ class ResidualUNet(UNet):
         if unexpected or any(not name.startswith(new) for name in missing):
             raise ValueError(f"the clip network has other layers than this one: {unexpected or missing}")
 
-    def read_inputs(
-        self, x: Tensor, mask: Tensor | None, context: Tensor | None, base: Tensor | None
-    ) -> Float[Tensor, "N D H W"]:
+    def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D H W"]:
         """Features of the noisy video, plus those of the base prediction."""
-        h = super().read_inputs(x, mask, context, base)
-        if base is None:
+        h = super().read_inputs(x, inputs)
+        if inputs.base is None:
             return h
-        return h + self.conv_base(rearrange(base, "b c t h w -> (b t) c h w").to(h.dtype))
+        return h + self.conv_base(rearrange(inputs.base, "b c t h w -> (b t) c h w").to(h.dtype))
 
     def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:
         """Dilated convolutions, then attention over the whole length."""

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.networks.attention import SpatialAttention, TemporalAttention, group_norm, zero_init
 
 
@@ -157,17 +158,13 @@ class UNet(nn.Module):
         self,
         x: Float[Tensor, "B C T H W"],
         c_noise: Float[Tensor, "B"] | Float[Tensor, "B T"],
-        mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None,
-        context: Bool[Tensor, "B 1 T H W"] | None = None,
-        base: Float[Tensor, "B C T H W"] | None = None,
-        label: Int[Tensor, "B"] | None = None,
-        stride: Int[Tensor, "B"] | None = None,
+        inputs: NetworkInputs = NO_INPUTS,
     ) -> Float[Tensor, "B C T H W"]:
         """Raises `ValueError`, with the nearest valid sizes, where height or width doesn't fit the down-sampling."""
         self.check_size(*x.shape[-2:])
         num_frames = x.shape[2]
-        emb_NE = F.silu(self.condition(c_noise, label, stride, num_frames))
-        h = self.read_inputs(x, mask, context, base)
+        emb_NE = F.silu(self.condition(c_noise, inputs.label, inputs.stride, num_frames))
+        h = self.read_inputs(x, inputs)
         skips: list[list[Tensor]] = []
         for index, level in enumerate(self.encoder):
             h = h if index == 0 else F.avg_pool2d(h, 2)
@@ -207,18 +204,16 @@ class UNet(nn.Module):
         for level in (*self.encoder, *self.decoder):
             level.recompute = on
 
-    def read_inputs(
-        self, x: Tensor, mask: Tensor | None, context: Tensor | None, base: Tensor | None
-    ) -> Float[Tensor, "N D H W"]:
-        """First features of the noisy video, of what share of each pixel is observed and of where it is without noise.
+    def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D H W"]:
+        """First features: of the noisy video, of what share of a pixel is observed, and of where there is no noise.
 
         View networks read no base.
         """
         shape = x.shape[0], 1, *x.shape[2:]
-        observed = x.new_ones(()) if mask is None else mask.to(x.dtype)
-        exact = x.new_zeros(()) if context is None else context.to(x.dtype)
-        inputs = torch.cat([x, observed.expand(shape), exact.expand(shape)], dim=1).to(self.conv_in.weight.dtype)
-        return self.conv_in(channels_last(rearrange(inputs, "b c t h w -> (b t) c h w")))
+        observed = x.new_ones(()) if inputs.observed_mask is None else inputs.observed_mask.to(x.dtype)
+        context = x.new_zeros(()) if inputs.context_mask is None else inputs.context_mask.to(x.dtype)
+        channels = torch.cat([x, observed.expand(shape), context.expand(shape)], dim=1).to(self.conv_in.weight.dtype)
+        return self.conv_in(channels_last(rearrange(channels, "b c t h w -> (b t) c h w")))
 
     def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:
         """What happens between encoder and decoder: nothing here; the residual network looks further in time."""

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from vidboot.config import RunConfig
 from vidboot.distributed import barrier, rank, world_size
 from vidboot.errors import UserError
-from vidboot.training.optimizer import Average
+from vidboot.training.optimizer import EMA
 
-AVERAGE_FILE = "average.safetensors"
+EMA_FILE = "ema.safetensors"
 UNIVERSAL = ".universal"
 
 
@@ -36,7 +36,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
 
-    def save(self, step: int, engine: deepspeed.DeepSpeedEngine, average: Average) -> None:
+    def save(self, step: int, engine: deepspeed.DeepSpeedEngine, ema: EMA) -> None:
         """Write the state after `step` steps. Raises `OSError` if what was written can't be read back."""
         partial, final = self.folder / ".partial", self.folder / f"step-{step:07d}"
         if final.exists():
@@ -48,8 +48,8 @@ class Checkpoints:
         engine.save_checkpoint(str(self.folder), tag=partial.name, client_state={"step": step}, save_latest=False)
         barrier()
         if rank() == 0:
-            save_file(average.network.state_dict(), partial / AVERAGE_FILE, _metadata(engine))
-            _read_back(partial, average)
+            save_file(ema.network.state_dict(), partial / EMA_FILE, _metadata(engine))
+            _read_back(partial, ema)
             partial.rename(final)
             for old in checkpoint_steps(self.folder)[: -self.keep]:
                 shutil.rmtree(self.folder / f"step-{old:07d}")
@@ -68,7 +68,7 @@ class Checkpoints:
             return False
         return int(_stored_metadata(last)["processes"]) != world_size()
 
-    def load_last(self, engine: deepspeed.DeepSpeedEngine, average: Average) -> int:
+    def load_last(self, engine: deepspeed.DeepSpeedEngine, ema: EMA) -> int:
         """Restore the last checkpoint and return its step, or 0 if there is none.
 
         Raises `UserError` if it can't be read.
@@ -85,7 +85,7 @@ class Checkpoints:
             barrier()
         try:
             _, state = engine.load_checkpoint(str(self.folder), tag=tag)
-            average.network.load_state_dict(load_file(last / AVERAGE_FILE))
+            ema.network.load_state_dict(load_file(last / EMA_FILE))
         except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
             raise _unreadable(last, error) from None
         return int(state["step"])
@@ -107,7 +107,7 @@ def _metadata(engine: deepspeed.DeepSpeedEngine) -> dict[str, str]:
 
 def _stored_metadata(checkpoint: Path) -> dict[str, str]:
     try:
-        with safe_open(checkpoint / AVERAGE_FILE, framework="pt") as stored:
+        with safe_open(checkpoint / EMA_FILE, framework="pt") as stored:
             return stored.metadata()
     except (OSError, SafetensorError) as error:
         raise _unreadable(checkpoint, error) from None
@@ -117,16 +117,16 @@ def _unreadable(checkpoint: Path, error: Exception) -> UserError:
     return UserError(f"{checkpoint} can't be read ({error}); delete that folder to go on without it")
 
 
-def _read_back(folder: Path, average: Average) -> None:
+def _read_back(folder: Path, ema: EMA) -> None:
     """Check every file against the disk: archives by their checksums, the average value by value."""
     for path in folder.glob("*.pt"):
         with zipfile.ZipFile(path) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise OSError(f"{path} was not written correctly (in {damaged})")
-    stored = load_file(folder / AVERAGE_FILE)
-    for name, tensor in average.network.state_dict().items():
+    stored = load_file(folder / EMA_FILE)
+    for name, tensor in ema.network.state_dict().items():
         if not torch.equal(stored[name], tensor.cpu()):
-            raise OSError(f"{folder / AVERAGE_FILE} was not written correctly (in {name})")
+            raise OSError(f"{folder / EMA_FILE} was not written correctly (in {name})")
 
 
 def _convert(checkpoint: Path, universal: Path) -> None:

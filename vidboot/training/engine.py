@@ -8,7 +8,7 @@ from vidboot.config import DeepSpeedConfig, OptimizationConfig
 from vidboot.distributed import has_bf16, world_size
 from vidboot.errors import UserError
 from vidboot.method.edm import Preconditioned
-from vidboot.training.optimizer import PulledAdamW
+from vidboot.training.optimizer import L2SPAdamW
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def make_engine(
     bf16 = settings.precision == "bf16" and has_bf16()
     if settings.precision == "bf16" and not bf16:
         logger.info("this device has no bf16: training in fp32")
-    optimizer = PulledAdamW(
+    optimizer = L2SPAdamW(
         network.parameters(),
         lr=optimization.learning_rate,
         weight_decay=optimization.weight_decay,

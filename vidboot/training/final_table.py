@@ -21,7 +21,6 @@ from vidboot.method.composition import Denoiser
 from vidboot.method.denoising_error import denoising_errors
 from vidboot.method.views import pool
 from vidboot.model.video_model import VideoModel, residual_network, view_network
-from vidboot.training.view_stage import kind_of
 
 logger = logging.getLogger(__name__)
 RESULTS_FILE = "results.json"
@@ -30,7 +29,7 @@ RESULTS_FILE = "results.json"
 def untrained(config: RunConfig) -> VideoModel:
     """The same model before any training, composed by counting numbers."""
     torch.manual_seed(config.seed)
-    views = {name: view_network(config, name).eval() for name in config.views}
+    views = {name: view_network(config, view).eval() for name, view in config.views.items()}
     if config.residual is None:
         return VideoModel(config, views)
     residual = residual_network(config).eval()
@@ -64,7 +63,12 @@ def _measured(before: VideoModel, after: VideoModel) -> dict[str, tuple[tuple[De
     config = after.config
     whole = config.video.num_frames
     found = {
-        name: ((before.views[name], after.views[name]), kind_of(scale), view.num_frames if scale == 1 else whole, scale)
+        name: (
+            (before.views[name], after.views[name]),
+            "clip" if scale == 1 else "low_res",
+            view.num_frames if scale == 1 else whole,
+            scale,
+        )
         for (name, view), scale in zip(config.views.items(), config.plan.scales, strict=True)
     }
     found["base"] = (before.base, after.base), "full", whole, 1

@@ -13,11 +13,12 @@ from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path
 from vidboot.distributed import device, rank, sum_over_ranks
 from vidboot.method.edm import Preconditioned
+from vidboot.training.batch import Batch
 from vidboot.training.checkpoints import Checkpoints
 from vidboot.training.engine import make_engine
 from vidboot.training.log import StageLog
-from vidboot.training.optimizer import Average, learning_rate
-from vidboot.training.stage import Batch, Stage, draw_steps
+from vidboot.training.network_training import NetworkTraining, draw_steps
+from vidboot.training.optimizer import EMA, learning_rate
 from vidboot.training.step import TrainStep
 
 logger = logging.getLogger(__name__)
@@ -28,45 +29,45 @@ class Interrupted(KeyboardInterrupt):
     """Training was stopped by a signal, after its state was saved."""
 
 
-def train_stage(stage: Stage, folder: Path, config: RunConfig) -> Preconditioned:
-    """Train `stage` to its end, from its last checkpoint if there is one; returns the averaged network.
+def train_network(training: NetworkTraining, folder: Path, config: RunConfig) -> Preconditioned:
+    """Train a network to its end, from its last checkpoint if there is one; returns the averaged network.
 
     Raises `Interrupted` on SIGINT or SIGTERM, after saving a checkpoint at the next step boundary.
     """
-    optimization, steps = stage.optimization, stage.optimization.steps
-    average = Average(stage.network, optimization.ema_decay)
-    stage.network.network.recompute_activations(optimization.activation_checkpointing)
+    optimization, steps = training.optimization, training.optimization.steps
+    ema = EMA(training.network, optimization.ema_decay)
+    training.network.network.recompute_activations(optimization.activation_checkpointing)
     checkpoints = Checkpoints(folder / "checkpoints", config.log.keep_checkpoints)
     engine = make_engine(
-        stage.network, optimization, config.deepspeed, stage.pull, checkpoints.from_other_world(config)
+        training.network, optimization, config.deepspeed, training.pull, checkpoints.from_other_world(config)
     )
-    step = checkpoints.load_last(engine, average)
+    step = checkpoints.load_last(engine, ema)
     if step:
-        logger.info("%s: goes on from the checkpoint at step %d of %d", stage.name, step, steps)
-    watch = _Watch(stage, folder, config, average, step)
-    train_step = TrainStep(engine, stage)
+        logger.info("%s: goes on from the checkpoint at step %d of %d", training.name, step, steps)
+    watch = _Watch(training, folder, config, ema, step)
+    train_step = TrainStep(engine, training)
     with _StopSignal() as signals:
-        for micro_batches in draw_steps(stage, step, config.data.num_workers):
+        for micro_batches in draw_steps(training, step, config.data.num_workers):
             rate = learning_rate(step, optimization)
             step += 1
             loss, stopping = train_step(step, micro_batches, rate, signals.requested)
-            average.update(engine.module, step)
+            ema.update(engine.module, step)
             watch.after(step, micro_batches, {"loss": loss, "learning_rate": rate} | _extras(engine, train_step))
             if step % config.log.checkpoint_every == 0 or stopping or step == steps:
-                checkpoints.save(step, engine, average)
+                checkpoints.save(step, engine, ema)
             if stopping:
                 break
-            if stage.hopeless():
-                logger.info("%s: given up at step %d of %d", stage.name, step, steps)
+            if training.should_stop():
+                logger.info("%s: given up at step %d of %d", training.name, step, steps)
                 break
         # Asked again: during the last step there is no next one to notice it.
         stopped = bool(sum_over_ranks(torch.tensor(float(signals.requested), device=device())))
     watch.log.close()
     if stopped:
-        raise Interrupted(f"{stage.name} was stopped at step {step}; run the same command again to go on from there")
-    watch.best.restore(average)
+        raise Interrupted(f"{training.name} was stopped at step {step}; run the same command again to go on from there")
+    watch.best.restore(ema)
     engine.destroy()
-    return average.network
+    return ema.network
 
 
 def _extras(engine: object, train_step: TrainStep) -> dict[str, float]:
@@ -79,28 +80,28 @@ def _extras(engine: object, train_step: TrainStep) -> dict[str, float]:
 class _Watch:
     """What is said, measured and shown along the way."""
 
-    def __init__(self, stage: Stage, folder: Path, config: RunConfig, average: Average, resumed_at: int) -> None:
-        self.stage, self.folder, self.every, self.average = stage, folder, config.log, average
-        self.log = StageLog(folder, stage.name, stage.optimization.steps, resumed_at)
-        self.best = _Best(folder, stage.choose_by, resumed_at)
+    def __init__(self, training: NetworkTraining, folder: Path, config: RunConfig, ema: EMA, resumed_at: int) -> None:
+        self.training, self.folder, self.every, self.ema = training, folder, config.log, ema
+        self.log = StageLog(folder, training.name, training.optimization.steps, resumed_at)
+        self.best = _Best(folder, training.choose_by, resumed_at)
         self.frames = self.videos = 0
 
     def after(self, step: int, micro_batches: list[Batch], metrics: dict[str, float]) -> None:
         """Do what is due after a step; all processes call it."""
-        steps = self.stage.optimization.steps
-        self.videos += self.stage.optimization.batch_size
-        self.frames += self.stage.optimization.batch_size * micro_batches[0].x0.shape[2]
+        steps = self.training.optimization.steps
+        self.videos += self.training.optimization.batch_size
+        self.frames += self.training.optimization.batch_size * micro_batches[0].x0.shape[2]
         if step % self.every.log_every == 0 or step == steps:
             self.log.progress(step, self.videos, self.frames, metrics)
             self.frames = self.videos = 0
         if step % self.every.evaluate_every == 0 or step == steps:
-            held_out = self.stage.evaluate(self.average.network)
+            held_out = self.training.evaluate(self.ema.network)
             self.log.write(step, held_out)
-            self.best.offer(step, held_out, self.average)
+            self.best.offer(step, held_out, self.ema)
             said = "  ".join(f"{name} {value:.4f}" for name, value in held_out.items())
-            logger.info("%s %d/%d  held out: %s", self.stage.name, step, steps, said)
+            logger.info("%s %d/%d  held out: %s", self.training.name, step, steps, said)
         if rank() == 0 and (step % self.every.sample_every == 0 or step == steps):
-            self.stage.sample(self.average.network, self.folder / "samples" / f"step-{step:07d}.mp4")
+            self.training.sample(self.ema.network, self.folder / "samples" / f"step-{step:07d}.mp4")
 
 
 class _StopSignal:
@@ -131,18 +132,18 @@ class _Best:
         elif rank() == 0:
             self.path.unlink(missing_ok=True)
 
-    def offer(self, step: int, held_out: dict[str, float], average: Average) -> None:
+    def offer(self, step: int, held_out: dict[str, float], ema: EMA) -> None:
         """Keep the weights if they are the best so far."""
         if self.metric is not None and held_out[self.metric] < self.value:
             self.value = held_out[self.metric]
             if rank() == 0:
                 with atomic_path(self.path) as partial:
-                    save_file(average.network.state_dict(), partial, {"step": str(step), "value": repr(self.value)})
+                    save_file(ema.network.state_dict(), partial, {"step": str(step), "value": repr(self.value)})
 
-    def restore(self, average: Average) -> None:
-        """Put the best weights into `average`."""
+    def restore(self, ema: EMA) -> None:
+        """Put the best weights into `ema`."""
         if self.metric is not None:
-            average.network.load_state_dict(load_file(self.path))
+            ema.network.load_state_dict(load_file(self.path))
             logger.info("stopping point: step %s", _metadata(self.path)["step"])
 
 

@@ -14,7 +14,7 @@ _TOGETHER = 64
 """Parameters averaged in one call: more would take as much more memory where they are rounded to bf16."""
 
 
-class PulledAdamW(torch.optim.AdamW):
+class L2SPAdamW(torch.optim.AdamW):
     """AdamW whose decoupled decay pulls weights to where they started, not to zero: θ ← θ − η · pull · (θ − θ_start).
 
     For a warm start this is the natural regulariser (L2-SP, Li et al. 2018, arXiv 1802.01483). `pull` 0 is plain AdamW.
@@ -48,7 +48,7 @@ def learning_rate(step: int, optimization: OptimizationConfig) -> float:
     return optimization.learning_rate * warm * (1 + math.cos(math.pi * min(1.0, rest))) / 2
 
 
-class Average:
+class EMA:
     """Exponential moving average of a network's weights, in float32: θ̄ ← d θ̄ + (1 − d) θ.
 
     d grows to `decay` over the first steps, so that the average forgets the start. Build it before the engine, which

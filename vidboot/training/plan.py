@@ -4,18 +4,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vidboot.config import RunConfig, optimization_of
+from vidboot.config import RunConfig
 from vidboot.data.display import print_table
-from vidboot.data.manifest import Shot
 from vidboot.data.split import Split
 from vidboot.distributed import world_size
 from vidboot.errors import UserError
-from vidboot.training.checkpoints import checkpoint_steps
-from vidboot.training.estimate import Cost, network_of, step_cost
+from vidboot.training.estimate import Cost, count_parameters
 from vidboot.training.log import memory_gb
-from vidboot.training.residual_stage import full_shots, residual_frame_counts
-from vidboot.training.run import check_run, is_finished, run_split, stage_names
-from vidboot.training.view_stage import mean_frame_counts, shots_for
+from vidboot.training.run import check_run, run_split
+from vidboot.training.stage import NetworkStage, Stage
+from vidboot.training.stages import stages_of
 
 
 def print_plan(config: RunConfig) -> None:
@@ -31,8 +29,8 @@ def print_plan(config: RunConfig) -> None:
     table = Table(title=f"Plan of {config.run_dir}")
     for column in ("stage", "parameters", "frames", "trains on", "steps × batch", "state"):
         table.add_column(column, overflow="fold")
-    for name in stage_names(config):
-        table.add_row(name, *_row(config, name, split), _state(config, name))
+    for stage in stages_of(config):
+        table.add_row(*_row(stage, split))
     print_table(table)
     print_table(_costs(config))
     if not torch.cuda.is_available():
@@ -41,21 +39,31 @@ def print_plan(config: RunConfig) -> None:
         console.print(f"held out: {len(split.validation)} shots to choose by, {len(split.test)} to report on")
 
 
+def _row(stage: Stage, split: Split | None) -> list[str]:
+    frames = ", ".join(str(count) for count in sorted(stage.frame_counts(), reverse=True))
+    if not isinstance(stage, NetworkStage):
+        return [stage.name, "", frames, "held-out full videos", "", stage.state()]
+    optimization, shots = stage.optimization, None if split is None else stage.trains_on(split)
+    amount = "unknown" if shots is None else f"{len(shots)} shots, {sum(shot.num_frames for shot in shots)} frames"
+    parameters = f"{count_parameters(stage.network()) / 1e6:.2f} M"
+    return [stage.name, parameters, frames, amount, f"{optimization.steps} × {optimization.batch_size}", stage.state()]
+
+
 def _costs(config: RunConfig) -> Table:
     """Operations, memory and disk of each stage that trains, for the number of processes of this launch."""
-    stage = int(config.deepspeed.zero_optimization.get("stage", 0))
+    zero_stage = int(config.deepspeed.zero_optimization.get("stage", 0))
     table = Table(
-        title=f"Cost with {world_size()} process(es), {config.deepspeed.precision}; this config: ZeRO-{stage}"
+        title=f"Cost with {world_size()} process(es), {config.deepspeed.precision}; this config: ZeRO-{zero_stage}"
     )
     for column in ("stage", "TFLOP a step, at most", "activations", "GB a process at ZeRO 0 / 1 / 2 / 3", "GB on disk"):
         table.add_column(column, justify="right" if column != "stage" else "left")
-    for name in stage_names(config):
-        if name != "calibration":
-            counts = mean_frame_counts(config, name) if name in config.views else [config.video.num_frames]
-            cost = step_cost(config, name, max(counts))
+    for stage in stages_of(config):
+        if isinstance(stage, NetworkStage):
+            cost = stage.longest_cost()
             memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
             disk = cost.checkpoint_bytes() * (config.log.keep_checkpoints + 1) / 1e9
-            table.add_row(name, _flops(cost, config), f"{cost.activations / 1e9:.2f} GB", memory, f"{disk:.2f}")
+            activations = f"{cost.activations / 1e9:.2f} GB"
+            table.add_row(stage.name, _flops(cost, config), activations, memory, f"{disk:.2f}")
     return table
 
 
@@ -64,29 +72,3 @@ def _flops(cost: Cost, config: RunConfig) -> str:
         return f"{cost.flops / 1e12:.3g}"
     often = "once" if config.residual.draws else "always"
     return f"{cost.flops / 1e12:.3g} + {cost.base_flops / 1e12:.3g} for the base, {often}"
-
-
-def _row(config: RunConfig, name: str, split: Split | None) -> tuple[str, str, str, str]:
-    if name == "calibration":
-        return "", str(config.video.num_frames), f"at most {config.calibration.num_videos} held-out full videos", ""
-    network, optimization = network_of(config, name), optimization_of(config, name)
-    if name == "residual":
-        counts, shots = list(residual_frame_counts(config)), split and full_shots(config, split.train)
-    else:
-        counts, shots = list(mean_frame_counts(config, name)), split and shots_for(config, name, split.train)
-    parameters = sum(p.numel() for p in network.parameters())
-    frames = ", ".join(str(count) for count in sorted(set(counts), reverse=True))
-    return f"{parameters / 1e6:.2f} M", frames, _amount(shots), f"{optimization.steps} × {optimization.batch_size}"
-
-
-def _amount(shots: list[Shot] | None) -> str:
-    if shots is None:
-        return "unknown"
-    return f"{len(shots)} shots, {sum(shot.num_frames for shot in shots)} frames"
-
-
-def _state(config: RunConfig, name: str) -> str:
-    if is_finished(config, name):
-        return "finished"
-    steps = checkpoint_steps(config.run_dir / name / "checkpoints")
-    return f"goes on from step {steps[-1]}" if steps else "to do"

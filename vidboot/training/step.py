@@ -9,19 +9,20 @@ from torch import Tensor
 
 from vidboot.distributed import device, sum_over_ranks, world_size
 from vidboot.errors import UserError
-from vidboot.training.stage import Batch, Stage
+from vidboot.training.batch import Batch
+from vidboot.training.network_training import NetworkTraining
 
 
 class TrainStep:
-    """Optimiser steps of a stage on an engine.
+    """Optimiser steps of a training on an engine.
 
     A step whose loss or gradient is not finite, on any process, is skipped: its gradient is cleared of what is not
     finite, so that nothing spreads into the optimiser's state, and the learning rate is zero. After `max_bad_steps` of
     them in a row training stops with `UserError`.
     """
 
-    def __init__(self, engine: deepspeed.DeepSpeedEngine, stage: Stage) -> None:
-        self.engine, self.stage = engine, stage
+    def __init__(self, engine: deepspeed.DeepSpeedEngine, training: NetworkTraining) -> None:
+        self.engine, self.training = engine, training
         self.sum_of_gradients = torch.zeros((), device=device())
         self.bad_in_a_row = self.skipped = 0
         for parameter in engine.module.parameters():
@@ -42,7 +43,7 @@ class TrainStep:
         self.sum_of_gradients.zero_()
         loss = 0.0
         for number, batch in enumerate(micro_batches, 1):
-            mean = self.stage.loss(self.engine, batch).mean()
+            mean = self.training.loss(self.engine, batch).mean()
             self.engine.backward(mean)
             loss += mean.item() / len(micro_batches)
             if number == len(micro_batches):
@@ -65,7 +66,7 @@ class TrainStep:
     def _count(self, step: int, bad: bool, micro_batches: list[Batch]) -> None:
         self.skipped += bad
         self.bad_in_a_row = self.bad_in_a_row + 1 if bad else 0
-        if self.bad_in_a_row < self.stage.optimization.max_bad_steps:
+        if self.bad_in_a_row < self.training.optimization.max_bad_steps:
             return
         involved = [(b.sigma.tolist(), b.shots) for b in micro_batches]
         everywhere: list = [None] * world_size()
@@ -73,8 +74,8 @@ class TrainStep:
         levels = [f"{s:.3g}" for of_rank in everywhere for sigmas, _ in of_rank for s in sigmas]
         files = sorted({shot for of_rank in everywhere for _, shots in of_rank for shot in shots})
         raise UserError(
-            f"{self.stage.name} stopped at step {step}: {self.bad_in_a_row} steps in a row had a loss or gradient that "
+            f"{self.training.name} stopped at step {step}: {self.bad_in_a_row} steps in a row had a loss or gradient that "
             f"is not finite. Noise levels of the last: {', '.join(levels)}; files: {', '.join(files)}. Delete "
             "the stage's folder and train it anew with a lower learning rate, or with deepspeed.precision=fp32 (and "
-            f"--stage {self.stage.name}, where other stages are finished)"
+            f"--stage {self.training.name}, where other stages are finished)"
         )

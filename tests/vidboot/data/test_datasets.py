@@ -8,8 +8,8 @@ import psutil
 import pytest
 import torch
 
-from vidboot.config import DataConfig
 from vidboot.data import Manifest, MaskTrack, load_manifest
+from vidboot.data.config import DataConfig
 from vidboot.data.datasets import (
     ViewDataset,
     draw_window,
@@ -244,8 +244,8 @@ def test_half_of_the_samples_are_mirrored_with_their_masks(manifest, tmp_path):
         sample = dataset[i]
         flip = slice(None, None, -1) if not np.array_equal(sample["frames"], frames) else slice(None)
         assert np.array_equal(sample["frames"], frames[:, :, flip])
-        assert np.array_equal(sample["mask"][0].numpy(), np.broadcast_to(~covered[:, flip], (4, 8, 16)))
-        assert torch.equal(sample["known"], sample["mask"])  # what is burnt in isn't known
+        assert np.array_equal(sample["observed_mask"][0].numpy(), np.broadcast_to(~covered[:, flip], (4, 8, 16)))
+        assert torch.equal(sample["loss_mask"], sample["observed_mask"])  # what is burnt in isn't known
         mirrored += flip.step == -1
     assert 10 < mirrored < 30
 
@@ -259,8 +259,8 @@ def test_a_share_of_clean_samples_gets_real_masks(manifest, tmp_path):
     options = DataConfig(manifest="unused", extra_masks=0.5)
     dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=options)
     samples = [sample for sample in map(dataset.__getitem__, range(60)) if sample["shot"] == manifest[0].path]
-    masks = [sample["mask"] for sample in samples]
-    assert all(sample["known"].all() for sample in samples)
+    masks = [sample["observed_mask"] for sample in samples]
+    assert all(sample["loss_mask"].all() for sample in samples)
     hidden = [mask for mask in masks if not mask.all()]
     assert all(torch.equal(mask, torch.from_numpy(~covered).expand(1, 4, 8, 16)) for mask in hidden)
     assert 0.2 < len(hidden) / len(masks) < 0.8
@@ -277,7 +277,7 @@ def test_a_share_of_the_samples_has_first_frames_or_all_but_a_mask_without_noise
     clean = torch.from_numpy(~covered).expand(1, 4, 8, 16)
     seen = Counter()
     for sample in map(dataset.__getitem__, range(400)):
-        mask, context = sample["mask"], sample["context"]
+        mask, context = sample["observed_mask"], sample["context_mask"]
         first = context.any(3).any(2).sum().item()  # frames with context
         if not context.any():
             seen["none"] += 1
@@ -295,8 +295,8 @@ def test_without_masked_shots_a_rectangle_is_left_out_and_without_a_share_there_
     dataset = ViewDataset(manifest, {4: 1.0}, 0, 1, DataConfig(manifest="unused", context=1.0))
     rectangles = 0
     for sample in map(dataset.__getitem__, range(40)):
-        hidden = ~sample["context"][0]
-        given = sample["context"].all(3).all(2)[0].tolist()
+        hidden = ~sample["context_mask"][0]
+        given = sample["context_mask"].all(3).all(2)[0].tolist()
         if any(given):
             assert given == sorted(given, reverse=True) and not given[-1]
             assert hidden.any(2).any(1).tolist() == [not of_frame for of_frame in given]
@@ -307,7 +307,7 @@ def test_without_masked_shots_a_rectangle_is_left_out_and_without_a_share_there_
             assert torch.equal(hidden, hidden[:1].expand_as(hidden))
     assert 10 < rectangles < 30
     none = ViewDataset(manifest, {4: 1.0}, 0, 1, DataConfig(manifest="unused", context=0.0))
-    assert "context" not in none[0]
+    assert "context_mask" not in none[0]
 
 
 def test_masks_are_lent_by_other_shots_however_short(manifest, tmp_path):
@@ -321,8 +321,8 @@ def test_masks_are_lent_by_other_shots_however_short(manifest, tmp_path):
     patterns = set()
     for sample in map(dataset.__getitem__, range(30)):
         assert sample["shot"] == manifest[0].path
-        hidden = ~sample["mask"][0].flatten(1).all(1)
-        assert all(torch.equal(frame, clean) for frame in sample["mask"][0][hidden])
+        hidden = ~sample["observed_mask"][0].flatten(1).all(1)
+        assert all(torch.equal(frame, clean) for frame in sample["observed_mask"][0][hidden])
         patterns.add(tuple(hidden.tolist()))
     # Of three frames, two covered, over and over.
     assert patterns == {(True, True, False, True), (True, False, True, True), (False, True, True, False)}

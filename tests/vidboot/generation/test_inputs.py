@@ -5,12 +5,12 @@ import av
 import numpy as np
 import pytest
 
-from vidboot import known_files
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import load_manifest
 from vidboot.data.video import iter_frames, read_frames, write_video
 from vidboot.errors import UserError
-from vidboot.generation.inputs import KnownFiles
+from vidboot.generation import inputs
+from vidboot.generation.inputs import InputFiles
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def test_a_stream_reads_no_frame_twice_to_count_it(videos, monkeypatch):
         read.append((path, list(numbers)))
         return read_frames(path, numbers)
 
-    monkeypatch.setattr(known_files, "iter_frames", counted)
-    monkeypatch.setattr(known_files, "read_frames", listed)
+    monkeypatch.setattr(inputs, "iter_frames", counted)
+    monkeypatch.setattr(inputs, "read_frames", listed)
     (init, first), (low_res, _) = videos["init"], videos["low_res"]
-    known = KnownFiles(8, 16, init, low_res)
+    known = InputFiles(8, 16, init, low_res)
     assert known.check() == 40
     for start in range(0, 50, 5):
         here = known.frames(start, start + 5)
@@ -55,9 +55,9 @@ def test_a_stream_reads_no_frame_twice_to_count_it(videos, monkeypatch):
 
 def test_the_manifest_is_read_once(manifest_dir, monkeypatch):
     calls = []
-    monkeypatch.setattr(known_files, "load_manifest", lambda folder: calls.append(folder) or load_manifest(folder))
+    monkeypatch.setattr(inputs, "load_manifest", lambda folder: calls.append(folder) or load_manifest(folder))
     shot = next(shot for shot in load_manifest(manifest_dir) if shot.mask_path is not None)
-    known = KnownFiles(8, 16, repair=manifest_dir / shot.path)
+    known = InputFiles(8, 16, repair=manifest_dir / shot.path)
     known.check()
     assert known.fps() == shot.fps
     frames = [known.frames(start, start + 4).values[0] for start in (0, 4)]
@@ -76,13 +76,13 @@ def test_a_frame_rate_that_is_but_a_clock_is_measured(tmp_path):
             frame.pts, frame.time_base = 40 * number, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert KnownFiles(8, 8, path).fps() == pytest.approx(25, rel=0.01)
+    assert InputFiles(8, 8, path).fps() == pytest.approx(25, rel=0.01)
 
 
 def test_there_is_nothing_to_repair_where_nothing_is_masked(manifest_dir):
     shot = next(shot for shot in load_manifest(manifest_dir) if shot.mask_path is None)
     with pytest.raises(UserError, match=f"masked nothing in it .verdict: {shot.verdict}."):
-        KnownFiles(8, 16, repair=manifest_dir / shot.path).check()
+        InputFiles(8, 16, repair=manifest_dir / shot.path).check()
 
 
 @pytest.mark.parametrize("name", ["init", "low_res"])
@@ -93,13 +93,13 @@ def test_a_video_without_frames_is_one_clear_line(tmp_path, name):
         stream.width, stream.height, stream.pix_fmt = 8, 8, "yuv420p"
         container.start_encoding()
     with pytest.raises(UserError, match="no frames"):
-        KnownFiles(8, 8, **{name: path}).check()
+        InputFiles(8, 8, **{name: path}).check()
 
 
 def test_a_hash_tells_what_a_file_holds(videos):
     init, frames = videos["init"]
-    before = KnownFiles(8, 16, init).hashes()
+    before = InputFiles(8, 16, init).hashes()
     assert before["low_res_hash"] is None
-    assert KnownFiles(8, 16, init).hashes() == before
+    assert InputFiles(8, 16, init).hashes() == before
     write_video(init, frames[::-1], 24, lossless=True)
-    assert KnownFiles(8, 16, init).hashes()["init_hash"] != before["init_hash"]
+    assert InputFiles(8, 16, init).hashes()["init_hash"] != before["init_hash"]

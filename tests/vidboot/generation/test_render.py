@@ -56,11 +56,11 @@ OUT_OF_RANGE = [
     (["--seed", 2**32 - 1, "--samples", 2], "seeds are"),
     (["--frames", 10**20], "--frames is at most"),
     (["--fps", 0], "frames per second"),
-    (["--fps", "inf"], "frames per second"),
-    (["--guidance", "nan", "--class", "cat"], "finite"),
+    (["--fps", "inf"], "--fps is a finite number"),
+    (["--guidance", "nan", "--class", "cat"], "--guidance is a finite number"),
     (["--guidance", 2], "needs --class"),
-    (["--churn", "nan"], "from 0 up"),
-    (["--churn", -1], "from 0 up"),
+    (["--churn", "nan"], "--churn is a finite number"),
+    (["--churn", -1], "--churn is at least 0"),
     (["--churn", 1, "--sampler", "euler"], "heun only"),
 ]
 

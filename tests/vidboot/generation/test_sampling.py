@@ -4,9 +4,10 @@ import pytest
 import torch
 from small_model import small_model
 
-from vidboot.generation.sampling import Sampling, generate, sample, seeded
+from vidboot.generation.sampling import Sampling, generate, generate_videos, sample, seeded
 from vidboot.method.calibration import Calibration, Estimate
-from vidboot.method.conditioning import Known
+from vidboot.method.conditioning import Observation
+from vidboot.method.network_inputs import NO_INPUTS
 from vidboot.model.video_model import VideoModel
 
 
@@ -21,19 +22,19 @@ def noise(*shape, seed=0):
 
 @pytest.mark.parametrize("num_frames", [1, 5, 12, 13, 29])
 def test_any_number_of_frames(model, num_frames):
-    video = model.generate(num_frames=num_frames, seed=3, num_steps=2)
+    video = generate(model, num_frames, seed=3, steps=2)
     assert video.shape == (3, num_frames, 8, 8)
     assert -1 <= float(video.min()) < float(video.max()) <= 1
 
 
 def test_the_same_seed_is_the_same_sample_alone_in_a_batch_and_with_another_memory_limit():
     model = small_model()
-    alone = generate(model, 29, [7], 5)
-    together = generate(model, 29, [3, 7, 11], 5)
+    alone = generate_videos(model, 29, [7], steps=5)
+    together = generate_videos(model, 29, [3, 7, 11], steps=5)
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=0)
     assert float((together[0] - together[1]).abs().mean()) > 0.1
     model.max_batch_frames = 12
-    torch.testing.assert_close(generate(model, 29, [7], 5), alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(generate_videos(model, 29, [7], steps=5), alone, atol=1e-5, rtol=0)
 
 
 def test_what_is_known_comes_back(model):
@@ -41,10 +42,12 @@ def test_what_is_known_comes_back(model):
     mask = noise(1, 1, 14, 8, 8, seed=6) > 0
     low = torch.nn.functional.avg_pool3d(truth, (1, 2, 2))
     for iterations in (None, 0, 1):
-        for known in (Known.of_first_frames(truth[:, :, :3], 14), Known.of_pixels(truth, mask)):
-            video = generate(model, 14, [0], 2, known=known, iterations=iterations)
+        for known in (Observation.of_first_frames(truth[:, :, :3], 14), Observation.of_pixels(truth, mask)):
+            video = generate_videos(model, 14, [0], steps=2, observation=known, iterations=iterations)
             assert float((known.project(video) - known.lifted).abs().max()) < 1e-4
-        video = generate(model, 14, [0], 2, known=Known.of_low_resolution(low, 2), iterations=iterations)
+        video = generate_videos(
+            model, 14, [0], steps=2, observation=Observation.of_low_resolution(low, 2), iterations=iterations
+        )
         torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
 
 
@@ -55,8 +58,9 @@ class ToldGaussian(torch.nn.Module):
         super().__init__()
         self.cov, self.parameter = cov, torch.nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, sigma, context=None, mask=None):
+    def forward(self, x, sigma, inputs=NO_INPUTS):
         noise = sigma.reshape(-1, 1, 1).double() ** 2 * torch.eye(len(self.cov)).double()
+        context = inputs.context_mask
         if context is not None:
             noise = noise * ~context[:, 0, :, 0, 0, None]
         gain = self.cov @ torch.linalg.inv(self.cov + noise)
@@ -74,28 +78,30 @@ def test_samples_given_the_first_frames_have_the_mean_and_variance_of_the_condit
     settings = model.config.model_copy(update={"residual": None})
     model = VideoModel(settings, {"clip": exact, "low_res_2": exact}, calibration=whole)
     given = 0.3 * noise(1, 3, 4, 8, 8, seed=5)
-    known = Known.of_first_frames(given, 12)
+    known = Observation.of_first_frames(given, 12)
     gain = cov[4:, :4] @ torch.linalg.inv(cov[:4, :4])
     mean = torch.einsum("st,bcthw->bcshw", gain, given.double()).float()
     spread = (cov[4:, 4:] - gain @ cov[:4, 4:]).diagonal().sqrt().float()
-    videos = generate(model, 12, range(24), 24, known=known, iterations=iterations)
+    videos = generate_videos(model, 12, range(24), steps=24, observation=known, iterations=iterations)
     off = (videos[:, :, 4:] - mean) / spread[:, None, None]  # 24 × 192 standard normal values a frame, if exact
     assert float(off.mean((0, 1, 3, 4)).abs().max()) < 4 * (24 * 192) ** -0.5 + 0.01
     assert float((off.std((0, 1, 3, 4)) - 1).abs().max()) < 0.06
 
 
 def test_each_item_of_a_conditioned_batch_is_for_itself(model):
-    known = Known.of_first_frames(noise(1, 3, 4, 8, 8).clamp(-1, 1), 12)
-    alone = generate(model, 12, [7], 2, known=known)
-    torch.testing.assert_close(generate(model, 12, [3, 7], 2, known=known)[1:], alone, atol=1e-5, rtol=0)
+    known = Observation.of_first_frames(noise(1, 3, 4, 8, 8).clamp(-1, 1), 12)
+    alone = generate_videos(model, 12, [7], steps=2, observation=known)
+    torch.testing.assert_close(
+        generate_videos(model, 12, [3, 7], steps=2, observation=known)[1:], alone, atol=1e-5, rtol=0
+    )
 
 
 def test_the_mean_of_draws_is_that_of_samples_from_the_same_generator(model):
-    known = Known.of_first_frames(noise(1, 3, 4, 8, 8).clamp(-1, 1), 12)
+    known = Observation.of_first_frames(noise(1, 3, 4, 8, 8).clamp(-1, 1), 12)
     steps = []
     (generator,), (again,) = seeded([7]), seeded([7])
-    mean = sample(model, 12, [generator], Sampling(2, draws=3), known, steps.append)
-    alone = [sample(model, 12, [again], Sampling(2), known) for _ in range(3)]
+    mean = sample(model, 12, [generator], Sampling(steps=2, draws=3), known, steps.append)
+    alone = [sample(model, 12, [again], Sampling(steps=2), known) for _ in range(3)]
     torch.testing.assert_close(mean, torch.stack(alone).mean(0), atol=1e-6, rtol=0)
     assert not torch.equal(alone[0], alone[1]) and steps == list(range(1, 7))
 
@@ -103,7 +109,7 @@ def test_the_mean_of_draws_is_that_of_samples_from_the_same_generator(model):
 def test_guidance_goes_from_no_class_past_the_class():
     model = small_model(classes=["cat", "dog"])
     x, sigma = noise(1, 3, 12, 8, 8), torch.ones(1)
-    none, dog = model.denoise(x, sigma), model.given(label=1).denoise(x, sigma)
+    none, dog = model.denoise(x, sigma), model.with_conditions(label=1).denoise(x, sigma)
     assert not torch.allclose(none, dog)
     for guidance, expected in ((0.0, none), (1.0, dog), (3.0, none + 3 * (dog - none))):
         guided = Sampling(label=1, guidance=guidance).denoiser(model)
@@ -117,10 +123,16 @@ def test_a_class_and_all_that_may_be_known_go_together(guidance):
     truth = noise(1, 3, 14, 8, 8, seed=5).clamp(-1, 1) / 2
     mask = noise(1, 1, 14, 8, 8, seed=6) > 0.5
     low = torch.nn.functional.avg_pool3d(truth, (1, 2, 2))
-    known = Known.of_first_frames(truth[:, :, :3], 14) & Known.of_pixels(truth, mask) & Known.of_low_resolution(low, 2)
+    known = (
+        Observation.of_first_frames(truth[:, :, :3], 14)
+        & Observation.of_pixels(truth, mask)
+        & Observation.of_low_resolution(low, 2)
+    )
     videos = []
     for label in (0, 1):
-        video = generate(model, 14, [0], 2, known=known, iterations=1, label=label, guidance=guidance)
+        video = generate_videos(
+            model, 14, [0], steps=2, observation=known, iterations=1, label=label, guidance=guidance
+        )
         torch.testing.assert_close(video[:, :, :3], truth[:, :, :3], atol=1e-4, rtol=0)
         torch.testing.assert_close(video * mask, truth * mask, atol=1e-4, rtol=0)
         torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
@@ -131,14 +143,14 @@ def test_a_class_and_all_that_may_be_known_go_together(guidance):
 def test_a_model_of_one_class_is_a_model_like_any_other():
     """It knows its device, can be moved, and makes what the guidance scale 1 makes."""
     model = small_model(classes=["cat", "dog"])
-    given = model.given(label=1)
+    given = model.with_conditions(label=1)
     assert given.device == model.device
-    video = given.to("cpu").generate(num_frames=14, seed=3, num_steps=2)
-    torch.testing.assert_close(video, model.generate(num_frames=14, seed=3, num_steps=2, label=1, guidance=1.0))
+    video = generate(given.to("cpu"), 14, seed=3, steps=2)
+    torch.testing.assert_close(video, generate(model, 14, seed=3, steps=2, label=1, guidance=1.0))
 
 
 def test_a_video_shows_itself_and_computes_like_a_tensor(model):
-    video = model.generate(num_frames=3, num_steps=1)
+    video = generate(model, 3, steps=1)
     assert 'src="data:video/mp4;base64,' in video._repr_html_()
     assert copy.deepcopy(video).fps == video.fps
     assert type(video + 1) is torch.Tensor
@@ -148,10 +160,10 @@ def test_a_video_shows_itself_and_computes_like_a_tensor(model):
     ("arguments", "says"),
     [
         ({"num_frames": 0}, "at least 1 frame"),
-        ({"num_frames": 3, "num_steps": 0}, "at least 1"),
-        ({"num_frames": 3, "sampler": "hoin"}, "only heun, dpm2m, euler"),
+        ({"num_frames": 3, "steps": 0}, "greater than 0"),
+        ({"num_frames": 3, "sampler": "hoin"}, "'heun', 'dpm2m' or 'euler'"),
     ],
 )
 def test_mistakes_are_refused(model, arguments, says):
     with pytest.raises(ValueError, match=says):
-        model.generate(**arguments)
+        generate(model, **arguments)

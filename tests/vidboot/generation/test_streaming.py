@@ -7,10 +7,10 @@ from small_model import small_model
 from vidboot.errors import UserError
 from vidboot.generation.sampling import Sampling
 from vidboot.generation.streaming import StreamState, stream
-from vidboot.method.conditioning import Known
+from vidboot.method.conditioning import Observation
 
-SAMPLING = Sampling(num_steps=2)
-MOMENTS = Sampling(num_steps=2, iterations=1)
+SAMPLING = Sampling(steps=2)
+MOMENTS = Sampling(steps=2, iterations=1)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_chunks_continue_each_other_and_each_seed_is_for_itself(model, sampling)
 
 
 def test_the_open_frames_are_held_to_while_noise_hides_their_detail_and_made_anew(model):
-    first, second = take(stream(model, [3], Sampling(num_steps=8)), 2)
+    first, second = take(stream(model, [3], Sampling(steps=8)), 2)
     left, made = first[1].tail[:, :, 3:], second[0][:, :, :2]
     assert not torch.allclose(left, made, atol=1e-3)
     pairs = [torch.stack([left[:, :, t].flatten(), made[:, :, t].flatten()]) for t in (0, 1)]
@@ -62,8 +62,8 @@ def test_what_is_known_of_later_chunks_comes_back(model, sampling):
     truth = torch.rand(1, 3, 24, 8, 8, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(1, 1, 24, 8, 8, dtype=torch.bool)
     mask[..., :3] = True
-    known = Known.of_pixels(truth, mask)
-    whole = joined(take(stream(model, [0], sampling, known_of=known.frames), 3))
+    known = Observation.of_pixels(truth, mask)
+    whole = joined(take(stream(model, [0], sampling, observation_of=known.frames), 3))
     torch.testing.assert_close(whole[..., :3], truth[..., :3], atol=1e-4, rtol=0)
 
 
@@ -82,7 +82,7 @@ def test_another_streams_state_and_a_damaged_one_are_refused(model, tmp_path):
 
 def test_a_stream_of_a_class_with_guidance_keeps_its_frames(model):
     model = small_model(classes=["cat", "dog"])
-    sampling = Sampling(num_steps=2, iterations=1, label=1, guidance=2.0)
+    sampling = Sampling(steps=2, iterations=1, label=1, guidance=2.0)
     first, second = take(stream(model, [0], sampling), 2)
     none = joined(take(stream(model, [0], MOMENTS), 2))
     assert not torch.allclose(joined([first, second]), none, atol=1e-3)

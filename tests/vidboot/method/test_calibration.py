@@ -11,7 +11,6 @@ import torch
 from explicit_matrices import random
 from torch import Tensor
 
-from vidboot.errors import UserError
 from vidboot.experiments.gaussian.experiments import PLAN, uniform_rules
 from vidboot.experiments.gaussian.gaussian import GaussianVideo
 from vidboot.experiments.gaussian.linear import as_matrix, mean_square_error
@@ -28,7 +27,7 @@ from vidboot.method.calibration_fit import ErrorCovariance, combine, cross_valid
 from vidboot.method.composition import AveragedWindows, ComposedDenoiser, by_scale
 from vidboot.method.regions import ViewPlan, region_graph, windows
 
-PLANS = [ViewPlan(5, 2), ViewPlan(5, 2, (2,)), ViewPlan(4, 3, (2, 4)), ViewPlan(6, 2, (2,), keyframe_every=4)]
+PLANS = [ViewPlan(5, 2), ViewPlan(5, 2, (2,)), ViewPlan(4, 3, (2, 4)), ViewPlan(6, 2, (2,))]
 SIGMAS = (0.1, 1.0, 10.0)
 
 
@@ -221,7 +220,7 @@ def test_one_video_is_not_enough_to_leave_the_counting_numbers():
 
 def test_without_a_video_it_says_what_to_do():
     plan = ViewPlan(4, 2)
-    with pytest.raises(UserError, match="use the counting numbers"):
+    with pytest.raises(ValueError, match="use the counting numbers"):
         fit_calibration(plan, networks(plan), [], [1.0], torch.Generator(), progress=False)
 
 

@@ -10,12 +10,12 @@ from torch import Tensor
 from vidboot.method.composition import (
     AveragedWindows,
     ComposedDenoiser,
-    NaturalRange,
+    LowResDenoiser,
     by_scale,
     disjoint_windows,
     in_batches,
 )
-from vidboot.method.regions import ViewPlan, keyframes, low_resolution, region_graph, windows
+from vidboot.method.regions import ViewPlan, low_resolution, region_graph, windows
 from vidboot.method.views import View
 
 HEIGHT, WIDTH = 4, 8
@@ -44,7 +44,7 @@ def test_composition_is_that_of_explicit_matrices(data):
     views = windows(num_frames, length, data.draw(st.integers(0, length - 1)))
     views += low_resolution(num_frames, data.draw(st.sampled_from([(), (2,), (2, 4), (4,)])))
     if data.draw(st.booleans()):
-        views.append(keyframes(num_frames, data.draw(st.integers(1, 4)), data.draw(st.sampled_from([1, 2]))))
+        views.append(View(range(0, num_frames, data.draw(st.integers(1, 4))), data.draw(st.sampled_from([1, 2]))))
     regions = region_graph(views)
     denoisers = {
         r.view: LinearDenoiser(r.view.num_frames * HEIGHT * WIDTH // r.view.scale**2, seed)
@@ -118,7 +118,7 @@ def test_regions_of_one_network_and_shape_share_a_call():
 
 def test_what_is_noise_free_comes_back_unchanged():
     x = random((2, 3, 13, 4, 4), 0)
-    composed = ComposedDenoiser(ViewPlan(5, 2, (2,), keyframe_every=4).regions(13), lambda view: lambda y, s: y)
+    composed = ComposedDenoiser(ViewPlan(5, 2, (2,)).regions(13), lambda view: lambda y, s: y)
     assert torch.allclose(composed(x, torch.zeros(2)), x, atol=1e-12)
 
 
@@ -131,7 +131,7 @@ def test_natural_range_of_a_low_resolution_network():
 
     y, sigma = random((2, 1, 3, 2, 2), 0), torch.tensor([0.5, 3.0], dtype=torch.float64)
     exact = y * (scale**2 * variance / (scale**2 * variance + sigma**2))[:, None, None, None, None]
-    assert torch.allclose(NaturalRange(low, scale)(y, sigma), exact, atol=1e-12)
+    assert torch.allclose(LowResDenoiser(low, scale)(y, sigma), exact, atol=1e-12)
 
 
 def test_averaged_windows():

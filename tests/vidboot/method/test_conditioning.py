@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vidboot.config import NoiseConfig
 from vidboot.experiments.gaussian.gaussian import GaussianVideo
-from vidboot.method.conditioning import Corrected, Known, Loosening, MomentMatched, conjugate_residuals
-from vidboot.method.edm import Noise
+from vidboot.method.conditioning import AnnealedConditioning, Corrected, MomentMatched, Observation, conjugate_residuals
 from vidboot.method.samplers import sample_heun
 
 
@@ -30,15 +30,15 @@ def cases(video):
     means = F.avg_pool3d(identity.reshape(size, *video.shape), (1, 2, 2)).flatten(1).T
     pixels, frames = identity[mask.flatten()], identity[first.flatten()]
     known = {
-        "first frames": (Known.of_first_frames(truth[:, :, :3], 8), frames),
-        "low-res": (Known.of_low_resolution(low, 2), means),
-        "pixels": (Known.of_pixels(truth, mask), pixels),
+        "first frames": (Observation.of_first_frames(truth[:, :, :3], 8), frames),
+        "low-res": (Observation.of_low_resolution(low, 2), means),
+        "pixels": (Observation.of_pixels(truth, mask), pixels),
         "pixels and low-res": (
-            Known.of_pixels(truth, mask) & Known.of_low_resolution(low, 2),
+            Observation.of_pixels(truth, mask) & Observation.of_low_resolution(low, 2),
             torch.cat([pixels, means]),
         ),
         "low-res and frames": (
-            Known.of_low_resolution(low, 2) & Known.of_first_frames(truth[:, :, :3], 8),
+            Observation.of_low_resolution(low, 2) & Observation.of_first_frames(truth[:, :, :3], 8),
             torch.cat([frames, means]),
         ),
     }
@@ -65,7 +65,7 @@ def test_it_is_brought_into_range_with_its_means_kept():
     mask = torch.rand(1, 1, 3, 8, 8, generator=generator) < 0.3
     truth = 2 * torch.rand(1, 2, 3, 8, 8, generator=generator, dtype=torch.float64) - 1
     anything = 2 * torch.randn(1, 2, 3, 8, 8, generator=generator, dtype=torch.float64)
-    known = Known.of_low_resolution(low, 2)
+    known = Observation.of_low_resolution(low, 2)
     video = known.impose(anything.clamp(-1, 1))
     assert video.abs().max() > 1.1
     ranged = known.within_range(video)
@@ -74,7 +74,7 @@ def test_it_is_brought_into_range_with_its_means_kept():
     inside = F.max_pool3d(video.abs(), (1, 2, 2)).repeat_interleave(2, -1).repeat_interleave(2, -2) <= 1
     assert inside.any()
     torch.testing.assert_close(ranged[inside], video[inside])
-    both = Known.of_pixels(truth, mask) & known
+    both = Observation.of_pixels(truth, mask) & known
     ranged = both.within_range(both.impose(anything.clamp(-1, 1)))
     assert ranged.abs().max() <= 1
     torch.testing.assert_close(torch.where(mask, ranged, 0), torch.where(mask, truth, 0))
@@ -106,7 +106,7 @@ def test_the_mean_of_samples_is_the_true_conditional_mean(video, cases, name):
     known, s, b = cases[name]
     denoise = video.denoiser_of(video.full_view)
     mean, _ = given(video.covariance, s, b)
-    sigmas = Noise(sigma_min=0.02, sigma_max=80.0).steps(10)
+    sigmas = NoiseConfig(sigma_min=0.02, sigma_max=80.0).karras_sigmas(10)
     noise = torch.randn(1000, *video.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     off = {}
     for conditioned in (MomentMatched(denoise, known, 16), MomentMatched(denoise, known, 3), Corrected(denoise, known)):
@@ -160,13 +160,13 @@ def test_what_can_not_be_known_together_is_refused(cases):
     with pytest.raises(ValueError, match="only one low-resolution"):
         known & known
     with pytest.raises(ValueError, match="5 frames are known of a video of 4"):
-        Known.of_first_frames(torch.zeros(1, 3, 5, 2, 2), 4)
+        Observation.of_first_frames(torch.zeros(1, 3, 5, 2, 2), 4)
 
 
 def test_less_is_known_as_the_noise_falls():
-    def knowing(number):
+    def conditioned_on(number):
         return lambda x, sigma: torch.full_like(x, number)
 
-    loosening = Loosening([knowing(k) for k in range(3)], [0.5, 4.0])
+    loosening = AnnealedConditioning([conditioned_on(k) for k in range(3)], [0.5, 4.0])
     at = {sigma: float(loosening(torch.zeros(1), torch.tensor([sigma]))) for sigma in (0.1, 0.5, 0.6, 4.0, 5.0)}
     assert at == {0.1: 0, 0.5: 0, 0.6: 1, 4.0: 1, 5.0: 2}

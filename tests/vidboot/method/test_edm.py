@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vidboot.method.edm import EXACT, Noise, Preconditioned, add_noise, denoising_loss, loss_weight, squared_error
+from vidboot.config import NoiseConfig
+from vidboot.method.edm import CONTEXT_SIGMA, Preconditioned, add_noise, denoising_loss, loss_weight, squared_error
+from vidboot.method.network_inputs import NetworkInputs
 
 
 class Fixed(torch.nn.Module):
@@ -14,7 +16,7 @@ class Fixed(torch.nn.Module):
         super().__init__()
         self.factor = factor
 
-    def forward(self, x, c_noise, mask, context, base, label, stride):
+    def forward(self, x, c_noise, inputs):
         self.seen = c_noise
         return self.factor * x
 
@@ -35,36 +37,39 @@ def test_preconditioning_is_that_of_the_paper():
 def test_a_hidden_pixel_is_one_of_endless_noise():
     # What a pixel of any content becomes as σ → ∞: c_in x = c_skip x = 0, c_out = σ_data. The network adds 1 to tell.
     class Shifted(Fixed):
-        def forward(self, x, c_noise, mask, context, base, label, stride):
-            return super().forward(x, c_noise, mask, context, base, label, stride) + 1
+        def forward(self, x, c_noise, inputs):
+            return super().forward(x, c_noise, inputs) + 1
 
     x, sigma = torch.randn(2, 3, 4, 5, 6), torch.tensor([0.1, 0.7])
     mask = torch.rand(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(0)) < 0.6
     denoise = Preconditioned(Shifted(-0.3), 0.5)
     at_infinity = denoise(torch.randn_like(x), torch.tensor([1e9, 1e9]))
     expected = torch.where(mask, denoise(x, sigma), at_infinity)
-    torch.testing.assert_close(denoise(x, sigma, mask=mask), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(denoise(x, sigma, NetworkInputs(observed_mask=mask)), expected, rtol=1e-5, atol=1e-5)
     nothing_known = torch.where(mask, x, torch.full_like(x, float("nan")))
-    assert torch.equal(denoise(nothing_known, sigma, mask=mask), denoise(x, sigma, mask=mask))
+    assert torch.equal(
+        denoise(nothing_known, sigma, NetworkInputs(observed_mask=mask)),
+        denoise(x, sigma, NetworkInputs(observed_mask=mask)),
+    )
     everything = torch.ones_like(mask)
-    assert torch.equal(denoise(x, sigma, mask=everything), denoise(x, sigma))
+    assert torch.equal(denoise(x, sigma, NetworkInputs(observed_mask=everything)), denoise(x, sigma))
 
 
 def test_a_pixel_of_the_context_is_one_without_noise():
     # What a pixel becomes as σ → 0: c_in = 1/σ_data, c_skip = 1, c_out = 0. The network adds 1 to tell.
     class Shifted(Fixed):
-        def forward(self, x, c_noise, mask, context, base, label, stride):
-            self.inputs, self.told = x, context
-            return super().forward(x, c_noise, mask, context, base, label, stride) + 1
+        def forward(self, x, c_noise, inputs):
+            self.shown, self.inputs = x, inputs
+            return super().forward(x, c_noise, inputs) + 1
 
     x, sigma = torch.randn(2, 3, 4, 5, 6), torch.tensor([0.1, 70.0])
     context = torch.rand(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(0)) < 0.4
     denoise = Preconditioned(Shifted(-0.3), 0.5)
-    denoised = denoise(x, sigma, context=context)
+    denoised = denoise(x, sigma, NetworkInputs(context_mask=context))
     assert torch.equal(torch.where(context, denoised, x), x)
-    assert torch.equal(denoise.network.told, context)
+    assert torch.equal(denoise.network.inputs.context_mask, context)
     torch.testing.assert_close(
-        torch.where(context, denoise.network.inputs, 0.0), torch.where(context, 2 * x, 0.0), rtol=1e-6, atol=0
+        torch.where(context, denoise.network.shown, 0.0), torch.where(context, 2 * x, 0.0), rtol=1e-6, atol=0
     )
     torch.testing.assert_close(torch.where(context, 0.0, denoised), torch.where(context, 0.0, denoise(x, sigma)))
 
@@ -74,8 +79,8 @@ def test_frames_that_are_all_context_are_told_to_be_without_noise():
     context = torch.zeros(2, 1, 4, 5, 6, dtype=torch.bool)
     context[0, :, :3] = context[1, :, 1] = True
     context[1, :, 2, 1:] = True  # known in part only
-    Preconditioned(network, 0.5)(torch.zeros(2, 3, 4, 5, 6), sigma, context=context)
-    expected = torch.tensor([[EXACT, EXACT, EXACT, 0.1], [70.0, EXACT, 70.0, 70.0]])
+    Preconditioned(network, 0.5)(torch.zeros(2, 3, 4, 5, 6), sigma, NetworkInputs(context_mask=context))
+    expected = torch.tensor([[CONTEXT_SIGMA, CONTEXT_SIGMA, CONTEXT_SIGMA, 0.1], [70.0, CONTEXT_SIGMA, 70.0, 70.0]])
     torch.testing.assert_close((4 * network.seen).exp(), expected)
 
 
@@ -111,13 +116,16 @@ def test_the_network_sees_and_is_asked_for_unit_variance(sigma):
 
 
 def test_sampling_levels_are_those_of_the_paper():
-    sigmas = Noise(sigma_min=0.002, sigma_max=80.0).steps(18)
+    sigmas = NoiseConfig(sigma_min=0.002, sigma_max=80.0).karras_sigmas(18)
     expected = [(80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(18)]
     np.testing.assert_allclose(sigmas.numpy(), [*expected, 0.0], rtol=1e-12)
 
 
 def test_training_levels_are_lognormal_within_the_range():
-    noise, generator = Noise(p_mean=-0.5, p_std=1.0, sigma_min=0.02, sigma_max=80.0), torch.Generator().manual_seed(0)
+    noise, generator = (
+        NoiseConfig(p_mean=-0.5, p_std=1.0, sigma_min=0.02, sigma_max=80.0),
+        torch.Generator().manual_seed(0),
+    )
     levels = np.array([noise.sample(generator) for _ in range(20_000)])
     assert levels.min() >= 0.02
     inside = np.log(levels[levels > 0.0201])

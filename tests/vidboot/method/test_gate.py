@@ -60,7 +60,9 @@ def test_interpolation_over_log_sigma():
 
 def test_residual_denoiser_adds_the_gated_difference():
     x = torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    denoise = ResidualDenoiser(lambda x, s: 0.5 * x, lambda x, s, base: 3 * base + x, Gate((0.1, 1.0), (0.0, 1.0)))
+    denoise = ResidualDenoiser(
+        lambda x, s: 0.5 * x, lambda x, s, inputs: 3 * inputs.base + x, Gate((0.1, 1.0), (0.0, 1.0))
+    )
     sigma = torch.tensor([0.1, 1.0])
     torch.testing.assert_close(denoise(x, sigma)[0], 0.5 * x[0])
     torch.testing.assert_close(denoise(x, sigma)[1], 2.5 * x[1])

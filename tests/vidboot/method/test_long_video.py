@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_model import small_model
 
+from vidboot.config import NoiseConfig
 from vidboot.experiments.gaussian.gaussian import GaussianVideo
 from vidboot.experiments.gaussian.linear import as_matrix, excess_percent
 from vidboot.method.composition import ComposedDenoiser
-from vidboot.method.conditioning import Known, MomentMatched
-from vidboot.method.edm import Noise
+from vidboot.method.conditioning import MomentMatched, Observation
 from vidboot.method.long_video import LongDenoiser, tapered, window_shift
 from vidboot.method.regions import region_graph, windows
 from vidboot.method.views import View
@@ -81,7 +81,7 @@ def test_nothing_jumps_where_windows_disagree():
 
 
 def test_windows_begin_anywhere_as_the_noise_falls():
-    shifts = [window_shift(sigma, 24) for sigma in Noise().steps(400)[:-1].tolist()]
+    shifts = [window_shift(sigma, 24) for sigma in NoiseConfig().karras_sigmas(400)[:-1].tolist()]
     assert set(shifts) == set(range(24)) and max(map(shifts.count, shifts)) < 40
     starts = {region[0].frames[0] for shift in range(24) for region in tapered(200, 32, 8, shift)}
     assert set(range(169)) <= starts
@@ -118,7 +118,7 @@ def test_networks_never_see_more_frames_than_allowed(limit, num_frames):
 
 def test_gradients_through_windows_are_those_of_the_plain_composition():
     model, x, sigma = small_model(), noise(1, 3, 20, 8, 8), torch.ones(1)
-    known = Known.of_first_frames(torch.zeros(1, 3, 4, 8, 8), 20)
+    known = Observation.of_first_frames(torch.zeros(1, 3, 4, 8, 8), 20)
 
     def plain(x, sigma):
         return joined(model.full, x, sigma, 12, 4)

@@ -8,7 +8,7 @@ from explicit_matrices import gain_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidboot.method.regions import Region, ViewPlan, keyframes, low_resolution, region_graph, windows
+from vidboot.method.regions import Region, ViewPlan, low_resolution, region_graph, windows
 from vidboot.method.views import View
 
 HEIGHT, WIDTH = 4, 12
@@ -16,7 +16,7 @@ HEIGHT, WIDTH = 4, 12
 
 @st.composite
 def view_sets(draw) -> tuple[int, list[View]]:
-    """Windows of any length and overlap (lengths that don't divide included), keyframes, up to three scales."""
+    """Windows of any length and overlap (lengths that don't divide included), strided frames, up to three scales."""
     num_frames = draw(st.integers(1, 11))
     length = draw(st.integers(1, 8))
     chosen = windows(num_frames, length, draw(st.integers(0, length - 1)))
@@ -24,7 +24,7 @@ def view_sets(draw) -> tuple[int, list[View]]:
     chosen += low_resolution(num_frames, scales)
     for scale in [1, *scales]:
         if draw(st.booleans()):
-            chosen.append(keyframes(num_frames, draw(st.integers(1, 5)), scale))
+            chosen.append(View(range(0, num_frames, draw(st.integers(1, 5))), scale))
         if draw(st.booleans()):
             length = draw(st.integers(1, 8))
             chosen += windows(num_frames, length, draw(st.integers(0, length - 1)), scale)
@@ -93,6 +93,6 @@ def test_a_plan_refuses_factors_that_do_not_nest():
 
 
 def test_a_plan_has_the_regions_of_its_views():
-    plan = ViewPlan(4, 2, (2,), keyframe_every=3)
-    expected = region_graph([*windows(9, 4, 2), keyframes(9, 3), View(range(9), 2)])
+    plan = ViewPlan(4, 2, (2,))
+    expected = region_graph([*windows(9, 4, 2), View(range(9), 2)])
     assert plan.regions(9) == expected

@@ -4,10 +4,10 @@ import math
 import pytest
 import torch
 
+from vidboot.config import NoiseConfig
 from vidboot.experiments.gaussian.experiments import rules
 from vidboot.experiments.gaussian.gaussian import GaussianVideo
-from vidboot.method.edm import Noise
-from vidboot.method.samplers import initial_state, repeated, sample_dpm2m, sample_euler, sample_heun
+from vidboot.method.samplers import initial_state, sample_dpm2m, sample_euler, sample_heun, with_resampling
 
 VARIANCE = 0.25
 
@@ -19,7 +19,7 @@ def exact(x, sigma):
 
 def error(sampler, num_steps):
     """Distance from the exact solution of the ODE down to σ_min: x(σ) ∝ √(s² + σ²)."""
-    sigmas = Noise(sigma_min=0.02, sigma_max=20.0).steps(num_steps)[:-1]
+    sigmas = NoiseConfig(sigma_min=0.02, sigma_max=20.0).karras_sigmas(num_steps)[:-1]
     x = torch.full((1, 1, 1, 1, 1), float(sigmas[0]), dtype=torch.float64)
     solution = x * math.sqrt((VARIANCE + float(sigmas[-1]) ** 2) / (VARIANCE + float(sigmas[0]) ** 2))
     return abs((sampler(exact, x, sigmas) - solution).item() / solution.item())
@@ -39,7 +39,7 @@ def test_evaluations_progress_and_the_last_prediction(sampler, evaluations):
         calls.append(sigma.item())
         return torch.full_like(x, 0.5)
 
-    x0 = sampler(denoise, torch.ones(1, 1, 1, 1, 1), Noise().steps(5), steps.append)
+    x0 = sampler(denoise, torch.ones(1, 1, 1, 1, 1), NoiseConfig().karras_sigmas(5), steps.append)
     assert (len(calls), steps) == (evaluations, [1, 2, 3, 4, 5])
     torch.testing.assert_close(x0, torch.full_like(x0, 0.5))
 
@@ -59,7 +59,7 @@ class InPieces:
 
 @pytest.mark.parametrize("sampler", [sample_euler, sample_heun])
 def test_a_long_result_is_added_in_pieces(sampler):
-    sigmas, generator = Noise().steps(6), torch.Generator().manual_seed(0)
+    sigmas, generator = NoiseConfig().karras_sigmas(6), torch.Generator().manual_seed(0)
     noise = torch.randn(2, 1, 5, 2, 2, dtype=torch.float64, generator=generator)
     expected, actual = (
         sampler(denoise, initial_state(denoise, noise.clone(), float(sigmas[0])), sigmas)
@@ -70,7 +70,7 @@ def test_a_long_result_is_added_in_pieces(sampler):
 
 @pytest.mark.parametrize("sampler", [sample_euler, sample_heun])
 def test_a_long_video_is_held_twice(sampler):
-    sigmas, held = Noise().steps(3), []
+    sigmas, held = NoiseConfig().karras_sigmas(3), []
 
     class Watched(InPieces):
         def add_to_(self, total, x, sigma, weight):
@@ -88,7 +88,7 @@ def test_dpm2m_is_the_published_sampler():
     def denoise(x, sigma):
         return torch.tanh(2 * x) / (1 + sigma.reshape(-1, 1, 1, 1, 1))
 
-    sigmas = Noise().steps(7)
+    sigmas = NoiseConfig().karras_sigmas(7)
     start = float(sigmas[0]) * torch.randn(2, 1, 2, 3, 3, generator=torch.Generator().manual_seed(0)).double()
     x, old = start.clone(), None
     for i in range(7):
@@ -107,7 +107,7 @@ def test_dpm2m_is_the_published_sampler():
 def linear_map(sampler, denoise, shape, num_steps):
     """M of a sampler whose denoiser is linear: samples are M n with standard normal n, their covariance is M Mᵀ."""
     size = math.prod(shape)
-    sigmas = Noise(sigma_min=0.01, sigma_max=100.0).steps(num_steps)
+    sigmas = NoiseConfig(sigma_min=0.01, sigma_max=100.0).karras_sigmas(num_steps)
     return sampler(denoise, torch.eye(size).double().reshape(size, *shape) * sigmas[0], sigmas).flatten(1).T
 
 
@@ -120,7 +120,7 @@ def lags(covariance, shape):
 
 def test_samples_have_the_covariance_of_the_data_and_the_base_is_nearer_than_averaged_windows():
     video = GaussianVideo.reference(num_frames=12, size=4)
-    sigmas = Noise(sigma_min=0.01, sigma_max=100.0).steps(32)
+    sigmas = NoiseConfig(sigma_min=0.01, sigma_max=100.0).karras_sigmas(32)
     noise = torch.randn(4096, *video.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     samples = sample_heun(video.denoiser_of(video.full_view), noise * sigmas[0], sigmas).flatten(1)
     truth = video.covariance
@@ -136,14 +136,14 @@ def test_samples_have_the_covariance_of_the_data_and_the_base_is_nearer_than_ave
 
 
 def test_churn_and_repeats_keep_the_law_and_depend_on_the_items_own_generator_only():
-    sigmas = Noise(sigma_min=0.02, sigma_max=20.0).steps(100)
+    sigmas = NoiseConfig(sigma_min=0.02, sigma_max=20.0).karras_sigmas(100)
 
     def sample(seeds, **options):
         generators = [torch.Generator().manual_seed(s) for s in seeds]
         x = torch.stack([torch.randn(1, 1, 32, 32, dtype=torch.float64, generator=g) for g in generators])
         return sample_heun(exact, x * sigmas[0], options.pop("sigmas", sigmas), generators=generators, **options)
 
-    for options in ({"churn": 10.0}, {"sigmas": repeated(sigmas[::2], 3)}):
+    for options in ({"churn": 10.0}, {"sigmas": with_resampling(sigmas[::2], 3)}):
         samples = sample(range(16), **options)
         assert samples.var().item() == pytest.approx(VARIANCE, rel=0.05)
         assert not torch.allclose(samples[:1], sample([0]))
@@ -152,13 +152,13 @@ def test_churn_and_repeats_keep_the_law_and_depend_on_the_items_own_generator_on
 
 def test_a_repeated_schedule():
     sigmas = torch.tensor([3.0, 2.0, 1.0, 0.0])
-    assert repeated(sigmas, 1).tolist() == [3, 2, 1, 0]
-    assert repeated(sigmas, 2).tolist() == [3, 2, 3, 2, 1, 2, 1, 0]
+    assert with_resampling(sigmas, 1).tolist() == [3, 2, 1, 0]
+    assert with_resampling(sigmas, 2).tolist() == [3, 2, 3, 2, 1, 2, 1, 0]
 
 
 def test_fresh_noise_needs_generators():
     with pytest.raises(ValueError, match="one generator for each of 1"):
-        sample_heun(exact, torch.ones(1, 1, 1, 1, 1), Noise().steps(3), churn=1.0)
+        sample_heun(exact, torch.ones(1, 1, 1, 1, 1), NoiseConfig().karras_sigmas(3), churn=1.0)
 
 
 def test_samples_have_the_brightness_of_the_data():
@@ -172,7 +172,7 @@ def test_samples_have_the_brightness_of_the_data():
         shared = size * s**2 + tau**2  # variance along the direction that all pixels share
         return m + shared / (shared + level) * (mean - m) + tau**2 / (tau**2 + level) * (x - mean)
 
-    sigmas = Noise(sigma_max=20.0).steps(32)
+    sigmas = NoiseConfig(sigma_max=20.0).karras_sigmas(32)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     start = initial_state(exact, noise.clone(), float(sigmas[0]))
     brightness, alone = (

@@ -6,18 +6,21 @@ import torch.nn.functional as F
 from vidboot.config import RunConfig
 from vidboot.method.calibration import Calibration, Estimate
 from vidboot.method.composition import ComposedDenoiser, by_scale
-from vidboot.method.conditioning import Known
+from vidboot.method.conditioning import Observation
 from vidboot.method.gate import Gate
 from vidboot.method.long_video import tapered, window_shift
+from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.run_folder import load, save
-from vidboot.model.video_model import Told, VideoModel, residual_network, view_network
+from vidboot.model.video_model import ContextFit, VideoModel, residual_network, view_network
 from vidboot.settings import load_settings
 
 
 def model_of(tiny_config, *overrides):
     config = load_settings(RunConfig, tiny_config, overrides)
     torch.manual_seed(0)
-    networks = {name: view_network(config, name) for name in config.views} | {"residual": residual_network(config)}
+    networks = {name: view_network(config, view) for name, view in config.views.items()} | {
+        "residual": residual_network(config)
+    }
     for network in networks.values():
         with torch.no_grad():
             for parameter in network.eval().requires_grad_(False).parameters():
@@ -55,9 +58,9 @@ def test_a_given_label_and_stride_reach_every_network(tiny_config):
     model = model_of(tiny_config, "data.classes=[a,b]", "data.frame_strides=[1,2]")
     x, sigma = torch.randn(2, 3, 12, 8, 16), torch.tensor([0.5, 3.0])
     plain = model.full(x, sigma)
-    torch.testing.assert_close(model.given(label=2, stride=1).full(x, sigma), plain)
+    torch.testing.assert_close(model.with_conditions(label=2, stride=1).full(x, sigma), plain)
     for conditions in ({"label": 0}, {"label": 1}, {"stride": 2}):
-        given = model.given(**conditions)
+        given = model.with_conditions(**conditions)
         assert not torch.allclose(given.full(x, sigma), plain, atol=1e-3)
         assert not torch.allclose(given.base(x, sigma), model.base(x, sigma), atol=1e-3)
 
@@ -72,7 +75,9 @@ def test_hidden_pixels_reach_every_view_as_its_mask(tiny_config):
         network = model.views["clip" if scale == 1 else f"low_res_{scale}"]
         seen = mask[:, :, frames].unfold(3, scale, scale).unfold(4, scale, scale).flatten(5).all(-1)
         small = F.avg_pool2d(x[0][:, frames], scale)[None]
-        x0_hat = network(small, sigma / scale, mask=seen)  # in the low-res network's natural range
+        x0_hat = network(
+            small, sigma / scale, NetworkInputs(observed_mask=seen)
+        )  # in the low-res network's natural range
         expected[:, :, frames] += region.count * x0_hat.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
     torch.testing.assert_close(model.observing(mask).base(x, sigma), expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(model.base(x, sigma), expected, atol=1e-3)
@@ -85,23 +90,23 @@ def test_known_pixels_reach_every_view_without_noise(tiny_config):
     x, values, sigma = torch.randn(1, 3, 12, 8, 16), torch.randn(1, 3, 12, 8, 16), torch.tensor([0.7])
     pixels = torch.rand(1, 1, 12, 8, 16) < 0.7
     pixels[:, :, :3], pixels[:, :, 9:] = True, False
-    known = Known.of_pixels(values, pixels)
+    known = Observation.of_pixels(values, pixels)
     base = torch.zeros_like(x)
     for region in model.config.plan.regions(12):
         frames, scale = list(region.view.frames), region.view.scale
         network = model.views["clip" if scale == 1 else f"low_res_{scale}"]
         context = pixels[:, :, frames].unfold(3, scale, scale).unfold(4, scale, scale).flatten(5).all(-1)
         noisy, exact = (F.avg_pool2d(video[0][:, frames], scale)[None] for video in (x, values))
-        x0_hat = network(torch.where(context, exact, noisy), sigma / scale, context=context)
+        x0_hat = network(torch.where(context, exact, noisy), sigma / scale, NetworkInputs(context_mask=context))
         base[:, :, frames] += region.count * x0_hat.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
     torch.testing.assert_close(
         model.observing(torch.ones_like(pixels), known).base(x, sigma), base, rtol=1e-4, atol=1e-4
     )
-    model.told = Told(model.calibration, Gate((1.0,), (0.3,)))
-    network = model.residual(torch.where(pixels, values, x), sigma, base=base, context=pixels)
+    model.context_fit = ContextFit(model.calibration, Gate((1.0,), (0.3,)))
+    network = model.residual(torch.where(pixels, values, x), sigma, NetworkInputs(base=base, context_mask=pixels))
     for residual, full in ((model.residual, torch.lerp(base, network, 0.3)), (None, base)):
         model.residual = residual
-        denoised = model.knowing(known)(x.expand(2, -1, -1, -1, -1), sigma.expand(2))
+        denoised = model.conditioned_on(known)(x.expand(2, -1, -1, -1, -1), sigma.expand(2))
         for item in denoised:  # a batch of the same video
             torch.testing.assert_close(torch.where(pixels, 0, item), torch.where(pixels, 0, full), rtol=1e-4, atol=1e-4)
             assert torch.equal(torch.where(pixels, item, 0), known.values)
@@ -112,7 +117,7 @@ def test_regions_of_which_nothing_is_known_still_share_a_batch(tiny_config):
     clip = model.views["clip"]
     clip.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[::2])))
     x, sigma = torch.randn(1, 3, 12, 8, 16), torch.tensor([0.7])
-    model.knowing(Known.of_first_frames(x[:, :, :2], 12))(x, sigma)
+    model.conditioned_on(Observation.of_first_frames(x[:, :, :2], 12))(x, sigma)
     regions = [r.view.frames for r in model.config.plan.regions(12) if r.view.scale == 1]
     told = [len(frames) for frames in regions if frames[0] < 2]
     untold = Counter(len(frames) for frames in regions if frames[0] >= 2)
@@ -123,14 +128,14 @@ def test_regions_of_which_nothing_is_known_still_share_a_batch(tiny_config):
 def test_beyond_the_training_length_each_window_is_told_what_is_known_of_it(tiny_config):
     model = model_of(tiny_config)
     x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
-    known = Known.of_first_frames(torch.randn(1, 3, 10, 8, 16), 31)
+    known = Observation.of_first_frames(torch.randn(1, 3, 10, 8, 16), 31)
     expected = torch.zeros_like(x)
     for view, counts in tapered(31, 12, 4, window_shift(float(sigma), 8)):
         frames = list(view.frames)
         here = known.frames(frames[0], frames[-1] + 1)
-        denoise = model.knowing(here) if frames[0] < 10 else model.full
+        denoise = model.conditioned_on(here) if frames[0] < 10 else model.full
         expected[:, :, frames] += torch.tensor(counts)[:, None, None] * denoise(x[:, :, frames], sigma)
-    torch.testing.assert_close(model.knowing(known)(x, sigma), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.conditioned_on(known)(x, sigma), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_where_pixels_are_told_the_calibration_and_the_gate_are_their_own(tiny_config, tmp_path):
@@ -139,15 +144,19 @@ def test_where_pixels_are_told_the_calibration_and_the_gate_are_their_own(tiny_c
     nothing, first = torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool), torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool)
     first[:, :, :4] = True
     whole = Calibration(model.config.plan, (1.0,), (({Estimate("whole", 1): 1.0},) * 2,))
-    apart = VideoModel(model.config, model.views, model.residual, told=Told(whole, Gate((1.0, 2.0), (0.0, 0.0))))
+    apart = VideoModel(
+        model.config, model.views, model.residual, context_fit=ContextFit(whole, Gate((1.0, 2.0), (0.0, 0.0)))
+    )
     for context, same in ((nothing, True), (first, False)):
-        known = Known.of_pixels(x, context)
+        known = Observation.of_pixels(x, context)
         both = [one.observing(~nothing, known).full(x, sigma) for one in (model, apart)]
         assert torch.allclose(*both) == same
     # The gate is shut and the base is the clip network at full length.
-    expected = model.views["clip"](x, sigma, context=first)
+    expected = model.views["clip"](x, sigma, NetworkInputs(context_mask=first))
     torch.testing.assert_close(both[1], expected, rtol=1e-4, atol=1e-4)
     save(apart, tmp_path)
     again = load(tmp_path)
-    assert again.told == apart.told and again.calibration == apart.calibration and again.gate == apart.gate
+    assert (
+        again.context_fit == apart.context_fit and again.calibration == apart.calibration and again.gate == apart.gate
+    )
     torch.testing.assert_close(again.observing(~nothing, known).full(x, sigma), both[1])

@@ -2,6 +2,7 @@ import pytest
 import torch
 from test_unet import randomised
 
+from vidboot.method.network_inputs import NetworkInputs
 from vidboot.networks.residual import ResidualUNet
 from vidboot.networks.unet import UNet
 
@@ -13,21 +14,23 @@ def test_warm_started_it_is_the_clip_network_at_full_length_exactly():
     residual = ResidualUNet(20, **SIZE).eval()
     residual.warm_start(clip)
     x, base, c_noise = torch.randn(2, 3, 20, 4, 4), torch.randn(2, 3, 20, 4, 4), torch.zeros(2)
-    assert torch.equal(residual(x, c_noise, base=base), clip(x, c_noise))
+    assert torch.equal(residual(x, c_noise, NetworkInputs(base=base)), clip(x, c_noise))
 
 
 def test_everything_it_adds_gets_a_gradient_and_reads_the_base():
     residual = ResidualUNet(20, **SIZE)
     residual.warm_start(randomised(UNet(**SIZE)))
     x, base = torch.randn(1, 3, 20, 4, 4), torch.randn(1, 3, 20, 4, 4)
-    residual(x, torch.zeros(1), base=base).square().sum().backward()
+    residual(x, torch.zeros(1), NetworkInputs(base=base)).square().sum().backward()
     silent = [
         n for n, p in residual.named_parameters() if n.endswith("weight") and "norm" not in n and not p.grad.any()
     ]
     # Behind a zero-initialised output only the output learns at first.
     assert all("long_attention.qkv" in name for name in silent), silent
     moved = randomised(residual)
-    assert not torch.equal(moved(x, torch.zeros(1), base=base), moved(x, torch.zeros(1), base=base + 1))
+    assert not torch.equal(
+        moved(x, torch.zeros(1), NetworkInputs(base=base)), moved(x, torch.zeros(1), NetworkInputs(base=base + 1))
+    )
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 5, 16, 33, 128])

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.networks.attention import TemporalAttention, attention
 from vidboot.networks.unet import TemporalConv, UNet
 
@@ -64,9 +65,11 @@ def test_frames_reach_each_other_and_noise_level_and_mask_matter():
     assert difference.min() > 0  # attention: the last frame notices a change in the first
     assert (SMALL(x, c_noise + 1) - before).abs().max() > 0
     mask = torch.ones(1, 1, 12, 4, 4, dtype=torch.bool)
-    torch.testing.assert_close(SMALL(x, c_noise, mask), before)  # no mask means all observed
+    torch.testing.assert_close(
+        SMALL(x, c_noise, NetworkInputs(observed_mask=mask)), before
+    )  # no mask means all observed
     mask[..., 0] = False
-    assert (SMALL(x, c_noise, mask) - before).abs().max() > 0
+    assert (SMALL(x, c_noise, NetworkInputs(observed_mask=mask)) - before).abs().max() > 0
 
 
 def test_labels_and_strides_start_without_effect_and_then_matter():
@@ -75,24 +78,28 @@ def test_labels_and_strides_start_without_effect_and_then_matter():
     conditioned.load_state_dict(plain.state_dict(), strict=False)
     x, c_noise = torch.randn(2, 3, 4, 4, 4), torch.zeros(2)
     label, stride = torch.tensor([0, 2]), torch.tensor([1, 4])
-    assert torch.equal(conditioned(x, c_noise, label=label, stride=stride), plain(x, c_noise))
+    assert torch.equal(conditioned(x, c_noise, NetworkInputs(label=label, stride=stride)), plain(x, c_noise))
     moved = randomised(conditioned)
-    assert torch.equal(moved(x, c_noise), moved(x, c_noise, label=torch.tensor([3, 3]), stride=torch.tensor([1, 1])))
+    assert torch.equal(
+        moved(x, c_noise), moved(x, c_noise, NetworkInputs(label=torch.tensor([3, 3]), stride=torch.tensor([1, 1])))
+    )
     for conditions in ({"label": label}, {"stride": torch.tensor([2, 4])}):
-        assert (moved(x, c_noise, **conditions) - moved(x, c_noise)).abs().amax(dim=(1, 2, 3, 4)).min() > 0
+        assert (moved(x, c_noise, NetworkInputs(**conditions)) - moved(x, c_noise)).abs().amax(
+            dim=(1, 2, 3, 4)
+        ).min() > 0
     with pytest.raises(ValueError, match="without classes"):
-        plain(x, c_noise, label=label)
+        plain(x, c_noise, NetworkInputs(label=label))
     with pytest.raises(ValueError, match="one frame stride"):
-        plain(x, c_noise, stride=stride)
+        plain(x, c_noise, NetworkInputs(stride=stride))
 
 
 def test_a_noise_level_for_each_frame_is_the_items_where_all_are_alike():
     network = randomised(UNet(channels=8, multipliers=(1, 2), num_classes=3, frame_strides=True))
     x, c_noise = torch.randn(2, 3, 4, 4, 4), torch.tensor([-0.5, 1.0])
     conditions = {"label": torch.tensor([1, 2]), "stride": torch.tensor([2, 4])}
-    for told in ({}, conditions):
-        together = network(x, c_noise[:, None].expand(2, 4), **told)
-        torch.testing.assert_close(together, network(x, c_noise, **told))
+    for inputs in (NO_INPUTS, NetworkInputs(**conditions)):
+        together = network(x, c_noise[:, None].expand(2, 4), inputs)
+        torch.testing.assert_close(together, network(x, c_noise, inputs))
     # Features of the frame with another level differ there, before time is mixed.
     frames = network.condition(torch.tensor([[0.0, 0.0, 1.0, 0.0]]), None, None, 4)
     assert torch.equal(frames[0], frames[3]) and not torch.allclose(frames[0], frames[2])

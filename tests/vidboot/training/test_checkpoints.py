@@ -18,12 +18,12 @@ from vidboot.method.edm import Preconditioned
 from vidboot.networks.unet import UNet
 from vidboot.settings import load_settings
 from vidboot.training import engine as module
-from vidboot.training.checkpoints import AVERAGE_FILE, Checkpoints
+from vidboot.training.checkpoints import EMA_FILE, Checkpoints
 from vidboot.training.engine import make_engine
 from vidboot.training.log import StageLog
-from vidboot.training.loop import Interrupted, train_stage
-from vidboot.training.optimizer import Average
-from vidboot.training.view_stage import view_stage
+from vidboot.training.loop import Interrupted, train_network
+from vidboot.training.optimizer import EMA
+from vidboot.training.view_stage import ViewStage
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def alone(monkeypatch):
 def make(precision, stage):
     """An engine and the average of its network."""
     network = Preconditioned(UNet(channels=4, multipliers=(1,), attention_levels=0), 0.5)
-    average = Average(network, 0.9)
+    average = EMA(network, 0.9)
     settings = DeepSpeedConfig(precision=precision, zero_optimization={"stage": stage})
     return make_engine(network, OptimizationConfig(steps=10, batch_size=1), settings), average
 
@@ -52,7 +52,7 @@ def test_another_precision_is_refused_with_what_to_do(tmp_path, monkeypatch, sta
     with pytest.raises(UserError, match=r"deepspeed\.precision=bf16 .* or delete \S+/clip to"):
         checkpoints.load_last(*make("fp32", stage))
     assert checkpoints.load_last(*make("bf16", stage)) == 1
-    path = tmp_path / "clip" / "checkpoints" / "step-0000001" / AVERAGE_FILE
+    path = tmp_path / "clip" / "checkpoints" / "step-0000001" / EMA_FILE
     save_file(load_file(path), path, {"processes": "1"})  # as a run of before has it, which doesn't say its precision
     with pytest.raises(UserError, match="delete that folder"):
         checkpoints.load_last(*make("fp32", stage))
@@ -61,7 +61,7 @@ def test_another_precision_is_refused_with_what_to_do(tmp_path, monkeypatch, sta
 def test_a_damaged_average_is_one_message(tmp_path):
     checkpoints = Checkpoints(tmp_path, 2)
     checkpoints.save(1, *make("fp32", 0))
-    path = tmp_path / "step-0000001" / AVERAGE_FILE
+    path = tmp_path / "step-0000001" / EMA_FILE
     for content in (b"junk" * 10, path.read_bytes()[:-8]):
         path.write_bytes(content)
         with pytest.raises(UserError, match="delete that folder to go on without it"):
@@ -82,7 +82,7 @@ def test_a_stop_during_the_last_step_is_heard_and_loses_nothing(tiny_config, tmp
     config = load_settings(RunConfig, tiny_config, [*small, f"data.manifest={tmp_path / 'data'}"])
     shots = load_manifest(tmp_path / "data").shots
     for name, moment in (("step", "loss"), ("evaluation", "evaluate")):
-        stage, calls = view_stage(config, "clip", Split(shots, shots, shots)), []
+        stage, calls = ViewStage(config, config.clip).training(Split(shots, shots, shots)), []
         usual = getattr(stage, moment)
 
         def stop(*arguments, usual=usual, calls=calls, last=2 if moment == "loss" else 1):
@@ -93,7 +93,9 @@ def test_a_stop_during_the_last_step_is_heard_and_loses_nothing(tiny_config, tmp
 
         object.__setattr__(stage, moment, stop)
         with pytest.raises(Interrupted, match="stopped at step 2"):
-            train_stage(stage, tmp_path / name, config)
-        finished = train_stage(view_stage(config, "clip", Split(shots, shots, shots)), tmp_path / name, config)
+            train_network(stage, tmp_path / name, config)
+        finished = train_network(
+            ViewStage(config, config.clip).training(Split(shots, shots, shots)), tmp_path / name, config
+        )
         assert next(finished.parameters()).isfinite().all()
         assert (tmp_path / name / "checkpoints" / "step-0000002").is_dir()

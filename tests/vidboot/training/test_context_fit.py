@@ -7,8 +7,9 @@ from vidboot.config import CalibrationConfig, EvaluationConfig
 from vidboot.method.calibration import Calibration, Estimate
 from vidboot.method.calibration_fit import fit_calibration
 from vidboot.method.gate import Gate
-from vidboot.model.video_model import Told, VideoModel
-from vidboot.training.context_fit import calibrate_told, told_gate
+from vidboot.method.network_inputs import NO_INPUTS
+from vidboot.model.video_model import ContextFit, VideoModel
+from vidboot.training.context_fit import calibrate_with_context, gate_with_context
 
 
 class Exact(torch.nn.Module):
@@ -21,8 +22,8 @@ class Exact(torch.nn.Module):
         super().__init__()
         self.strength, self.untold, self.parameter = strength, untold, torch.nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, sigma, context=None, mask=None, base=None):
-        noise = sigma.reshape(-1, 1, 1, 1, 1) ** 2 * torch.ones_like(x)
+    def forward(self, x, sigma, inputs=NO_INPUTS):
+        context, noise = inputs.context_mask, sigma.reshape(-1, 1, 1, 1, 1) ** 2 * torch.ones_like(x)
         if context is not None:
             noise = torch.where(context, 1e-6, noise)
         mean = (x / noise).sum(2, keepdim=True) / ((1 / noise).sum(2, keepdim=True) + 1 / 0.4**2)
@@ -49,12 +50,12 @@ def test_the_base_is_calibrated_on_what_is_told():
     config = config_of(small_model())
     model = VideoModel(config, {"clip": Exact(untold=0.2), "low_res_2": Exact(0.7)})
     videos = constant_videos(config)
-    told = calibrate_told(config, model, videos, [])
+    told = calibrate_with_context(config, model, videos, [])
     generator = torch.Generator().manual_seed(0)
     untold = fit_calibration(config.plan, model.denoiser_of, videos.split(1), [0.3, 3.0], generator, progress=False)
     clip, low = Estimate("whole", 1), Estimate("whole", 2)
     assert told.at(3.0)[1][clip] > 0.9 and untold.at(3.0)[1].get(clip, 0.0) < 0.5 < untold.at(3.0)[1][low]
-    assert calibrate_told(config, model, videos, []) == told
+    assert calibrate_with_context(config, model, videos, []) == told
 
 
 def test_the_gate_opens_for_what_helps_where_pixels_are_told_and_for_that_only():
@@ -63,8 +64,8 @@ def test_the_gate_opens_for_what_helps_where_pixels_are_told_and_for_that_only()
     counting = Calibration.counting(config.plan)
     for strength, opens in ((1.0, True), (-1.0, False)):
         views = {"clip": Exact(0.5), "low_res_2": Exact(0.5)}
-        spoilt = VideoModel(config, views, told=Told(counting))
-        gate = told_gate(config, spoilt, Exact(strength), constant_videos(config), [])
+        spoilt = VideoModel(config, views, context_fit=ContextFit(counting))
+        gate = gate_with_context(config, spoilt, Exact(strength), constant_videos(config), [])
         assert isinstance(gate, Gate) and gate.sigmas == (0.3, 3.0)
         assert all(value > 0.9 for value in gate.values) if opens else not any(gate.values)
 
@@ -77,4 +78,4 @@ def test_known_pixels_do_not_count_for_the_gate(monkeypatch):
     first_columns[..., :3] = True  # a low-res block that is known by half
     monkeypatch.setattr("vidboot.training.context_fit.draw_context", lambda *arguments: first_columns)
     spoilt = VideoModel(config, {"clip": Exact(0.5), "low_res_2": Exact(0.5)})
-    assert not any(told_gate(config, spoilt, Exact(-1.0), constant_videos(config), []).values)
+    assert not any(gate_with_context(config, spoilt, Exact(-1.0), constant_videos(config), []).values)

@@ -17,7 +17,7 @@ from vidboot.data.manifest import load_manifest
 from vidboot.data.split import split_shots
 from vidboot.model.run_folder import load_config, load_weights
 from vidboot.model.video_model import view_network
-from vidboot.training.view_stage import frame_counts, held_out_error
+from vidboot.training.view_stage import ViewStage
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -62,7 +62,7 @@ def exported_errors(run):
     """Held-out errors of the exported network, to compare with what the run measured on its engine's average."""
     config = load_config(run)
     split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
-    evaluate = held_out_error(config, 1, max(frame_counts(config, "clip")), split.validation)
+    evaluate = ViewStage(config, config.clip).held_out_error(split.validation)
     return evaluate(load_weights(run / "clip", view_network(config, "clip")))
 
 

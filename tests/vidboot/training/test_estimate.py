@@ -8,12 +8,16 @@ import torch
 from vidboot.config import RunConfig
 from vidboot.model.video_model import view_network
 from vidboot.settings import load_settings
-from vidboot.training.estimate import step_cost
+from vidboot.training.view_stage import ViewStage
+
+
+def clip_cost(config):
+    return ViewStage(config, config.clip).cost(4)
 
 
 def test_operations_are_those_of_the_layers(tiny_config):
     config = load_settings(RunConfig, tiny_config, ["clip.network.multipliers=[1]", "clip.network.attention_levels=0"])
-    network = view_network(config, "clip")
+    network = view_network(config, config.clip)
     frames, pixels = 4 * 4, 8 * 16  # batch of 4 clips of 4 frames
     forward = 0
     for module in network.modules():
@@ -23,13 +27,13 @@ def test_operations_are_those_of_the_layers(tiny_config):
             rows = 4 if module in list(network.network.embed.layers) else frames
             forward += 2 * rows * module.weight.numel()
     # Backward costs twice the forward pass, except for the first layers, whose input needs no gradient.
-    assert 2.8 * forward < step_cost(config, "clip", 4).flops < 3 * forward
+    assert 2.8 * forward < clip_cost(config).flops < 3 * forward
 
 
 def test_recomputing_activations_keeps_less(tiny_config):
     kept = load_settings(RunConfig, tiny_config)
     recomputed = load_settings(RunConfig, tiny_config, ["clip.train.activation_checkpointing=true"])
-    assert step_cost(recomputed, "clip", 4).activations < 0.5 * step_cost(kept, "clip", 4).activations
+    assert clip_cost(recomputed).activations < 0.5 * clip_cost(kept).activations
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,7 @@ def test_recomputing_activations_keeps_less(tiny_config):
 )
 def test_memory_under_zero_is_that_of_the_paper(tiny_config, stage, bytes_per_parameter):
     # Rajbhandari et al. 2020, figure 1, for float32 with a separate copy of the weights, plus our average (4 bytes).
-    cost = step_cost(load_settings(RunConfig, tiny_config), "clip", 4)
+    cost = clip_cost(load_settings(RunConfig, tiny_config))
     states = cost.memory(stage, processes=4) - replace(cost, parameters=0).memory(stage, processes=4)
     assert states == pytest.approx(bytes_per_parameter * cost.parameters, rel=1e-3)
 

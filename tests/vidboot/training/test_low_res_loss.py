@@ -6,15 +6,25 @@ import pytest
 import torch
 from small_model import small_model
 
+from vidboot.config import FullLengthConfig
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import Split
 from vidboot.experiments.digits import write_digits
 from vidboot.method.edm import add_noise, loss_weight, squared_error
+from vidboot.method.network_inputs import NetworkInputs
 from vidboot.method.views import View
+from vidboot.training.batch import Batch
 from vidboot.training.low_res_loss import view_loss
-from vidboot.training.stage import Batch, draw_steps
-from vidboot.training.stage_settings import stage_settings
-from vidboot.training.view_stage import frame_counts, mean_frame_counts, view_dataset, view_stage
+from vidboot.training.network_training import draw_steps
+from vidboot.training.view_stage import ViewStage
+
+
+def clip_stage(config):
+    return ViewStage(config, config.clip)
+
+
+def training(shots):
+    return Split(tuple(shots), (), ())
 
 
 def a_batch(band, x0, mask=None, known=None):
@@ -22,7 +32,7 @@ def a_batch(band, x0, mask=None, known=None):
     mask = torch.ones_like(x0[:, :1], dtype=torch.bool) if mask is None else mask
     noise = torch.randn(x0.shape, generator=generator)
     known = mask if known is None else known
-    return Batch(x0, mask, known, torch.tensor([0.3, 4.0]), noise, [1, 2], {}, ["a", "b"], band)
+    return Batch(x0, mask, known, torch.tensor([0.3, 4.0]), noise, [1, 2], ["a", "b"], low_res_factor=band)
 
 
 def videos(seed=0):
@@ -47,7 +57,9 @@ def test_the_band_loss_is_the_projected_error_of_the_formula():
     network, batch, view = small_model().views["clip"], a_batch(2, videos()), View(range(12), 2)
     lowered = view.lift(view.project(batch.x0), 12)
     seen = torch.full_like(batch.x0[:, :1], 0.25)
-    x0_hat = network(lowered + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise, batch.sigma, mask=seen)
+    x0_hat = network(
+        lowered + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise, batch.sigma, NetworkInputs(observed_mask=seen)
+    )
     error = view.lift(view.project(x0_hat - batch.x0), 12)
     expected = loss_weight(batch.sigma, 0.5) * error.square().flatten(1).mean(1)
     torch.testing.assert_close(view_loss(0.5)(network, batch), expected, rtol=1e-4, atol=1e-6)
@@ -57,7 +69,7 @@ def test_of_clips_the_loss_is_that_of_the_clip_view():
     network, x0 = small_model().views["clip"], videos()
     mask = torch.rand(2, 1, 12, 16, 16, generator=torch.Generator().manual_seed(5)) < 0.8
     batch = a_batch(1, x0, mask)
-    x0_hat = network(add_noise(x0, batch.sigma, batch.noise, mask), batch.sigma, mask=mask)
+    x0_hat = network(add_noise(x0, batch.sigma, batch.noise, mask), batch.sigma, NetworkInputs(observed_mask=mask))
     expected = loss_weight(batch.sigma, 0.5) * squared_error(x0_hat, x0, mask)
     torch.testing.assert_close(view_loss(0.5)(network, batch), expected)
 
@@ -85,8 +97,8 @@ def test_what_is_hidden_on_purpose_is_asked_for_but_not_shown(band):
     everything = torch.ones_like(mask)
     seen = []
 
-    def watched(x, sigma, mask, context):
-        seen.append(network(x, sigma, mask=mask, context=context))
+    def watched(x, sigma, inputs):
+        seen.append(network(x, sigma, inputs=inputs))
         return seen[-1]
 
     plain = view_loss(0.5)(watched, a_batch(band, x0, mask))
@@ -110,68 +122,75 @@ def test_the_context_is_shown_without_noise_and_the_rest_is_asked_for(band):
     whole[:, :, 5, 8] &= band == 1
     shown = []
 
-    def watched(x, sigma, mask, context):
-        assert torch.equal(context, whole)
+    def watched(x, sigma, inputs):
+        assert torch.equal(inputs.context_mask, whole)
         shown.append(x)
-        return network(x, sigma, mask=mask, context=context)
+        return network(x, sigma, inputs=inputs)
 
-    batch = replace(a_batch(band, x0), context=context)
+    batch = replace(a_batch(band, x0), context_mask=context)
     loss = view_loss(0.5)(watched, batch)
     view = View(range(12), band)
     lowered = view.lift(view.project(x0), 12)
     noisy = lowered + torch.where(whole, 0.0, batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise)
     torch.testing.assert_close(shown[0], noisy)
     mask = torch.full_like(x0[:, :1], 1 / band**2)
-    x0_hat = network(noisy, batch.sigma, mask=mask, context=whole)
+    x0_hat = network(noisy, batch.sigma, NetworkInputs(observed_mask=mask, context_mask=whole))
     error = view.lift(view.project(x0_hat - x0), 12).square() * ~whole
     mean = error.flatten(1).sum(1) / ((~whole).flatten(1).sum(1) * 3)
     torch.testing.assert_close(loss, loss_weight(batch.sigma, 0.5) * mean, rtol=1e-4, atol=1e-6)
 
 
-def with_long_share(config, share, **train):
+def with_long_videos(config, share, **train):
     train = config.clip.train.model_copy(update=train)
-    return config.model_copy(update={"clip": config.clip.model_copy(update={"long_share": share, "train": train})})
+    full_length = FullLengthConfig(share=share, scale=2) if share else None
+    return config.model_copy(
+        update={"clip": config.clip.model_copy(update={"full_length": full_length, "train": train})}
+    )
 
 
 def test_each_step_is_of_one_kind_and_the_same_whatever_the_order(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
-    config, shots = with_long_share(small_model().config, 0.3), load_manifest(tmp_path).shots
-    dataset = view_dataset(config, "clip", shots, 7, 4)
+    config, shots = with_long_videos(small_model().config, 0.3), load_manifest(tmp_path).shots
+    stage = clip_stage(config)
+    dataset = stage.dataset(training(shots), 7, 4)
     steps = [[dataset[4 * step + item] for item in range(4)] for step in range(100)]
     for samples in steps:
-        assert len({(s["band"], s["frames"].shape[0]) for s in samples}) == 1
-    counts = {band: {s[0]["frames"].shape[0] for s in steps if s[0]["band"] == band} for band in (1, 2)}
-    assert counts == {1: set(frame_counts(config, "clip")), 2: {config.video.num_frames}}
-    assert abs(np.mean([samples[0]["band"] == 2 for samples in steps]) - 0.3) < 3 * (0.3 * 0.7 / 100) ** 0.5
-    again = view_dataset(config, "clip", shots, 7, 4)[4 * 41 + 2]
+        assert len({(s["low_res_factor"], s["frames"].shape[0]) for s in samples}) == 1
+    counts = {band: {s[0]["frames"].shape[0] for s in steps if s[0]["low_res_factor"] == band} for band in (1, 2)}
+    assert counts == {1: set(stage.region_frame_counts()), 2: {config.video.num_frames}}
+    assert abs(np.mean([samples[0]["low_res_factor"] == 2 for samples in steps]) - 0.3) < 3 * (0.3 * 0.7 / 100) ** 0.5
+    again = clip_stage(config).dataset(training(shots), 7, 4)[4 * 41 + 2]
     assert again["seed"] == steps[41][2]["seed"] and torch.equal(again["frames"], steps[41][2]["frames"])
 
 
 def test_the_clip_network_can_learn_from_long_videos_with_no_low_resolution_network_beside_it(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
     shots = load_manifest(tmp_path).shots
-    both = with_long_share(small_model().config, 0.5)
-    alone = both.model_copy(update={"low_res": [], "clip": both.clip.model_copy(update={"long_scale": 2})})
-    assert list(alone.views) == ["clip"] and stage_settings(alone, "clip") == stage_settings(both, "clip")
-    assert "long_scale" not in stage_settings(both, "residual")["clip"]  # runs of before it was there go on
-    samples = [[view_dataset(config, "clip", shots, 7, 1)[step] for step in range(12)] for config in (both, alone)]
-    assert {sample["band"] for sample in samples[0]} == {1, 2}
+    both = with_long_videos(small_model().config, 0.5)
+    alone = both.model_copy(update={"low_res": []})
+    assert list(alone.views) == ["clip"] and clip_stage(alone).settings() == clip_stage(both).settings()
+    datasets = [clip_stage(config).dataset(training(shots), 7, 1) for config in (both, alone)]
+    samples = [[dataset[step] for step in range(12)] for dataset in datasets]
+    assert {sample["low_res_factor"] for sample in samples[0]} == {1, 2}
     for a, b in zip(*samples, strict=True):
-        assert (a["band"], a["seed"]) == (b["band"], b["seed"]) and torch.equal(a["frames"], b["frames"])
+        assert (a["low_res_factor"], a["seed"]) == (b["low_res_factor"], b["seed"]) and torch.equal(
+            a["frames"], b["frames"]
+        )
 
 
 def test_without_a_share_of_long_videos_the_clip_network_sees_clips_only(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
-    dataset = view_dataset(with_long_share(small_model().config, 0.0), "clip", load_manifest(tmp_path).shots, 7, 4)
-    assert all("band" not in dataset[4 * step] for step in range(20))
+    stage = clip_stage(with_long_videos(small_model().config, 0.0))
+    dataset = stage.dataset(training(load_manifest(tmp_path).shots), 7, 4)
+    assert all("low_res_factor" not in dataset[4 * step] for step in range(20))
 
 
 def test_the_share_of_each_frame_count_is_what_is_drawn(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
-    config = with_long_share(small_model().config, 0.3)
-    dataset = view_dataset(config, "clip", load_manifest(tmp_path).shots, 7, 1)
+    config = with_long_videos(small_model().config, 0.3)
+    dataset = clip_stage(config).dataset(training(load_manifest(tmp_path).shots), 7, 1)
     drawn = Counter(dataset[step]["frames"].shape[0] for step in range(400))
-    shares = mean_frame_counts(config, "clip")
+    shares = clip_stage(config).frame_counts()
     assert sum(shares.values()) == pytest.approx(1.0)
     for count, share in shares.items():
         assert abs(drawn[count] / 400 - share) < 4 * (share * (1 - share) / 400) ** 0.5
@@ -180,10 +199,11 @@ def test_the_share_of_each_frame_count_is_what_is_drawn(tmp_path):
 def test_its_batches_carry_the_band_and_train(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
     model, shots = small_model(), load_manifest(tmp_path).shots
-    stage = view_stage(with_long_share(model.config, 0.4, steps=40, batch_size=2), "clip", Split(shots, shots, shots))
+    config = with_long_videos(model.config, 0.4, steps=40, batch_size=2)
+    stage = clip_stage(config).training(Split(shots, shots, shots))
     bands = []
     for (batch,) in draw_steps(stage, 0, 0):
         loss = stage.loss(stage.network, batch)
         assert loss.shape == (2,) and torch.isfinite(loss).all()
-        bands.append(batch.band)
+        bands.append(batch.low_res_factor)
     assert set(bands) == {1, 2}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vidboot.config import OptimizationConfig
-from vidboot.training.optimizer import Average, PulledAdamW, learning_rate
+from vidboot.training.optimizer import EMA, L2SPAdamW, learning_rate
 
 
 def train(optimizer_of, steps):
@@ -21,7 +21,7 @@ def train(optimizer_of, steps):
 
 
 def test_without_pull_it_is_adamw():
-    ours, _ = train(lambda p: PulledAdamW(p, lr=0.1, weight_decay=0.02), 5)
+    ours, _ = train(lambda p: L2SPAdamW(p, lr=0.1, weight_decay=0.02), 5)
     reference, _ = train(lambda p: torch.optim.AdamW(p, lr=0.1, betas=(0.9, 0.99), weight_decay=0.02), 5)
     torch.testing.assert_close(torch.stack(ours), torch.stack(reference), rtol=1e-12, atol=1e-12)
 
@@ -29,7 +29,7 @@ def test_without_pull_it_is_adamw():
 def test_the_pull_is_decoupled_decay_towards_the_start():
     # AdamW on the difference to the start, with the pull as its weight decay, is nearly the same: they differ in
     # whether the decay comes before or after the step, which changes it by at most (η·pull)·η a step.
-    ours, _ = train(lambda p: PulledAdamW(p, lr=0.01, pull=3.0), 50)
+    ours, _ = train(lambda p: L2SPAdamW(p, lr=0.01, pull=3.0), 50)
     torch.manual_seed(0)
     start = torch.randn(5, dtype=torch.float64)
     difference = torch.nn.Parameter(torch.zeros(5, dtype=torch.float64))
@@ -39,15 +39,15 @@ def test_the_pull_is_decoupled_decay_towards_the_start():
         ((start + difference - step) ** 2).sum().backward()
         optimizer.step()
     assert (ours[-1] - start - difference.detach()).abs().max() < 50 * 0.03 * 0.01
-    free, _ = train(lambda p: PulledAdamW(p, lr=0.01), 50)
+    free, _ = train(lambda p: L2SPAdamW(p, lr=0.01), 50)
     assert ((ours[-1] - start).abs() < (free[-1] - start).abs()).all()
 
 
 def test_the_start_survives_saving_and_loading():
-    whole, _ = train(lambda p: PulledAdamW(p, lr=0.1, pull=1.0), 6)
-    half, optimizer = train(lambda p: PulledAdamW(p, lr=0.1, pull=1.0), 3)
+    whole, _ = train(lambda p: L2SPAdamW(p, lr=0.1, pull=1.0), 6)
+    half, optimizer = train(lambda p: L2SPAdamW(p, lr=0.1, pull=1.0), 3)
     weight = torch.nn.Parameter(half[-1].clone())
-    resumed = PulledAdamW([weight], lr=0.1, pull=1.0)
+    resumed = L2SPAdamW([weight], lr=0.1, pull=1.0)
     resumed.load_state_dict(optimizer.state_dict())
     for step in range(3, 6):
         resumed.zero_grad()
@@ -67,7 +67,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 
 def test_the_average_is_the_recursion_and_forgets_the_start():
     network = torch.nn.Linear(2, 2, bias=False)
-    average = Average(network, decay=0.9)
+    average = EMA(network, decay=0.9)
     expected, start = network.weight.detach().clone(), network.weight.detach().clone()
     for step in range(1, 200):
         with torch.no_grad():

@@ -5,13 +5,15 @@ import pytest
 import torch
 from small_model import small_model
 
+from vidboot.config import NoiseConfig
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import Split
 from vidboot.experiments.digits import write_digits
-from vidboot.method.conditioning import Known
-from vidboot.method.edm import Noise
-from vidboot.training.residual_stage import residual_frame_counts, residual_stage
-from vidboot.training.stage import _with_noise, draw_steps
+from vidboot.method.conditioning import Observation
+from vidboot.method.network_inputs import NetworkInputs
+from vidboot.training.batch import with_noise
+from vidboot.training.network_training import draw_steps
+from vidboot.training.residual_stage import ResidualStage
 
 
 class NoHeldOut:
@@ -24,7 +26,7 @@ def stage_and_batches(model, shots, monkeypatch, draws):
     train = model.config.residual.train.model_copy(update={"steps": 6, "batch_size": 2})
     residual = model.config.residual.model_copy(update={"train": train, "draws": draws})
     config = model.config.model_copy(update={"residual": residual})
-    stage = residual_stage(config, model, Split(shots, (), ()), NoHeldOut())
+    stage = ResidualStage(config).training(model, Split(shots, (), ()), NoHeldOut())
     return stage, [micro_batches[0] for micro_batches in draw_steps(stage, 0, 0)]
 
 
@@ -64,7 +66,7 @@ def test_a_fifth_of_its_steps_are_on_the_frames_in_which_windows_of_a_longer_vid
     lengths = [len(stage.dataset[index]["frames"]) for index in range(0, 1000, 2)]  # one of each step
     assert set(lengths) == {model.config.video.num_frames, model.config.video.overlap}
     assert 0.15 < lengths.count(model.config.video.overlap) / len(lengths) < 0.25  # 0.2 to 2.8 standard deviations
-    assert residual_frame_counts(model.config)[model.config.video.overlap] == pytest.approx(0.2)
+    assert ResidualStage(model.config).frame_counts()[model.config.video.overlap] == pytest.approx(0.2)
 
 
 def test_under_a_mask_the_residual_is_held_to_truth_and_base_only_where_the_truth_is_known(tmp_path, monkeypatch):
@@ -73,15 +75,15 @@ def test_under_a_mask_the_residual_is_held_to_truth_and_base_only_where_the_trut
     stage, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
     batch, penalty = batches[0], model.config.residual.penalty
     sigma = batch.sigma
-    mask, known = torch.ones_like(batch.mask), torch.ones_like(batch.mask)
+    mask, known = torch.ones_like(batch.observed_mask), torch.ones_like(batch.observed_mask)
     mask[:, :, 2:6, 4:10, 5:9] = False  # hidden on purpose
     known[:, :, 2:6, 4:10, 3:5] = False  # burnt in, and filled in
     x0 = torch.where(known, batch.x0, 0.3)
-    loss = stage.loss(stage.network, replace(batch, x0=x0, mask=mask, known=known))
+    loss = stage.loss(stage.network, replace(batch, x0=x0, observed_mask=mask, loss_mask=known))
 
     shown = torch.where(mask, x0, 0.0) + sigma.reshape(-1, 1, 1, 1, 1) * batch.noise
     base = torch.cat([model.observing(mask[n : n + 1]).base(shown[n : n + 1], sigma[n : n + 1]) for n in (0, 1)])
-    x0_hat = stage.network(shown, sigma, mask=mask, base=base)
+    x0_hat = stage.network(shown, sigma, NetworkInputs(observed_mask=mask, base=base))
     squares = (x0_hat - x0) ** 2 + penalty * (x0_hat - base) ** 2
     weights = torch.where(mask, (1 / sigma**2 + 4).reshape(-1, 1, 1, 1, 1), torch.tensor(4.0)) * known
     expected = (weights * squares).flatten(1).sum(1) / (known.flatten(1).sum(1) * 3)
@@ -94,14 +96,14 @@ def test_the_base_and_the_residual_are_told_the_context(tmp_path, monkeypatch):
     stage, batches = stage_and_batches(model, load_manifest(tmp_path).shots, monkeypatch, None)
     batch, penalty = batches[0], model.config.residual.penalty
     x0, sigma = batch.x0, batch.sigma
-    context = torch.zeros_like(batch.mask)
+    context = torch.zeros_like(batch.observed_mask)
     context[0, :, :5] = True  # the second video has none
-    loss = stage.loss(stage.network, replace(batch, context=context))
+    loss = stage.loss(stage.network, replace(batch, context_mask=context))
 
     noisy = x0 + sigma.reshape(-1, 1, 1, 1, 1) * batch.noise
-    own = model.observing(batch.mask[:1], Known.of_pixels(x0[:1], context[:1]))
+    own = model.observing(batch.observed_mask[:1], Observation.of_pixels(x0[:1], context[:1]))
     base = torch.cat([own.base(noisy[:1], sigma[:1]), model.base(noisy[1:], sigma[1:])])
-    x0_hat = stage.network(torch.where(context, x0, noisy), sigma, context=context, base=base)
+    x0_hat = stage.network(torch.where(context, x0, noisy), sigma, NetworkInputs(context_mask=context, base=base))
     squares = ((x0_hat - x0) ** 2 + penalty * (x0_hat - base) ** 2) * ~context
     expected = (1 / sigma**2 + 4) * squares.flatten(1).sum(1) / ((~context).flatten(1).sum(1) * 3)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
@@ -112,9 +114,15 @@ def test_a_low_res_pixel_is_known_only_if_all_its_pixels_are():
     mask = torch.rand(2, 1, 4, 8, 8, generator=generator) < 0.8
     known = mask | (torch.rand(2, 1, 4, 8, 8, generator=generator) < 0.7)
     frames = torch.zeros(2, 4, 8, 8, 3, dtype=torch.uint8)
-    samples = {"frames": frames, "mask": mask, "known": known, "seed": torch.tensor([1, 2]), "shot": ["a", "b"]}
-    batch = _with_noise(samples, 2, Noise())
+    samples = {
+        "frames": frames,
+        "observed_mask": mask,
+        "loss_mask": known,
+        "seed": torch.tensor([1, 2]),
+        "shot": ["a", "b"],
+    }
+    batch = with_noise(samples, 2, NoiseConfig())
     seen, known = (full.unflatten(3, (4, 2)).unflatten(5, (4, 2)).all(6).all(4) for full in (mask, known))
-    assert torch.equal(batch.known, known)
+    assert torch.equal(batch.loss_mask, known)
     # What a video's own mask hides is filled in: the network is shown all but what is hidden on purpose.
-    assert torch.equal(batch.mask, seen | ~known) and (known & ~batch.mask).any()
+    assert torch.equal(batch.observed_mask, seen | ~known) and (known & ~batch.observed_mask).any()

@@ -6,13 +6,14 @@ import math
 import pytest
 import torch
 
-from vidboot.config import DeepSpeedConfig, OptimizationConfig
+from vidboot.config import DeepSpeedConfig, NoiseConfig, OptimizationConfig
 from vidboot.distributed import init_distributed
 from vidboot.errors import UserError
-from vidboot.method.edm import Noise, Preconditioned
+from vidboot.method.edm import Preconditioned
 from vidboot.networks.unet import UNet
+from vidboot.training.batch import Batch
 from vidboot.training.engine import make_engine
-from vidboot.training.stage import Batch, Stage
+from vidboot.training.network_training import NetworkTraining
 from vidboot.training.step import TrainStep
 
 
@@ -24,9 +25,11 @@ def train_step(request, monkeypatch):
     torch.manual_seed(0)
     optimization = OptimizationConfig(steps=10, batch_size=2, max_bad_steps=3, weight_decay=0.1)
     network = Preconditioned(UNet(channels=8, multipliers=(1,), attention_levels=0), 0.5)
-    stage = Stage("clip", network, optimization, None, Noise(), loss, lambda n: {}, lambda n, p: None)
+    training = NetworkTraining(
+        "clip", network, optimization, None, NoiseConfig(), loss, lambda n: {}, lambda n, p: None
+    )
     engine = make_engine(network, optimization, DeepSpeedConfig(zero_optimization={"stage": request.param}))
-    return TrainStep(engine, stage)
+    return TrainStep(engine, training)
 
 
 def loss(network, batch):
@@ -36,7 +39,7 @@ def loss(network, batch):
 def batch(value=0.5):
     x0 = torch.full((2, 3, 2, 4, 4), value)
     mask = torch.ones(2, 1, 2, 4, 4, dtype=torch.bool)
-    return Batch(x0, mask, mask, torch.tensor([0.5, 2.0]), x0.flip(0), [1, 2], {}, ["a.mp4", "b.mp4"])
+    return Batch(x0, mask, mask, torch.tensor([0.5, 2.0]), x0.flip(0), [1, 2], ["a.mp4", "b.mp4"])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e38])

@@ -3,13 +3,10 @@
 import math
 from dataclasses import dataclass
 
-import torch
-
 from vidboot.config import RunConfig
-from vidboot.model.video_model import DATA_CHANNELS
-from vidboot.training.estimate import base_flops, forward_backward, network_of
-from vidboot.training.residual_stage import residual_frame_counts
-from vidboot.training.view_stage import mean_frame_counts, scale_of
+from vidboot.training.estimate import TrainedStage, base_flops, training_pass, video_shape
+from vidboot.training.residual_stage import ResidualStage
+from vidboot.training.view_stage import ViewStage
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,13 @@ class Compute:
 
 def count_operations(config: RunConfig) -> Compute:
     """Work it all out on `meta` tensors, where nothing is computed."""
+    views = [ViewStage(config, view) for view in config.views.values()]
+    clip = views[0]
     return Compute(
-        views=sum(view.train.steps * _view_step(config, name) for name, view in config.views.items()),
+        views=sum(view.optimization.steps * _view_step(view) for view in views),
         residual=_calibration(config) + _residual_training(config),
-        full_step=_step(config, "clip", config.residual.train.batch_size, config.video.num_frames),
-        clip_step=_view_step(config, "clip"),
+        full_step=_step(clip, config, config.residual.train.batch_size, config.video.num_frames),
+        clip_step=_view_step(clip),
     )
 
 
@@ -61,23 +60,19 @@ def _calibration(config: RunConfig) -> float:
 
 def _residual_training(config: RunConfig) -> float:
     """The residual's steps, and the base's predictions that they learn from: `draws` of them, used again and again."""
-    settings = config.residual
-    batch, shares = settings.train.batch_size, residual_frame_counts(config)
+    stage, settings = ResidualStage(config), config.residual
+    batch = settings.train.batch_size
     predicted = min(settings.train.steps, (settings.draws or math.inf) // batch)
     return sum(
-        share * (settings.train.steps * _step(config, "residual", batch, n) + predicted * base_flops(config, batch, n))
-        for n, share in shares.items()
+        share * (settings.train.steps * _step(stage, config, batch, n) + predicted * base_flops(config, batch, n))
+        for n, share in stage.frame_counts().items()
     )
 
 
-def _view_step(config: RunConfig, name: str) -> float:
-    batch = config.views[name].train.batch_size
-    return sum(share * _step(config, name, batch, n) for n, share in mean_frame_counts(config, name).items())
+def _view_step(view: ViewStage) -> float:
+    batch = view.optimization.batch_size
+    return sum(share * _step(view, view.config, batch, n, view.scale) for n, share in view.frame_counts().items())
 
 
-def _step(config: RunConfig, name: str, batch: int, num_frames: int) -> float:
-    scale = 1 if name == "residual" else scale_of(config, name)
-    with torch.device("meta"):
-        network = network_of(config, name)
-        x = torch.empty(batch, DATA_CHANNELS, num_frames, config.video.height // scale, config.video.width // scale)
-        return forward_backward(network, x, {"base": x} if name == "residual" else {})[1]
+def _step(stage: TrainedStage, config: RunConfig, batch: int, num_frames: int, scale: int = 1) -> float:
+    return training_pass(stage, (batch, *video_shape(config, num_frames, scale)))[1]

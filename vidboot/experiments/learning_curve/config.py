@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from vidboot.config import Folder, RunConfig, Share
+from vidboot.config import RunConfig
 from vidboot.experiments.digits import DIGIT_SIZE
-from vidboot.settings import Strict
+from vidboot.settings import Folder, Share, Strict
 
 
 class DigitsConfig(Strict):
@@ -54,8 +54,8 @@ class CurveConfig(Strict):
         run = self.run
         if run.residual is None or run.calibration is None:
             raise ValueError("a learning curve needs run.calibration and run.residual")
-        if not run.clip.long_share:
-            raise ValueError("a learning curve needs run.clip.long_share: one of its rivals learns from all data so")
+        if run.clip.full_length is None:
+            raise ValueError("a learning curve needs run.clip.full_length: one of its rivals learns from all data so")
         if run.data.classes or len(run.data.frame_strides) > 1:
             raise ValueError("learning curves know neither run.data.classes nor several run.data.frame_strides")
         if self.digits is not None and run.video.height != run.video.width:

@@ -26,7 +26,7 @@ def correlation_errors(
 
     Samples are drawn with Heun's method in `log.sample_steps` steps, one by one.
     """
-    sigmas = config.noise.steps(config.log.sample_steps)
+    sigmas = config.noise.karras_sigmas(config.log.sample_steps)
     made = []
     for generator in seeded(range(count)):
         noise = initial_noise(real.shape[1:], [generator]).to(device())

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidboot.config import DataConfig, RunConfig
+from vidboot.config import RunConfig
+from vidboot.data.config import DataConfig
 from vidboot.data.files import make_folder
 from vidboot.distributed import init_distributed
 from vidboot.errors import UserError

@@ -10,14 +10,13 @@ from filelock import FileLock
 
 from vidboot.config import RunConfig
 from vidboot.data.datasets import held_out_spans
-from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
+from vidboot.data.manifest import FILE_NAME, Shot, check_size, load_manifest
 from vidboot.data.split import split_shots
 from vidboot.errors import UserError
 from vidboot.experiments.digits import write_digits
 from vidboot.experiments.learning_curve.config import CurveConfig
 from vidboot.experiments.learning_curve.tasks import keyed_name
-from vidboot.training.residual_stage import full_shots
-from vidboot.training.view_stage import check_size
+from vidboot.training.residual_stage import ResidualStage
 
 Shots = tuple[Shot, ...]
 HELD_OUT_FULL = 8
@@ -55,10 +54,10 @@ def load_data(config: CurveConfig) -> CurveData:
     run, most, manifest = config.run, max(config.counts), None
     if config.digits is None:
         manifest_here = load_manifest(run.data.manifest)
-        check_size(run, manifest_here, run.data.manifest)
+        check_size(manifest_here, run.video.height, run.video.width, run.data.manifest)
         split = split_shots(manifest_here, run.data.holdout)
         # The views see the full videos too, as the clips and low-res videos that they also are.
-        partial, full = split.train, _with_clean_window(run, full_shots(run, split.train))
+        partial, full = split.train, _with_clean_window(run, ResidualStage(run).trains_on(split))
         validation, test = (_with_clean_window(run, shots) for shots in (split.validation, split.test))
     else:
         folders = _make_digits(config)
@@ -89,7 +88,7 @@ def _make_digits(config: CurveConfig) -> dict[str, Path]:
     shape: dict[str, Any] = {
         "num_frames": run.video.num_frames,
         "clip_frames": run.clip.num_frames,
-        "scale": run.long_scale,
+        "scale": run.clip.full_length.scale,
         "size": run.video.height,
     }
     held_out = run.evaluation.num_videos + config.test_videos

@@ -38,9 +38,10 @@ from vidboot.method.edm import Preconditioned
 from vidboot.method.regions import region_graph, windows
 from vidboot.model.run_folder import load_parts, load_weights, save_weights
 from vidboot.model.video_model import VideoModel, residual_network, view_network
-from vidboot.training.residual_stage import HeldOut, residual_stage
-from vidboot.training.stage import Stage
-from vidboot.training.view_stage import view_stage
+from vidboot.training.held_out import HeldOut
+from vidboot.training.network_training import NetworkTraining
+from vidboot.training.residual_stage import ResidualStage
+from vidboot.training.view_stage import ViewStage
 
 DIRECT = "direct training"
 UNTUNED, FINE_TUNED, FINE_TUNED_GATED = "clip network, untuned", "clip network, fine-tuned", "… fine-tuned, gated"
@@ -106,7 +107,7 @@ class Methods:
         run = self.run(0, work)
         train = run.clip.train.model_copy(update={"steps": self.compute.joint_steps})
         run = run.model_copy(update={"clip": run.clip.model_copy(update={"train": train})})
-        stage = view_stage(run, "clip", Split(self.data.partial, self.data.validation, self.data.test))
+        stage = ViewStage(run, run.clip).training(Split(self.data.partial, self.data.validation, self.data.test))
         save_weights(self.joint, train_quietly(stage, work, run, 1))
 
     def fixed(self, work: Path) -> Rows:
@@ -124,14 +125,14 @@ class Methods:
         """(a) The clip network's like, trained on the full videos from nothing."""
         run = self.run(seed, work)
         torch.manual_seed(run.seed)
-        network = view_network(run, "clip").to(device())
+        network = view_network(run, run.clip).to(device())
         update = {"steps": self.compute.direct_steps, "batch_size": run.residual.train.batch_size}
         return {DIRECT: self._plain(run, network, count, seed, run.clip.train.model_copy(update=update), None)}
 
     def joint_fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
         """(c) The network trained on all partial data, fine-tuned on the full videos."""
         run = self.run(seed, work)
-        network = load_weights(self.joint, view_network(run, "clip")).requires_grad_(True).to(device())
+        network = load_weights(self.joint, view_network(run, run.clip)).requires_grad_(True).to(device())
         return {JOINT: self._plain(run, network, count, seed, self._tuning(run), self.config.rates)}
 
     def _tuning(self, run: RunConfig) -> OptimizationConfig:
@@ -172,7 +173,7 @@ class Methods:
         best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
         return {LIKE_RESIDUAL: self._gated(best, network)}
 
-    def _tuned_clip(self, run: RunConfig, count: int, seed: int) -> tuple[Preconditioned, Stage]:
+    def _tuned_clip(self, run: RunConfig, count: int, seed: int) -> tuple[Preconditioned, NetworkTraining]:
         network = copy.deepcopy(self.clip).requires_grad_(True)
         return network, full_video_stage(run, network, self.data.draw(count, seed), self._tuning(run))
 
@@ -187,7 +188,8 @@ class Methods:
         run, shots = self.run(seed, work), self.data.draw(count, seed)
         model = VideoModel(run, self.model.views, calibration=self._calibrated(run, count, seed))
         held_out = HeldOut(run, model.base, self.data.validation)
-        stage = residual_stage(run, model, Split(shots, self.data.validation, self.data.test), held_out)
+        split = Split(shots, self.data.validation, self.data.test)
+        stage = ResidualStage(run).training(model, split, held_out)
         best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
         network = best.restored(residual_network(run).to(device()), GATED)
         gate = held_out.gate(network)

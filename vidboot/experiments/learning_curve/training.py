@@ -12,10 +12,10 @@ from vidboot.config import OptimizationConfig, RunConfig
 from vidboot.data.datasets import ViewDataset
 from vidboot.data.manifest import Shot
 from vidboot.method.edm import Preconditioned
-from vidboot.training.loop import train_stage
+from vidboot.training.held_out import HeldOut
+from vidboot.training.loop import train_network
 from vidboot.training.low_res_loss import view_loss
-from vidboot.training.residual_stage import HeldOut
-from vidboot.training.stage import Stage
+from vidboot.training.network_training import NetworkTraining
 
 UNGATED, GATED = "ungated", "error"
 """What a stopping point is chosen by: the held-out error of the network alone, or gated towards its start."""
@@ -61,7 +61,9 @@ class Best:
         return network.eval().requires_grad_(False)
 
 
-def train_best(stage: Stage, held_out: HeldOut, config: RunConfig, rates: Sequence[float], points: int) -> Best:
+def train_best(
+    stage: NetworkTraining, held_out: HeldOut, config: RunConfig, rates: Sequence[float], points: int
+) -> Best:
     """Train `stage` once for each learning rate; its network as it is counts as a stopping point too."""
     best, start = Best(held_out), copy.deepcopy(stage.network)
     untrained = best.offer(start.eval(), None)
@@ -75,27 +77,27 @@ def train_best(stage: Stage, held_out: HeldOut, config: RunConfig, rates: Sequen
             evaluate=lambda network, rate=rate: best.offer(network, rate),
             sample=lambda network, path: None,
             choose_by=None,
-            hopeless=lambda: best.far_off > PATIENCE * points,
+            should_stop=lambda: best.far_off > PATIENCE * points,
         )
         train_quietly(attempt, config.run_dir / f"rate-{rate:g}", config, points)
     return best
 
 
-def train_quietly(stage: Stage, folder: Path, config: RunConfig, points: int) -> Preconditioned:
+def train_quietly(stage: NetworkTraining, folder: Path, config: RunConfig, points: int) -> Preconditioned:
     """Train without checkpoints (a task is done at once or again), measured `points` times."""
     steps = stage.optimization.steps
     every = {"evaluate_every": math.ceil(steps / points), "checkpoint_every": steps, "log_every": steps}
     log = config.log.model_copy(update=every | {"sample_every": steps})
-    return train_stage(stage, folder, config.model_copy(update={"log": log}))
+    return train_network(stage, folder, config.model_copy(update={"log": log}))
 
 
 def full_video_stage(
     config: RunConfig, network: Preconditioned, shots: Sequence[Shot], optimization: OptimizationConfig
-) -> Stage:
+) -> NetworkTraining:
     """Plain training of a network on full videos."""
     counts = {config.video.num_frames: 1.0}
     dataset = ViewDataset(shots, counts, config.seed * 1000, optimization.batch_size, config.data)
-    return Stage(
+    return NetworkTraining(
         name="full videos",
         network=network,
         optimization=optimization,

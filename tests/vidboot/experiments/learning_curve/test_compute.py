@@ -6,6 +6,7 @@ from vidboot.experiments.learning_curve.compute import count_operations
 from vidboot.experiments.learning_curve.curve import load_curve_settings
 from vidboot.method.calibration import all_estimates, make_estimates
 from vidboot.method.composition import by_scale
+from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.video_model import residual_network, view_network
 
 CONFIG = "configs/learning_curve.yaml"
@@ -49,7 +50,7 @@ def test_a_step_of_the_residual_counts_what_its_frames_take():
 
     def a_step(num_frames):
         x = torch.randn(1, 3, num_frames, run.video.height, run.video.width)
-        return operations(lambda: network(x, torch.ones(1), base=x).square().mean().backward())
+        return operations(lambda: network(x, torch.ones(1), NetworkInputs(base=x)).square().mean().backward())
 
     # A fifth of the steps are on the overlap of two windows (`test_a_fifth_of_its_steps_…` of the stage).
     ten_steps = 10 * (0.8 * a_step(run.video.num_frames) + 0.2 * a_step(run.video.overlap))
@@ -61,7 +62,7 @@ def test_a_step_of_the_residual_counts_what_its_frames_take():
 
 def test_predictions_of_the_base_count_for_its_calibration_and_for_each_draw():
     run = load_curve_settings(CONFIG, [], quick=False).run
-    networks = by_scale({1: view_network(run, "clip").requires_grad_(False)})
+    networks = by_scale({1: view_network(run, run.clip).requires_grad_(False)})
 
     def a_prediction(num_frames):
         x = torch.randn(1, 3, num_frames, run.video.height, run.video.width)

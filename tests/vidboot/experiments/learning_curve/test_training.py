@@ -35,7 +35,7 @@ def test_a_training_long_far_off_its_best_is_given_up(tmp_path, errors, asked):
     config = config.model_copy(update={"run_dir": tmp_path / "run"})
     optimization = config.clip.train.model_copy(update={"steps": 12, "batch_size": 1})
     held_out = Scripted(errors)
-    stage = full_video_stage(config, view_network(config, "clip"), shots, optimization)
+    stage = full_video_stage(config, view_network(config, config.clip), shots, optimization)
     best = train_best(stage, held_out, config, [1e-3, 1e-4], 6)
     assert held_out.asked == asked
     assert best.error[GATED] == min(errors)

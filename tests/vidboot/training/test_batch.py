@@ -4,25 +4,27 @@ import pytest
 import torch
 from small_model import small_model
 
-from vidboot.method.edm import Noise, loss_weight
+from vidboot.config import NoiseConfig
+from vidboot.method.edm import loss_weight
+from vidboot.method.network_inputs import NetworkInputs
 from vidboot.method.views import View
+from vidboot.training.batch import with_noise
 from vidboot.training.low_res_loss import view_loss
-from vidboot.training.stage import _with_noise
 
 
 def test_samples_with_context_are_noisier_and_all_else_is_as_without():
     masks = torch.ones(40, 1, 2, 4, 4, dtype=torch.bool)
     samples = {
         "frames": torch.randint(0, 256, (40, 2, 4, 4, 3), dtype=torch.uint8),
-        "mask": masks,
-        "known": masks,
+        "observed_mask": masks,
+        "loss_mask": masks,
         "seed": torch.arange(40),
         "shot": ["a.mp4"] * 40,
     }
     context = torch.zeros_like(masks)
     context[::2, :, :1] = True
-    levels = Noise(p_mean=1.0, p_std=1.5, sigma_max=80.0)
-    plain, given = _with_noise(samples, 1, levels), _with_noise(samples | {"context": context}, 1, levels)
+    levels = NoiseConfig(p_mean=1.0, p_std=1.5, sigma_max=80.0)
+    plain, given = with_noise(samples, 1, levels), with_noise(samples | {"context_mask": context}, 1, levels)
     assert torch.equal(given.sigma[1::2], plain.sigma[1::2]) and torch.equal(given.noise, plain.noise)
     assert given.sigma[::2].tolist() == pytest.approx([min(80.0, 4 * sigma) for sigma in plain.sigma[::2].tolist()])
     assert 0 < (given.sigma[::2] == 80).sum() < 20
@@ -36,25 +38,31 @@ def masked_samples(under):
     known = mask.clone()
     known[1] = True
     frames[0] = torch.where(mask[0, 0, ..., None], frames[0], under)
-    return {"frames": frames, "mask": mask, "known": known, "seed": torch.tensor([1, 2]), "shot": ["a", "b"]}
+    return {
+        "frames": frames,
+        "observed_mask": mask,
+        "loss_mask": known,
+        "seed": torch.tensor([1, 2]),
+        "shot": ["a", "b"],
+    }
 
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_what_a_videos_own_mask_hides_is_filled_in_and_not_asked_for(scale):
-    batch, other = (_with_noise(masked_samples(under), scale, Noise()) for under in (0, 255))
+    batch, other = (with_noise(masked_samples(under), scale, NoiseConfig()) for under in (0, 255))
     assert torch.equal(batch.x0, other.x0)  # nothing of what lies under the mask is left
-    assert batch.mask[0].all() and not batch.known[0].all()
-    assert batch.known[1].all() and not batch.mask[1].all()  # hidden on purpose: not shown, but asked for
-    low, high = (f(batch.x0[0][:, batch.known[0, 0]]) for f in (torch.min, torch.max))
+    assert batch.observed_mask[0].all() and not batch.loss_mask[0].all()
+    assert batch.loss_mask[1].all() and not batch.observed_mask[1].all()  # hidden on purpose: not shown, but asked for
+    low, high = (f(batch.x0[0][:, batch.loss_mask[0, 0]]) for f in (torch.min, torch.max))
     assert low <= batch.x0[0].min() and batch.x0[0].max() <= high
 
 
 def test_a_frame_of_which_nothing_is_known_is_shown_as_hidden():
     samples = masked_samples(0)
-    samples["mask"][0, :, 1] = samples["known"][0, :, 1] = False
-    batch = _with_noise(samples, 1, Noise())
-    assert batch.mask[0, :, 0].all() and not batch.mask[0, :, 1].any()
-    assert torch.equal(batch.known, samples["known"])
+    samples["observed_mask"][0, :, 1] = samples["loss_mask"][0, :, 1] = False
+    batch = with_noise(samples, 1, NoiseConfig())
+    assert batch.observed_mask[0, :, 0].all() and not batch.observed_mask[0, :, 1].any()
+    assert torch.equal(batch.loss_mask, samples["loss_mask"])
 
 
 @pytest.mark.parametrize("band", [1, 2])
@@ -62,7 +70,7 @@ def test_the_gradient_of_a_masked_video_ignores_what_lies_under_the_mask(band):
     network, gradients = small_model().views["clip"].requires_grad_(True), []
     for under in (0, 255):
         network.zero_grad()
-        batch = replace(_with_noise(masked_samples(under), 1, Noise()), band=band)
+        batch = replace(with_noise(masked_samples(under), 1, NoiseConfig()), low_res_factor=band)
         view_loss(0.5)(network, batch).sum().backward()
         gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
     assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
@@ -70,13 +78,18 @@ def test_the_gradient_of_a_masked_video_ignores_what_lies_under_the_mask(band):
 
 @pytest.mark.parametrize("band", [1, 2])
 def test_the_loss_of_a_masked_video_is_that_of_its_known_pixels_where_it_is_filled_in(band):
-    network, batch = small_model().views["clip"], replace(_with_noise(masked_samples(0), 1, Noise()), band=band)
+    network, batch = (
+        small_model().views["clip"],
+        replace(with_noise(masked_samples(0), 1, NoiseConfig()), low_res_factor=band),
+    )
     of_masked = {"x0": batch.x0[:1], "sigma": batch.sigma[:1], "noise": batch.noise[:1]}
-    batch = replace(batch, **of_masked, mask=batch.mask[:1], known=batch.known[:1])
+    batch = replace(batch, **of_masked, observed_mask=batch.observed_mask[:1], loss_mask=batch.loss_mask[:1])
     view = View(range(2), band)
     shown = view.lift(view.project(batch.x0), 2) + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise
     share = torch.full_like(batch.x0[:, :1], 1 / band**2)
-    error = view.lift(view.project(network(shown, batch.sigma, mask=share) - batch.x0), 2).square()
+    error = view.lift(
+        view.project(network(shown, batch.sigma, NetworkInputs(observed_mask=share)) - batch.x0), 2
+    ).square()
     known = torch.ones(8, 8, dtype=torch.bool)
     known[2:5, 1:6] = False
     known = known if band == 1 else known.unflatten(0, (4, 2)).unflatten(2, (4, 2)).all(3).all(1)

@@ -1,0 +1,79 @@
+"""Samples of a step, with their noise.
+
+Noise and noise levels depend on seed and sample number only. So a global batch is the same however many processes share
+it, and a run that was stopped goes on exactly where it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vidboot.config import NoiseConfig
+from vidboot.data.datasets import at_scale, to_tensor
+from vidboot.distributed import device
+from vidboot.method.hole_filling import fill_hidden, fillable
+from vidboot.method.network_inputs import NetworkInputs
+
+CONTEXT_NOISE = 4.0
+"""Samples with context get this many times more noise: there the context has to tell what the noisy frames don't."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples of a step, noise included."""
+
+    x0: Float[Tensor, "B C T H W"]
+    """Videos; what their own masks hide is filled in."""
+    observed_mask: Bool[Tensor, "B 1 T H W"]
+    """True where the network sees a pixel: false where one is hidden on purpose, or where nothing of a frame is clean."""
+    loss_mask: Bool[Tensor, "B 1 T H W"]
+    """True where the loss may ask for a pixel: false where the video's own mask hides one."""
+    sigma: Float[Tensor, "B"]
+    noise: Float[Tensor, "B C T H W"]
+    seeds: list[int]
+    """Of each item's noise level and noise: equal seeds are equal items."""
+    shots: list[str]
+    """The files that the samples are from."""
+    context_mask: Bool[Tensor, "B 1 T H W"] | None = None
+    """True where a pixel has no noise (None: nowhere)."""
+    conditions: dict[str, Int[Tensor, "B"]] = field(default_factory=dict)
+    """Class `label` and frame `stride`, for networks that take them."""
+    low_res_factor: int = 1
+    """Of low-resolution videos at full size, of which the coarse pixels are all that there is (1: other videos)."""
+
+    @property
+    def inputs(self) -> NetworkInputs:
+        """What a network is given besides the noisy videos."""
+        return NetworkInputs(self.observed_mask, self.context_mask, **self.conditions)
+
+
+def with_noise(samples: Mapping[str, Any], scale: int, levels: NoiseConfig) -> Batch:
+    """Samples of a `ViewDataset` at a low-res factor, each with noise level and noise from its own seed."""
+    video = to_tensor(samples["frames"].to(device()))
+    names = [name for name in ("observed_mask", "loss_mask", "context_mask") if name in samples]
+    x0, masks = at_scale(video, torch.cat([samples[name] for name in names], dim=1).to(device()), scale)
+    of = dict(zip(names, masks.split(1, dim=1), strict=True))
+    clean = of["loss_mask"]
+    x0, observed = fill_hidden(x0, clean), of["observed_mask"] | (~clean & fillable(clean))
+    seeds = samples["seed"].tolist()
+    generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
+    sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
+    if (context := of.get("context_mask")) is not None:
+        noisier = (CONTEXT_NOISE * sigma).clamp(max=levels.sigma_max)
+        sigma = torch.where(context.flatten(1).any(1), noisier, sigma)
+    return Batch(
+        x0=x0,
+        observed_mask=observed,
+        loss_mask=clean,
+        sigma=sigma,
+        noise=torch.stack([torch.randn(x0.shape[1:], generator=g, device=device()) for g in generators]),
+        seeds=seeds,
+        shots=samples["shot"],
+        context_mask=context,
+        conditions={name: samples[name].to(device()) for name in ("label", "stride") if name in samples},
+        low_res_factor=int(samples["low_res_factor"][0]) if "low_res_factor" in samples else 1,
+    )
