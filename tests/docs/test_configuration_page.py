@@ -31,4 +31,4 @@ def test_keys_are_dotted_with_type_and_default(generator: ModuleType) -> None:
     assert any(line.startswith("| `data.holdout` | number above 0, below 1 | `0.2` | ") for line in lines)
     assert any(line.startswith("| `low_res.N.scale` | whole number from 2 up | required | ") for line in lines)
     assert any(line.startswith("| `masks.N.box` | list of 4 whole numbers or null | `null` | ") for line in lines)
-    assert any(line.startswith("| `deepspeed.precision` | `fp32` or `bf16` | `\"fp32\"` | ") for line in lines)
+    assert any(line.startswith('| `deepspeed.precision` | `fp32` or `bf16` | `"fp32"` | ') for line in lines)
