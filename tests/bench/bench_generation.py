@@ -139,7 +139,7 @@ def one(config: str, mode: str, frames: int) -> None:
         sample(model, frames, seeded([0]), Sampling(steps=2))
     else:
         done = 0
-        for fresh, _ in stream(model, [0], Sampling(steps=1, "euler")):
+        for fresh, _ in stream(model, [0], Sampling(steps=1, sampler="euler")):
             done += fresh.shape[2]
             if done >= frames:
                 break
