@@ -100,7 +100,7 @@ class _Walk:
         self.watch.lap("shots")
         reduced = scale(grey, *self.size)
         self.texts.feed(reduced)
-        if number % self.ticker_tick == 1:
+        if self.last is not None and number % self.ticker_tick == 1:
             self.tickers.feed(number, reduced, self.last)
         self.last = reduced
         self.watch.lap("texts")

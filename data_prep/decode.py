@@ -22,8 +22,10 @@ from vidboot.data.video import (
     upright,
 )
 
-# Formats whose first plane is the brightness, 8 bits a pixel, and its black if it has the range of television.
-_LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
+# Formats whose first plane is the brightness, 8 bits a pixel.
+_LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "nv12"}
+# Television's range of brightness, 16 to 235, stretched to 0 to 255: the new level of each of the 256.
+_STRETCHED = cv2.convertScaleAbs(np.arange(256).clip(16).astype(np.uint8), None, 255 / 219, -16 * 255 / 219)
 # FFmpeg's numbers for colours of no stated kind, and for those that it can't convert: reserved ones, YCgCo, constant
 # luminance, ICtCp and newer ones.
 _UNSPECIFIED, _NO_RGB = 2, {3, 8, *range(10, 18)}
@@ -104,7 +106,7 @@ def _noting(packets: Iterable[av.Packet], shown: list[int]) -> Iterator[av.Packe
 
 def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
     """Seconds of the video stream according to the headers, 0 if they tell only those of the sound beside it."""
-    if stream.duration:
+    if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     # Matroska: a tag, which some writers give a language.
     for name, value in stream.metadata.items():
@@ -201,13 +203,13 @@ def _starts_afresh(stream: av.VideoStream, key: av.Packet) -> bool:
 def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:
     """A frame's brightness from 0 to 255, uint8 `H W`, not turned upright: as `convert`, made for "gray", gives it.
 
-    Most files hold it as it is but for its range, which takes a third of the time to stretch here.
+    Most files hold it as it is except for its range; stretching that here takes less than half the time.
     """
     if frame.format.name not in _LUMA_FIRST or frame.color_range == ColorRange.JPEG:
         return convert(frame)
     plane = frame.planes[0]
-    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-    return cv2.convertScaleAbs(cv2.max(luma, _BLACK), None, 255 / 219, -_BLACK * 255 / 219)
+    luma = np.asarray(plane).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    return cv2.LUT(luma, _STRETCHED)
 
 
 class Converter:

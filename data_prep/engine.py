@@ -6,8 +6,8 @@ import multiprocessing.connection
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as TooLong
-from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
@@ -99,11 +99,13 @@ class LocalEngine:
         if not jobs:
             return
         pool = self._pool_of(min(self.workers, len(jobs)))
-        running = {pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs}
+        running: dict[Future[Any], Job] = {
+            pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs
+        }
         for future in as_completed(running):
             yield running[future], self._result(future)
 
-    def _result(self, future: pebble.ProcessFuture) -> Any:
+    def _result(self, future: Future[Any]) -> Any:
         try:
             return future.result()
         except TooLong:
@@ -121,5 +123,7 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

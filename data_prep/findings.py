@@ -1,6 +1,5 @@
 """What the analyses of a run's videos tell about the run as a whole: look-alikes, remarks, where the time went."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from data_prep.fingerprint import near_twins
 from data_prep.masking import Found
 from data_prep.scan import Remark
+from data_prep.stopwatch import total_seconds
 
 
 def brief(found: Found) -> Found:
@@ -31,16 +31,14 @@ def remarks(found: Mapping[Path, Found]) -> list[Remark]:
     return said
 
 
-def stage_seconds(records: Iterable[dict[str, Any]]) -> Counter[str]:
+def stage_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Processor seconds by stage, from the records of analyses and of what was stored."""
-    total: Counter[str] = Counter()
-    for record in records:
-        total.update(record.get("seconds", {}))
-    return total
+    return total_seconds(record.get("seconds", {}) for record in records)
 
 
-def stage_shares(seconds: Counter[str], frames: int) -> list[tuple[str, float, float]]:
+def stage_shares(seconds: Mapping[str, float], frames: int) -> list[tuple[str, float, float]]:
     """Stage, share of the time, frames a second; the most costly first, the whole last."""
     total = sum(seconds.values())
-    spent = [(stage, each) for stage, each in [*seconds.most_common(), ("all", total)] if each > 0]
+    costly_first = sorted(seconds.items(), key=lambda item: -item[1])
+    spent = [(stage, each) for stage, each in [*costly_first, ("all", total)] if each > 0]
     return [(stage, each / total, frames / each) for stage, each in spent]

@@ -28,6 +28,7 @@ class LetterSpotter:
     """Feed grey pictures some frames apart; finds rows of letters that stand still in the last few of them."""
 
     def __init__(self, window: int) -> None:
+        self._length = window
         self._window: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=window)
 
     def feed(self, image_HW: np.ndarray) -> list[Box]:
@@ -36,7 +37,7 @@ class LetterSpotter:
         side = max(5, round(_STROKE * height)) | 1
         kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
         self._window.append((image_HW, cv2.morphologyEx(image_HW, cv2.MORPH_TOPHAT, kernel)))
-        if len(self._window) < self._window.maxlen:
+        if len(self._window) < self._length:
             return []
         images, hats = zip(*self._window, strict=True)
         darkest, brightest = reduce(cv2.min, images), reduce(cv2.max, images)

@@ -26,8 +26,10 @@ def camera_motion(before_HW: np.ndarray, image_HW: np.ndarray) -> np.ndarray | N
     corners = cv2.goodFeaturesToTrack(before, _CORNERS, 0.01, _APART)
     if corners is None or len(corners) < _LEAST:
         return None
-    landed, seen, _ = cv2.calcOpticalFlowPyrLK(before, image, corners, None, winSize=(15, 15), maxLevel=3)
-    seen = seen[:, 0] > 0
+    landed, status, _ = cv2.calcOpticalFlowPyrLK(
+        before, image, corners, np.empty_like(corners), winSize=(15, 15), maxLevel=3
+    )
+    seen = status[:, 0] > 0
     if seen.sum() < _LEAST:
         return None
     matrix, agree = cv2.estimateAffinePartial2D(corners[seen], landed[seen], ransacReprojThreshold=_LANDS)

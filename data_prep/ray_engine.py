@@ -21,12 +21,12 @@ class RayEngine:
     """Tasks of one core each, as many at a time as there are cores, or `workers`."""
 
     def __init__(self, workers: int | None, timeout_seconds: float) -> None:
-        self.workers, self.timeout_seconds = workers, timeout_seconds
+        self._asked, self._workers, self._timeout_seconds = workers, 1, timeout_seconds
 
     def __enter__(self) -> Self:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
-        self.workers = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._workers = self._asked or max(1, int(ray.cluster_resources().get("CPU", 1)))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -35,18 +35,19 @@ class RayEngine:
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
         """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
         remote = ray.remote(num_cpus=1, max_retries=0)(_single)
-        waiting, running = list(reversed(jobs)), {}
+        waiting = list(reversed(jobs))
+        running: dict[Any, tuple[Job, float]] = {}
         while waiting or running:
-            while waiting and len(running) < self.workers:
+            while waiting and len(running) < self._workers:
                 job = waiting.pop()
                 running[remote.remote(task, job)] = (job, time.monotonic())
             done, _ = ray.wait(list(running), timeout=_POLL)
             for reference in done:
                 yield running.pop(reference)[0], self._result(reference)
-            late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self.timeout_seconds]
+            late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self._timeout_seconds]
             for reference in late:
                 ray.cancel(reference, force=True)
-                yield running.pop(reference)[0], TaskError(f"took longer than {self.timeout_seconds / 60:g} minutes")
+                yield running.pop(reference)[0], TaskError(f"took longer than {self._timeout_seconds / 60:g} minutes")
 
     def _result(self, reference: Any) -> Any:
         try:

@@ -35,7 +35,7 @@ def _views_table(outcome: Outcome) -> Table:
     for view in VIEWS:
         shots = outcome.manifest.supplying(view)
         hours = sum(shot.num_frames / shot.fps for shot in shots) / 3600
-        verdicts = Counter(shot.verdict for shot in shots)
+        verdicts: Counter[str] = Counter(shot.verdict for shot in shots)
         numbers = [sum(shot.num_frames for shot in shots), *(verdicts[name] for name in VERDICTS)]
         table.add_row(view, str(len(shots)), f"{hours:.3f}", *map(str, numbers))
     return table

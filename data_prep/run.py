@@ -23,6 +23,7 @@ from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
 from data_prep.results import results
 from data_prep.scan import Remark, SetAside, Source, scan
+from data_prep.stopwatch import total_seconds
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
 from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
 from vidboot.data.video import VideoError
@@ -47,7 +48,7 @@ class Outcome:
     """Videos that an earlier run had not done."""
     frames: int
     """Frames of all usable videos."""
-    seconds: Counter[str]
+    seconds: dict[str, float]
     """Processor seconds that they took, by stage."""
 
 
@@ -80,7 +81,8 @@ def preprocess(
         said += _dropped(output, {str(source.path) for group in by_content.values() for source in group})
         write_manifest(output, rows)
         manifest = load_manifest(output)
-        frames, seconds = sum(one["frames"] for one in found.values()), stage_seconds(found.values()) + stored_seconds
+        frames = sum(one["frames"] for one in found.values())
+        seconds = total_seconds([stage_seconds(found.values()), stored_seconds])
         page, new = output / "report.html", len(analysed | stored)
         outcome = Outcome(manifest, page, set_aside, said, len(by_content), new, frames, seconds)
         _write_report(outcome, [jobs[c] for c in firsts if c in jobs and c not in refused])
@@ -220,11 +222,12 @@ def _reason(failed: VideoError | TaskError) -> str:
 
 def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[str, str | None]:
     """For each video what the videos of its folder and size share, packed; None where they are too few to tell."""
+    records = Records(output / "analysis")
     groups: dict[tuple, list[str]] = {}
     for content, key in analyses.items():
-        size = tuple((Records(output / "analysis").get(key) or {})["size"])
-        groups.setdefault((firsts[content].path.parent, size), []).append(content)
-    shared: dict[str, str | None] = {}
+        if (record := records.get(key)) is not None:
+            groups.setdefault((firsts[content].path.parent, tuple(record["size"])), []).append(content)
+    shared: dict[str, str | None] = dict.fromkeys(analyses)
     for members in groups.values():
         # By content, so that the order of the command line does not matter.
         covered = pooled_overlay([output / "analysis" / f"{analyses[c]}.npz" for c in sorted(members)])
@@ -263,7 +266,9 @@ def _key(kind: str, *parts: str) -> str:
 
 
 def _briefs(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[Path, Found]:
-    return {firsts[c].path: brief(Records(output / "analysis").get(key)) for c, key in analyses.items()}
+    records = Records(output / "analysis")
+    every = ((firsts[content].path, records.get(key)) for content, key in analyses.items())
+    return {path: brief(record) for path, record in every if record is not None}
 
 
 def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:

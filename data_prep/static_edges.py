@@ -51,6 +51,11 @@ class GradientSums:
     dy: np.ndarray
     length: np.ndarray
 
+    @classmethod
+    def zero(cls, height: int, width: int) -> Self:
+        """Sums over nothing."""
+        return cls(*(np.zeros((height, width), np.float32) for _ in range(4)))
+
     def add(self, other: "GradientSums") -> None:
         """Add another's samples to these."""
         for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
@@ -105,9 +110,9 @@ class Sums:
     @classmethod
     def zero(cls, height: int, width: int) -> Self:
         """Sums over nothing."""
-        nothing = [np.zeros((height, width), np.float32) for _ in range(11)]
-        turns = np.zeros((2, height, width), np.float32)
-        return cls(GradientSums(*nothing[:4]), GradientSums(*nothing[4:8]), *nothing[8:], turns)
+        every, along = (GradientSums.zero(height, width) for _ in range(2))
+        grey, squares, gone = (np.zeros((height, width), np.float32) for _ in range(3))
+        return cls(every, along, grey, squares, gone, np.zeros((2, height, width), np.float32))
 
     def add_shot(self, shot: "Sums") -> None:
         """Add the sums of one more shot to these, of the shots before it."""
@@ -122,8 +127,8 @@ class Sums:
 
     def part(self, where: tuple[slice, slice]) -> "Sums":
         """The sums of a part of the picture, in the same memory."""
-        others = (array[where] for array in (self.grey, self.squares, self.gone))
-        return Sums(self.every.part(where), self.along.part(where), *others, self.turns[:, *where])
+        grey, squares, gone = (array[where] for array in (self.grey, self.squares, self.gone))
+        return Sums(self.every.part(where), self.along.part(where), grey, squares, gone, self.turns[:, *where])
 
     def enlarged(self, height: int, width: int) -> "Sums":
         """The sums of larger pictures, as nearly as these tell them: sizes in pixels then mean the same."""
@@ -132,9 +137,8 @@ class Sums:
             return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST)
 
         every, along = (GradientSums(*map(large, some.arrays())) for some in (self.every, self.along))
-        return Sums(
-            every, along, *map(large, (self.grey, self.squares, self.gone)), np.stack([*map(large, self.turns)])
-        )
+        grey, squares, gone = map(large, (self.grey, self.squares, self.gone))
+        return Sums(every, along, grey, squares, gone, np.stack([*map(large, self.turns)]))
 
     def shared(self) -> np.ndarray:
         """The pixels (bool `H W`) with an edge that a video's shots share; all pixels of a shot's own sums.
@@ -230,12 +234,13 @@ class _Adder:
     def add(self, image_HW: np.ndarray, use: np.ndarray, motion: np.ndarray | None) -> None:
         """Add the pixels in `use` of a picture to which the camera came by a `motion`."""
         grads, (lengths, shrink) = gradients(image_HW, self._planes[:2]), self._planes[2:4]
-        cv2.magnitude(*grads, lengths)
+        cv2.magnitude(grads[0], grads[1], lengths)
         # Their lengths are cut off, not their parts, which would turn them.
-        np.divide(_CLIP, cv2.max(lengths, _CLIP, shrink), out=shrink)
+        longest = np.array([_CLIP])
+        np.divide(_CLIP, cv2.max(lengths, longest, shrink), out=shrink)
         for grad in grads:
             cv2.multiply(grad, shrink, grad)
-        cv2.min(lengths, _CLIP, lengths)
+        cv2.min(lengths, longest, lengths)
         sums, every = self.sums, self.sums.every
         for value, total in zip((use, *grads, lengths, image_HW), (*every.arrays(), sums.grey), strict=True):
             cv2.accumulate(value, total, use)
@@ -245,8 +250,9 @@ class _Adder:
 
     def _move(self, motion: np.ndarray, use: np.ndarray) -> None:
         """Add the part of the gradients along the camera's motion since the sample before."""
-        size = use.shape[::-1]
-        moved = displacements(motion, *use.shape, _GRID)
+        height, width = use.shape
+        size = width, height
+        moved = displacements(motion, height, width, _GRID)
         distance = np.maximum(np.hypot(*moved), 1e-3)
         self._away += moved
         np.maximum(self.sums.gone, cv2.resize(np.hypot(*self._away), size), out=self.sums.gone)

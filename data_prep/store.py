@@ -1,6 +1,6 @@
 """Writing shots at the training size, in one pass over the video."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,23 +27,23 @@ def store_shots(
     crop: Crop,
     settings: Preprocess,
     name: Callable[[int, int], Path],
-    seen: dict[int, np.ndarray],
-) -> list[float]:
+    numbers: Collection[int] = (),
+) -> tuple[list[float], dict[int, np.ndarray]]:
     """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
 
-    Full-size frames whose numbers are keys of `seen` are put there.
-    Returns each shot's frame rate: the file's own, or that over the shot if the file's rate varies.
+    Returns each shot's frame rate (the file's own, or the shot's mean if the file's rate varies), and the full-size
+    frames with these `numbers`, as far as the last span.
     """
     to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
-    rates = []
+    rates, images = [], {}
     waiting = list(spans)
     times: list[float] = []
     with ExitStack() as open_writer:
         for number, seconds, frame in raw_frames(path, about):
             if not waiting:
                 break
-            if number in seen:
-                seen[number] = upright(to_rgb(frame), frame.rotation)
+            if number in numbers:
+                images[number] = upright(to_rgb(frame), frame.rotation)
             start, end = waiting[0]
             if number < start:
                 continue
@@ -56,7 +56,7 @@ def store_shots(
                 open_writer.close()
                 rates.append(_rate(about.fps, times))
                 waiting.pop(0)
-    return rates
+    return rates, images
 
 
 def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:

@@ -228,8 +228,8 @@ class SubtitleFinder:
         changes = [(*change, others) for change in track.changes]
         changes += [(self._frame(max(last, self._oldest())), image, []) for image in after]
         darkened = [box for change in changes if (box := darkened_box(track.letters, *change)) is not None]
-        drawn = drawn_box(track.letters, np.mean(track.samples, axis=0, dtype=np.float32))
-        boxes = darkened + [drawn] * (drawn is not None)
+        drawn = drawn_box(track.letters, np.stack(track.samples).mean(axis=0, dtype=np.float32))
+        boxes = [box for box in (*darkened, drawn) if box is not None]
         hidden = track.hidden + after
         moves = _surrounding_moves(track.template.box, track.earlier + track.samples)
         letters = track.letters

@@ -73,8 +73,9 @@ def analyse_video(job: AnalyseJob) -> UnreadableError | None:
         about = probe(job.path)
         found, sums = analyse(job.path, about, job.settings)
         with atomic_path(folder / f"{job.key}.npz") as partial, partial.open("wb") as file:
-            np.savez_compressed(file, **mean_maps(sums))
-        record = {"refused": None, **found}
+            maps = mean_maps(sums)
+            np.savez_compressed(file, dx=maps["dx"], dy=maps["dy"], grey=maps["grey"])
+        record: dict[str, Any] = {"refused": None, **found}
     except UnreadableError as error:
         return error
     except VideoError as error:
@@ -102,7 +103,7 @@ def store_video(job: StoreJob) -> UnreadableError | None:
             Records(job.output / "pages").put(job.key, video_block(_page(job, found, shots, tiles)))
         watch.lap("storing")
         sizes = {**encoded["files"], **_sizes(job.output, [shot["mask"] for shot in shots])}
-        record = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
+        record: dict[str, Any] = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
         # As if it had been encoded just now, so that the report's shares are those of the whole work.
         record["seconds"] = {"storing": max(watch.seconds["storing"], encoded["seconds"])}
     except UnreadableError as error:
@@ -125,10 +126,12 @@ def _encoded(job: StoreJob, found: Found, shots: list[dict[str, Any]]) -> dict[s
     if not records.has_whole(job.analysis, job.output):
         watch = Stopwatch()
         spans = {(shot["start"], shot["end"]): job.output / shot["path"] for shot in shots}
-        seen = dict.fromkeys(_shown_numbers(found, shots))
         crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
-        fps = store_shots(job.path, _probe_of(found), list(spans), crop, job.settings, lambda *span: spans[span], seen)
-        tiles = {number: _text(tile(image)) for number, image in seen.items() if image is not None}
+        numbers = _shown_numbers(found, shots)
+        fps, images = store_shots(
+            job.path, _probe_of(found), list(spans), crop, job.settings, lambda *span: spans[span], numbers
+        )
+        tiles = {number: _text(tile(image)) for number, image in images.items()}
         watch.lap("storing")
         sizes = _sizes(job.output, [shot["path"] for shot in shots])
         records.put(job.analysis, {"fps": fps, "files": sizes, "tiles": tiles, "seconds": watch.seconds["storing"]})
@@ -143,11 +146,14 @@ def _sizes(output: Path, names: list[str | None]) -> dict[str, int]:
 
 
 def _text(image: np.ndarray) -> str:
-    return base64.b64encode(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]).decode()
+    _, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return base64.b64encode(jpeg.tobytes()).decode()
 
 
 def _image(text: str) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None, "a tile that `_text` wrote can be read"
+    return image[..., ::-1]
 
 
 def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
@@ -155,15 +161,14 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
     try:
         found = _analysis_of(job)
         shots, _, _ = plan_shots(job, found)
-        seen = dict.fromkeys(_shown_numbers(found, shots))
+        numbers = _shown_numbers(found, shots)
+        tiles = {}
         for picture in pictures(job.path, _probe_of(found)):
-            if picture.number in seen:
-                seen[picture.number] = tile(picture.image)
-            if picture.number >= max(seen):
+            if picture.number in numbers:
+                tiles[picture.number] = tile(picture.image)
+            if picture.number >= max(numbers):
                 break
-        return video_block(
-            _page(job, found, shots, {number: image for number, image in seen.items() if image is not None})
-        )
+        return video_block(_page(job, found, shots, tiles))
     except VideoError as error:
         return error
 

@@ -83,8 +83,8 @@ def test_a_jump_of_the_clock_within_a_shot_changes_no_frame_rate(tmp_path):
     path = copied(whole, tmp_path / "jump.ts", jump=1000)
     settings = Preprocess(height=36, width=64)
     about = probe(path)
-    rates = store_shots(
-        path, about, [(0, 10), (10, 60)], (0, 0, 72, 128), settings, lambda start, _: tmp_path / f"{start}.mp4", {}
+    rates, _ = store_shots(
+        path, about, [(0, 10), (10, 60)], (0, 0, 72, 128), settings, lambda start, _: tmp_path / f"{start}.mp4"
     )
     assert rates == [25.0, 25.0]
 
@@ -92,13 +92,12 @@ def test_a_jump_of_the_clock_within_a_shot_changes_no_frame_rate(tmp_path):
 def test_a_shot_that_is_slower_than_the_file_says_has_its_own_rate(tmp_path):
     times = np.cumsum([40] * 30 + [125] * 30)
     path = write(tmp_path / "a.mkv", moving_scene(0, 60), rate=25, times=times.tolist())
-    rates = store_shots(
+    rates, _ = store_shots(
         path,
         probe(path),
         [(0, 30), (31, 60)],
         (0, 0, 72, 128),
         Preprocess(height=36, width=64),
         lambda start, _: tmp_path / f"{start}.mp4",
-        {},
     )
     assert rates == [pytest.approx(25, rel=0.02), pytest.approx(8, rel=0.02)]
