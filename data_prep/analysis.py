@@ -17,6 +17,7 @@ from data_prep.fingerprint import Fingerprint
 from data_prep.overlays import find_overlays, opacity
 from data_prep.quality import QualityMeter
 from data_prep.shots import SHOT_WIDTH, ShotFinder
+from data_prep.spot_model import model_for
 from data_prep.static_edges import OverlayFinder, Sums, half, red_blue
 from data_prep.stopwatch import Stopwatch
 from data_prep.subtitles import SubtitleFinder
@@ -70,7 +71,7 @@ class _Walk:
         self.borders = BorderFinder(about.height, about.width)
         # A broken time base makes thousands of frames a second, and of some seconds frames are kept.
         fps = min(about.fps, _MOST_FPS)
-        self.texts = SubtitleFinder(fps, settings.text_model())
+        self.texts = SubtitleFinder(fps, model_for(settings.text))
         self.sums, self.colours = Sums.zero(*self.size), Sums.zero(*half(*self.size))
         self.to_planes = Converter("yuv444p", ANALYSIS_SIDE // 2)
         self.overlays: list[dict[str, Any]] = []

@@ -8,7 +8,6 @@ from typing import Literal, Self
 import pydantic
 from pydantic import Field
 
-from data_prep.spot_model import model_path
 from vidboot.errors import UserError
 from vidboot.settings import Strict
 
@@ -118,19 +117,10 @@ class Preprocess(Strict):
     masks: list[MaskSettings] = []
     """Masks of your own, added to what is found or in its place."""
 
-    def text_model(self) -> Path | None:
-        """The text detector's file, or None for plain OpenCV; raises `UserError` if one is asked for and not there."""
-        path = None if self.text.detector == "opencv" else model_path()
-        if path is None and self.text.detector == "model":
-            raise UserError(
-                "text.detector=model needs the extra: pip install 'vidboot[ocr]', or set text.detector=opencv"
-            )
-        return path
-
-    def digest(self) -> str:
-        """Hash of every setting that changes what is found and stored, but for `masks`."""
+    def digest(self, has_model: bool) -> str:
+        """Hash of what changes the results: all such settings except `masks`, and whether there is a text model."""
         values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes", "drop_near_duplicates", "masks"})
-        values["model"] = self.text_model() is not None
+        values["model"] = has_model
         # As in outputs of before, which are not to be made again.
         values["masks"] = values["pictures"] = []
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import pebble
+from tqdm import tqdm
 
 from data_prep.workers import TaskError, failure, one_thread
+from vidboot.data.video import VideoError
 from vidboot.errors import UserError
 
 Job = TypeVar("Job")
@@ -53,7 +55,10 @@ class FileJob(Protocol):
         """The file."""
 
 
-def largest_first(jobs: Iterable[FileJob]) -> list[FileJob]:
+SomeFileJob = TypeVar("SomeFileJob", bound=FileJob)
+
+
+def largest_first(jobs: Iterable[SomeFileJob]) -> list[SomeFileJob]:
     """Jobs in an order that leaves no worker with a long video when the others have done."""
     return sorted(jobs, key=lambda job: -_bytes_of(job.path))
 
@@ -63,6 +68,18 @@ def _bytes_of(path: Path) -> int:
         return path.stat().st_size
     except OSError:  # gone by now; its job will say so
         return 0
+
+
+def with_progress(
+    engine: Engine, task: Callable[[Job], Any], jobs: Sequence[Job], unit: str
+) -> Iterable[tuple[Job, Any]]:
+    """`engine.run` with a progress bar that is called `unit`."""
+    return tqdm(engine.run(task, jobs), total=len(jobs), desc=unit, unit="file", disable=not jobs)
+
+
+def reason_of(failed: VideoError | TaskError) -> str:
+    """Why a job failed, without the file's name."""
+    return failed.reason if isinstance(failed, VideoError) else str(failed)
 
 
 class LocalEngine:

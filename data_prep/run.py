@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from data_prep.analysis import pack
 from data_prep.config import Preprocess
-from data_prep.engine import Engine, TaskError, largest_first, make_engine
+from data_prep.engine import Engine, TaskError, largest_first, make_engine, reason_of, with_progress
 from data_prep.findings import brief, look_alikes, remarks, stage_seconds, stage_shares
 from data_prep.hashes import HashCache
 from data_prep.masking import Found, matching
@@ -23,6 +22,7 @@ from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
 from data_prep.results import results
 from data_prep.scan import Remark, SetAside, Source, scan
+from data_prep.spot_model import model_for
 from data_prep.stopwatch import total_seconds
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
 from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
@@ -59,6 +59,7 @@ def preprocess(
 
     Raises `UserError` if an input does not exist, another run is at work on `output`, or nothing usable was found.
     """
+    _check(settings)
     output = Path(output).resolve()
     with _at_work(output), make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
         by_content, set_aside = _scan(inputs, output, workers, settings)
@@ -94,6 +95,7 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
 
     Raises `UserError` as `preprocess` does.
     """
+    _check(settings)
     output = Path(output).resolve()
     with _at_work(output), make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers:
         by_content, set_aside = _scan(inputs, output, workers, settings)
@@ -104,9 +106,9 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
         set_aside += [SetAside(str(firsts[content].path), reason) for content, reason in refused.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
         blocks = {}
-        for job, result in _with_progress(workers, preview_video, list(jobs.values()), "drawing"):
+        for job, result in with_progress(workers, preview_video, list(jobs.values()), "drawing"):
             if isinstance(result, VideoError | TaskError):
-                set_aside.append(SetAside(str(job.path), _reason(result)))
+                set_aside.append(SetAside(str(job.path), reason_of(result)))
             else:
                 blocks[job.path] = result
         if not blocks:
@@ -116,6 +118,13 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
         stages = stage_shares(stage_seconds(found.values()), sum(one["frames"] for one in found.values()))
         write_page(page, shown, set_aside, stages=stages)
         return page
+
+
+def _check(settings: Preprocess) -> None:
+    """Refuse settings that name something missing, before there is any work."""
+    model_for(settings.text)
+    for mask in settings.masks:
+        mask.digest()
 
 
 @contextmanager
@@ -139,8 +148,6 @@ def _scan(
     inputs: Sequence[str | Path], output: Path, engine: Engine, settings: Preprocess
 ) -> tuple[dict[str, list[Source]], list[SetAside]]:
     """The inputs by content, and what can't be read, is there twice, or is a mask for none of them."""
-    for mask in settings.masks:
-        mask.digest()  # refuses a picture that can't be read before there is any work
     sources, set_aside = scan(inputs, [output / name for name in _OWN])
     used = {number for source in sources for number in matching(settings.masks, source.path)}
     unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
@@ -174,7 +181,8 @@ def _analyse(
 ) -> tuple[dict[str, str], dict[str, str], set[str]]:
     """Reasons of what can't be used, keys of the analyses of the rest, both by content; and what was new."""
     records = Records(output / "analysis")
-    keys = {content: _key("analysis", content, settings.digest()) for content in firsts}
+    digest = settings.digest(model_for(settings.text) is not None)
+    keys = {content: _key("analysis", content, digest) for content in firsts}
     jobs = {c: AnalyseJob(s.path, keys[c], output, settings) for c, s in firsts.items() if records.get(keys[c]) is None}
     failed = _failures(engine, analyse_video, jobs, "analysing")
     refused = {c: reason for c in firsts if (reason := (records.get(keys[c]) or {}).get("refused")) is not None}
@@ -211,13 +219,9 @@ def _failures(engine: Engine, task: Callable[[Any], Any], jobs: dict[str, Any], 
     again.
     """
     contents = {job.key: content for content, job in jobs.items()}
-    results = _with_progress(engine, task, largest_first(jobs.values()), unit)
+    results = with_progress(engine, task, largest_first(jobs.values()), unit)
     failed = ((job, result) for job, result in results if isinstance(result, VideoError | TaskError))
-    return {contents[job.key]: _reason(result) for job, result in failed}
-
-
-def _reason(failed: VideoError | TaskError) -> str:
-    return failed.reason if isinstance(failed, VideoError) else str(failed)
+    return {contents[job.key]: reason_of(result) for job, result in failed}
 
 
 def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[str, str | None]:
@@ -242,9 +246,9 @@ def _by_content(
     hashes = {source.path: cache.get(source.path) for source in sources}
     jobs = [HashJob(path) for path, known in hashes.items() if known is None]
     unreadable = []
-    for job, result in _with_progress(engine, hash_file, jobs, "reading"):
+    for job, result in with_progress(engine, hash_file, jobs, "reading"):
         if isinstance(result, VideoError | TaskError):
-            unreadable.append(SetAside(str(job.path), _reason(result)))
+            unreadable.append(SetAside(str(job.path), reason_of(result)))
         else:
             hashes[job.path] = result[-1]
             cache.put(job.path, result)
@@ -255,10 +259,6 @@ def _by_content(
         if digest is not None:
             groups.setdefault(digest, []).append(source)
     return groups, unreadable
-
-
-def _with_progress(engine: Engine, task: Callable[[Any], Any], jobs: Sequence[Any], unit: str) -> Any:
-    return tqdm(engine.run(task, jobs), total=len(jobs), desc=unit, unit="file", disable=not jobs)
 
 
 def _key(kind: str, *parts: str) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_prep.config import TextSettings
 from data_prep.text_track import Box
+from vidboot.errors import UserError
 
 _MODEL = Path("models/ch_PP-OCRv4_det_infer.onnx")
 # Thresholds of the detector's own post-processing (Liao et al. 2020, arXiv 1911.08947): of a pixel, of a box's mean,
@@ -24,6 +26,14 @@ def model_path() -> Path | None:
         return None
     path = Path(package.origin).parent / _MODEL
     return path if path.is_file() else None
+
+
+def model_for(settings: TextSettings) -> Path | None:
+    """The model's file if the settings use it, else None; raises `UserError` if they ask for it and it is missing."""
+    path = None if settings.detector == "opencv" else model_path()
+    if path is None and settings.detector == "model":
+        raise UserError("text.detector=model needs the extra: pip install 'vidboot[ocr]', or set text.detector=opencv")
+    return path
 
 
 @cache
