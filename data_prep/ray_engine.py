@@ -1,6 +1,6 @@
-"""The same tasks on a Ray cluster (extra `ray`): the one that RAY_ADDRESS names, else one on this machine.
+"""Run tasks on a Ray cluster (extra `ray`): the one at RAY_ADDRESS, or else one that is started on this machine.
 
-Inputs and output must lie on a file system that all nodes share.
+Inputs and output must be on a file system that all nodes share.
 """
 
 import time
@@ -10,15 +10,15 @@ from typing import Any, Self, TypeVar
 import ray
 import ray.exceptions
 
-from data_prep.workers import TaskError, failure, one_thread
+from data_prep.workers import TaskError, failure, one_thread, too_long
 
 Job = TypeVar("Job")
-# Seconds between looks at the clock of the running tasks.
+# Seconds between checks of the time limit.
 _POLL = 1.0
 
 
 class RayEngine:
-    """Tasks of one core each, as many at a time as there are cores, or `workers`."""
+    """Tasks use one core each; `workers` run at a time, or as many as the cluster has cores."""
 
     def __init__(self, workers: int | None, timeout_seconds: float) -> None:
         self._asked, self._workers, self._timeout_seconds = workers, 1, timeout_seconds
@@ -33,7 +33,7 @@ class RayEngine:
         ray.shutdown()
 
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
-        """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
+        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
         remote = ray.remote(num_cpus=1, max_retries=0)(_single)
         waiting = list(reversed(jobs))
         running: dict[Any, tuple[Job, float]] = {}
@@ -47,7 +47,7 @@ class RayEngine:
             late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self._timeout_seconds]
             for reference in late:
                 ray.cancel(reference, force=True)
-                yield running.pop(reference)[0], TaskError(f"took longer than {self._timeout_seconds / 60:g} minutes")
+                yield running.pop(reference)[0], too_long(self._timeout_seconds)
 
     def _result(self, reference: Any) -> Any:
         try:

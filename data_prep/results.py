@@ -1,4 +1,4 @@
-"""From the records of what was stored to the manifest's rows."""
+"""Make the manifest's rows from the records of stored videos."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from data_prep.tasks import StoreJob
 def results(
     firsts: dict[str, Source], jobs: dict[str, StoreJob], refused: dict[str, str], output: Path, settings: Preprocess
 ) -> tuple[list[dict[str, Any]], list[SetAside], dict[str, float]]:
-    """The manifest's rows, what was set aside, and processor seconds, from the records of what was stored."""
+    """The manifest's rows, what was set aside, and processor seconds by stage."""
     rows: list[dict[str, Any]] = []
     set_aside: list[SetAside] = []
     records: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Writing shots at the training size, in one pass over the video."""
+"""Write shots at the training size, in one pass over the video."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from vidboot.data.video import VideoWriter, median_step, upright
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
-    """The largest region of aspect `width / height` at the centre of `region`, for the pixel shape of the source."""
+    """The largest region at the centre of `region` that shows the aspect ratio `width / height` with square pixels."""
     top, left, rows, columns = region
     aspect = width / height / about.pixel_aspect
     new_rows, new_columns = min(rows, max(1, round(columns / aspect))), min(columns, max(1, round(rows * aspect)))
@@ -31,8 +31,8 @@ def store_shots(
 ) -> tuple[list[float], dict[int, np.ndarray]]:
     """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
 
-    Returns each shot's frame rate (the file's own, or the shot's mean if the file's rate varies), and the full-size
-    frames with these `numbers`, as far as the last span.
+    Returns the frame rate of each shot (that of the file, or the shot's own mean if the rate varies), and the
+    full-size frames with these `numbers`, up to the end of the last span.
     """
     to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
     rates, images = [], {}
@@ -60,17 +60,17 @@ def store_shots(
 
 
 def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:
-    # Whole chroma: at training sizes, half of it is visibly too little.
+    # Colours at full resolution: at training sizes, half of it is visibly too little.
     kept = settings.store
     quick = not kept.lossless
     return VideoWriter(path, fps, crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
 
 
 def _rate(declared: float, times: list[float]) -> float:
-    """Frames per second of a shot whose frames are shown at these times: the mean, unless gaps make it far too low."""
+    """Frames per second of a shot with these frame times: from the mean step, or the median if the mean is far off."""
     seconds = times[-1] - times[0]
     measured = (len(times) - 1) / seconds if seconds > 0 else declared
     if not declared / 2 <= measured <= 2 * declared:
-        # A jump of the clock, as between two pieces of a recording, says nothing about the frames beside it.
+        # A jump of the clock, as between two parts of a recording, is no frame's duration.
         measured = 1 / (median_step(times) or 1 / declared)
     return declared if abs(measured - declared) < 0.02 * declared else measured
