@@ -58,7 +58,7 @@ def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[Analysis, S
     """
     analyser = _Analyser(about, settings)
     if min(analyser.size) < _LEAST_SIDE:
-        raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be looked into")
+        raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be analysed")
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
     for number, _, frame in raw_frames(path, about):
         analyser.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame), frame)

@@ -19,7 +19,7 @@ def brief(analysis: Analysis) -> Analysis:
 def look_alikes(analyses: Mapping[Path, Analysis]) -> dict[Path, str]:
     """For each video that looks like one before it (ordered by path), a sentence that says so."""
     prints = {str(p): (f["frames"] / f["probe"]["fps"], f["fingerprint"]) for p, f in sorted(analyses.items())}
-    return {Path(twin): f"looks like {first}, only encoded otherwise" for twin, first in near_twins(prints).items()}
+    return {Path(twin): f"looks like {first}, but is encoded differently" for twin, first in near_twins(prints).items()}
 
 
 def remarks(analyses: Mapping[Path, Analysis]) -> list[Remark]:
@@ -28,7 +28,7 @@ def remarks(analyses: Mapping[Path, Analysis]) -> list[Remark]:
     for path, one in sorted(analyses.items()):
         said += [Remark(path, note) for note in one["probe"]["notes"]]
         spans = [(ticker["start"], ticker["end"]) for ticker in one["tickers"]]
-        said += [Remark(path, "writing runs across the picture (a ticker?)", span) for span in spans]
+        said += [Remark(path, "text scrolls across the picture (a ticker?)", span) for span in spans]
     return said
 
 

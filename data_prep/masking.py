@@ -138,9 +138,9 @@ def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: boo
         reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
         return "masked", reason if decided else f"{reason}; {_UNDECIDED}"
     if any(_touches(ticker, frames) for ticker in analysis["tickers"]):
-        return "uncertain", "writing that runs across the picture"
+        return "uncertain", "text that scrolls across the picture"
     if any(_touches(text, frames) and not text["sure"] for text in analysis["texts"]):
-        return "uncertain", "writing that may belong to the scene"
+        return "uncertain", "text that may belong to the scene"
     if not decided:
         return "uncertain", _UNDECIDED
     return "clean", "nothing burnt in was found"

@@ -136,7 +136,7 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
         records.put(job.analysis, {"fps": fps, "files": sizes, "tiles": tiles, "seconds": watch.seconds["storing"]})
     record = records.get(job.analysis)
     if record is None:
-        raise UnreadableError(job.path, "the record of its shots has gone; run the same command again")
+        raise UnreadableError(job.path, "the record of its shots is missing; run the same command again")
     return record
 
 
@@ -203,7 +203,7 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
 def _analysis_of(job: StoreJob) -> Analysis:
     analysis = Records(job.output / "analysis").get(job.analysis)
     if analysis is None:
-        raise UnreadableError(job.path, "its analysis has gone; run the same command again")
+        raise UnreadableError(job.path, "its analysis is missing; run the same command again")
     return analysis
 
 
