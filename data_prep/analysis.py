@@ -1,4 +1,4 @@
-"""One pass over a video that finds everything: shots, bars, texts, overlays, quality. What it finds is plain data."""
+"""Analyse a video in one pass: shots, bars, texts, overlays, quality. The result is plain data."""
 
 import base64
 import math
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 
 from data_prep.borders import BorderFinder
@@ -17,6 +16,7 @@ from data_prep.fingerprint import Fingerprint
 from data_prep.overlays import find_overlays, opacity
 from data_prep.quality import QualityMeter
 from data_prep.shots import SHOT_WIDTH, ShotFinder
+from data_prep.spot_model import model_for
 from data_prep.static_edges import OverlayFinder, Sums, half, red_blue
 from data_prep.stopwatch import Stopwatch
 from data_prep.subtitles import SubtitleFinder
@@ -24,55 +24,60 @@ from data_prep.text_track import Box
 from data_prep.tickers import TickerFinder
 from vidboot.data.video import VideoError, upright
 
-# Longest side of the pictures in which texts and overlays are looked for, pixels.
-ANALYSIS_SIDE = 640
-# Shortest side of them, pixels: below it nothing is left when they are made smaller still.
+Analysis = dict[str, Any]
+"""The result of `analyse`, as JSON can hold it."""
+
+# Longest side of the pictures in which texts and overlays are searched for, pixels.
+_ANALYSIS_SIDE = 640
+# Least length of their shorter side, pixels: some steps shrink them further.
 _LEAST_SIDE = 8
-# Samples a second for overlays, for tickers, and for bars and quality.
+# Samples per second for overlays, for tickers, and for bars and quality.
 _OVERLAY_RATE, _TICKER_RATE, _SLOW_RATE = 5, 2, 1
-# Highest frame rate that is believed.
+# Higher frame rates are taken for a broken time base: with its thousands of frames per second, the finder of subtitles,
+# which keeps some seconds of frames, would need too much memory.
 _MOST_FPS = 120.0
-# Pixels beside a bar that gradients, scaling and compression blur it into.
+# Pixels beside a bar into which gradients, scaling and compression blur its edge.
 _BLUR = 3
 
 
 def pack(covered: np.ndarray) -> str:
-    """A bool array as text, one bit an element."""
+    """A bool array as text, one bit per element."""
     return base64.b64encode(np.packbits(covered).tobytes()).decode()
 
 
 def unpack(text: str, height: int, width: int) -> np.ndarray:
-    """The bool `H W` array that `pack` was given."""
+    """The bool `H W` array that `pack` made a text of."""
     bits = np.frombuffer(base64.b64decode(text), np.uint8)
     return np.unpackbits(bits, count=height * width).reshape(height, width) > 0
 
 
-def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[dict[str, Any], Sums]:
-    """Everything found in a video, as plain data, and the sums of its overlay statistics.
+def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[Analysis, Sums]:
+    """Everything found in a video, and the sums for overlays over the whole video.
 
     Raises `VideoError` if the video is damaged or too narrow.
     """
-    walk = _Walk(about, settings)
-    if min(walk.size) < _LEAST_SIDE:
-        raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be looked into")
+    analyser = _Analyser(about, settings)
+    if min(analyser.size) < _LEAST_SIDE:
+        raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be analysed")
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
     for number, _, frame in raw_frames(path, about):
-        walk.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame), frame)
-    return walk.finish(), walk.sums
+        analyser.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame), frame)
+    return analyser.finish(), analyser.sums
 
 
-class _Walk:
+class _Analyser:
+    """Feed every frame in order, then call `finish`."""
+
     def __init__(self, about: Probe, settings: Preprocess) -> None:
         self.about = about
-        shrink = min(1.0, ANALYSIS_SIDE / max(about.height, about.width))
+        shrink = min(1.0, _ANALYSIS_SIDE / max(about.height, about.width))
         self.size = max(1, round(about.height * shrink)), max(1, round(about.width * shrink))
         self.shots = ShotFinder(settings.shots, about.fps)
         self.borders = BorderFinder(about.height, about.width)
-        # A broken time base makes thousands of frames a second, and of some seconds frames are kept.
         fps = min(about.fps, _MOST_FPS)
-        self.texts = SubtitleFinder(fps, settings.text_model())
+        self.texts = SubtitleFinder(fps, model_for(settings.text))
         self.sums, self.colours = Sums.zero(*self.size), Sums.zero(*half(*self.size))
-        self.to_planes = Converter("yuv444p", ANALYSIS_SIDE // 2)
+        self.to_planes = Converter("yuv444p", _ANALYSIS_SIDE // 2)
         self.overlays: list[dict[str, Any]] = []
         self.segments: list[dict[str, Any]] = []
         self.tickers, self.fingerprint, self.watch = TickerFinder(), Fingerprint(), Stopwatch()
@@ -90,7 +95,7 @@ class _Walk:
         self.overlay, self.meter = OverlayFinder(*self.size), QualityMeter()
 
     def feed(self, number: int, grey: np.ndarray, small: np.ndarray, frame: av.VideoFrame) -> None:
-        """Take the next frame, as grey picture, as small colour one and as it was decoded."""
+        """Take the next frame: its brightness, a small colour picture of it, and the frame as decoded."""
         self.watch.lap("decoding")
         self.frames = number + 1
         self.shots.feed(number, small)
@@ -100,12 +105,12 @@ class _Walk:
         self.watch.lap("shots")
         reduced = scale(grey, *self.size)
         self.texts.feed(reduced)
-        if number % self.ticker_tick == 1:
+        if self.last is not None and number % self.ticker_tick == 1:
             self.tickers.feed(number, reduced, self.last)
         self.last = reduced
         self.watch.lap("texts")
         if number % self.overlay_tick == 0:
-            # What has stood since the shot began may be a logo with letters.
+            # A text that is shown since the shot began may be a logo with letters, so it is not left out.
             self.overlay.feed(reduced, self.texts.standing(self.start), self._colour(frame))
         self.watch.lap("overlays")
         self._measure(number, grey)
@@ -121,7 +126,7 @@ class _Walk:
         if self.before is not None:
             self.borders.feed(grey)
             self.meter.feed(grey, self.before)
-        # The first pair of a segment counts too: short shots have a quality as well.
+        # The first pair of a segment is measured too, so that short shots have a quality.
         self.before = grey if self.unmeasured or (number + 1) % self.slow_tick == 0 else None
         self.unmeasured = False
 
@@ -136,9 +141,9 @@ class _Walk:
         self._begin(end)
 
     def _overlays(self, sums: Sums, colours: Sums) -> np.ndarray | None:
-        """Covered pixels, or None if what the brightness shows moves too little to tell and the colours show nothing.
+        """Covered pixels; None if the brightness moves too little to decide and the colours show no overlay.
 
-        Colours add what has the brightness of the scene behind it; many a film has too few to tell anything by them.
+        Colours reveal overlays that are as bright as the scene. Films with little colour show nothing by them.
         """
         covered, coloured = self._covered(sums), self._covered(colours.enlarged(*self.size))
         if coloured is None or not coloured.any():
@@ -146,7 +151,7 @@ class _Walk:
         return coloured if covered is None else covered | coloured
 
     def _covered(self, sums: Sums) -> np.ndarray | None:
-        """Overlays in the picture as it is known by now: bars, and their edges, stay where they are as well."""
+        """Overlays in the picture without the bars that are known so far: bars have static edges too."""
         top, left, rows, columns = self.borders.picture()
         where = (
             _inside(top, top + rows, self.about.height, self.size[0]),
@@ -162,8 +167,8 @@ class _Walk:
     def _add_overlay(self, start: int, end: int, covered: np.ndarray, sums: Sums) -> None:
         self.overlays.append({"start": start, "end": end, "bits": pack(covered), "opacity": opacity(covered, sums)})
 
-    def finish(self) -> dict[str, Any]:
-        """Close the last shot and return what was found, as plain values."""
+    def finish(self) -> Analysis:
+        """Close the last shot and return everything found."""
         self._close(self.frames)
         whole = self._overlays(self.sums, self.colours)
         if whole is not None and whole.any():
@@ -190,12 +195,12 @@ class _Walk:
 
 
 def _inside(first: int, last: int, full: int, reduced: int) -> slice:
-    """Rows or columns from `first` to before `last`, of `full`, at a reduced size, without the blur beside a bar."""
+    """Rows or columns `first` to `last` (exclusive) of `full`, at the size `reduced`, without the blur beside a bar."""
     start = math.ceil(first * reduced / full) + _BLUR if first else 0
     end = int(last * reduced / full) - _BLUR if last < full else reduced
     if start < end:
         return slice(start, end)
-    # A strip that is blurred from side to side: its middle.
+    # A strip that consists of blur only: its middle.
     middle = min(int((first + last) / 2 * reduced / full), reduced - 1)
     return slice(middle, middle + 1)
 
@@ -207,7 +212,7 @@ def covered_area(text: dict[str, Any]) -> tuple[Box, np.ndarray]:
 
 
 def mean_maps(sums: Sums) -> dict[str, np.ndarray]:
-    """Mean gradients and brightness of a video in small numbers, for pooling videos of one source."""
+    """Mean gradients and brightness of a video as 8-bit numbers, to find overlays that videos of one source share."""
     dx, dy = np.round(8 * sums.every.mean()).astype(np.int8)
     return {"dx": dx, "dy": dy, "grey": np.round(sums.grey / np.maximum(sums.every.count, 1)).astype(np.uint8)}
 
@@ -215,6 +220,4 @@ def mean_maps(sums: Sums) -> dict[str, np.ndarray]:
 def shrink_to(covered: np.ndarray, crop: tuple[int, int, int, int], height: int, width: int) -> np.ndarray:
     """Covered pixels of a cropped region at another size: a pixel is covered if any part of it is."""
     top, left, rows, columns = crop
-    region = covered[top : top + rows, left : left + columns].astype(np.float32)
-    shrinks = height <= rows and width <= columns
-    return cv2.resize(region, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR) > 1e-3
+    return scale(covered[top : top + rows, left : left + columns].astype(np.float32), height, width) > 1e-3

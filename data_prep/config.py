@@ -1,4 +1,4 @@
-"""Settings of preprocessing; `configs/preprocess.yaml` shows every one with its default."""
+"""Settings of preprocessing; `configs/preprocess.yaml` lists all of them with their defaults."""
 
 import hashlib
 import json
@@ -8,7 +8,6 @@ from typing import Literal, Self
 import pydantic
 from pydantic import Field
 
-from data_prep.spot_model import model_path
 from vidboot.errors import UserError
 from vidboot.settings import Strict
 
@@ -28,7 +27,7 @@ class TextSettings(Strict):
     """How subtitles and titles are found."""
 
     detector: Literal["auto", "opencv", "model"] = "auto"
-    """`model` adds a neural text detector (extra `ocr`) to plain OpenCV, `auto` does if it is installed."""
+    """`opencv`: OpenCV alone; `model`: also a neural text detector (extra `ocr`); `auto`: that if it is installed."""
 
 
 class ViewSettings(Strict):
@@ -39,15 +38,15 @@ class ViewSettings(Strict):
     full_frames: int = Field(128, ge=1)
     """Frames that a shot needs to supply the full and the low-resolution view."""
     low_res_factor: int = Field(4, ge=1)
-    """How much coarser the low-resolution view is: a shot with so little detail still supplies that view."""
+    """Scale of the low-resolution view: a shot whose detail is coarser by at most this factor supplies that view."""
     min_brightness: float = Field(4.0, ge=0)
     """Mean brightness (0 to 255) under which a shot supplies no view."""
     min_motion: float = Field(0.0, ge=0)
     """Mean change from frame to frame (grey levels) under which a shot supplies no view."""
     max_blockiness: float | None = Field(None, gt=0)
-    """Steps at the borders of compression's blocks over steps elsewhere, above which a shot supplies no view.
+    """Brightness steps at the borders of compression blocks over steps elsewhere, above which a shot supplies no view.
 
-    Null: any. Strongly compressed film has 2 to 3, but pixel art has thousands.
+    Null: no limit. Strongly compressed film has 2 to 3, but pixel art has thousands.
     """
 
     @pydantic.model_validator(mode="after")
@@ -71,7 +70,7 @@ class MaskSettings(Strict):
     end: int | None = Field(None, ge=1)
     """Frame after the last one that is covered; null: up to the end."""
     replace: bool = False
-    """Take the place of what is found, instead of being added to it."""
+    """Replace what is found, instead of adding to it."""
 
     @pydantic.model_validator(mode="after")
     def _covers(self) -> Self:
@@ -82,7 +81,7 @@ class MaskSettings(Strict):
         return self
 
     def digest(self) -> str:
-        """Hash of the mask, its picture's content included; raises `UserError` if that can't be read."""
+        """Hash of the mask and of its picture's content; raises `UserError` if the picture can't be read."""
         values = self.model_dump(mode="json") | {"content": None if self.picture is None else _hash_of(self.picture)}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -93,7 +92,7 @@ class StoreSettings(Strict):
     crf: int = Field(10, ge=0, le=51)
     """x264's constant rate factor: lower is better and larger."""
     gop: int = Field(8, ge=1)
-    """Frames from one key frame to the next; short ones make random access fast."""
+    """Frames from one key frame to the next; few make random access fast."""
     lossless: bool = False
     """Keep the scaled RGB values exactly; files are several times larger."""
 
@@ -102,36 +101,27 @@ class Preprocess(Strict):
     """All settings of preprocessing."""
 
     height: int = Field(128, ge=8)
-    """Stored height in pixels; pictures are cropped at the centre to the stored aspect, then scaled."""
+    """Stored height in pixels; frames are cropped at the centre to the stored aspect ratio, then scaled."""
     width: int = Field(128, ge=8)
     """Stored width in pixels."""
     workers: int | None = Field(None, ge=1)
-    """Videos worked on at the same time; null takes one for each core."""
+    """Videos processed at the same time; null: one for each core."""
     timeout_minutes: float = Field(240.0, gt=0)
     """A video that takes longer is set aside."""
     drop_near_duplicates: bool = False
-    """Set aside videos that look like another one (encoded again or scaled); they are reported in any case."""
+    """Set aside videos that look like another one (re-encoded or scaled); they are reported in any case."""
     shots: ShotSettings = ShotSettings()
     text: TextSettings = TextSettings()
     views: ViewSettings = ViewSettings()
     store: StoreSettings = StoreSettings()
     masks: list[MaskSettings] = []
-    """Masks of your own, added to what is found or in its place."""
+    """Masks of your own, which add to what is found or replace it."""
 
-    def text_model(self) -> Path | None:
-        """The text detector's file, or None for plain OpenCV; raises `UserError` if one is asked for and not there."""
-        path = None if self.text.detector == "opencv" else model_path()
-        if path is None and self.text.detector == "model":
-            raise UserError(
-                "text.detector=model needs the extra: pip install 'vidboot[ocr]', or set text.detector=opencv"
-            )
-        return path
-
-    def digest(self) -> str:
-        """Hash of every setting that changes what is found and stored, but for `masks`."""
+    def digest(self, has_model: bool) -> str:
+        """Hash of all settings that change the results, except `masks`, and of whether the text model is used."""
         values = self.model_dump(mode="json", exclude={"workers", "timeout_minutes", "drop_near_duplicates", "masks"})
-        values["model"] = self.text_model() is not None
-        # As in outputs of before, which are not to be made again.
+        values["model"] = has_model
+        # Constants, so that the hash is that of outputs made by earlier versions, whose videos need no new analysis.
         values["masks"] = values["pictures"] = []
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Decoded frames to small pictures in one step: cut out, scaled and converted by FFmpeg's filters.
+"""Crop, scale and convert decoded frames in one step, with FFmpeg's filters.
 
-To convert the whole frame to RGB first takes three times as long.
+Converting the whole frame to RGB first takes three times as long.
 """
 
 import av
@@ -14,7 +14,7 @@ Crop = tuple[int, int, int, int]
 
 
 class Cropper:
-    """Turns decoded frames into RGB pictures, uint8 `H W C`, upright, of what lies in `crop` at another size."""
+    """Makes upright RGB pictures (uint8 `H W C`) of the region `crop` of decoded frames, at another size."""
 
     def __init__(self, crop: Crop, height: int, width: int) -> None:
         self._crop, self._size = crop, (height, width)
@@ -22,12 +22,12 @@ class Cropper:
         self._made_for: tuple[str, int] | None = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """The picture of one frame; frames are of one size."""
+        """The picture of one frame; all frames have the same size."""
         made_for = frame.format.name, frame.rotation
         if self._graph is None or made_for != self._made_for:
             self._graph, self._made_for = self._filters(frame), made_for
         self._graph.push(frame)
-        # Planes green, blue, red, which PyAV puts in order: asked for rgb24, it would make a scaler for each frame.
+        # Planes in the order green, blue, red, which PyAV sorts: for rgb24 it would make a new scaler for each frame.
         return np.ascontiguousarray(upright(self._graph.pull().to_ndarray(), frame.rotation))
 
     def _filters(self, frame: av.VideoFrame) -> Graph:
@@ -38,16 +38,16 @@ class Cropper:
         height, width = size[::-1] if turns % 2 else size
         way = "area" if height <= rows and width <= columns else "bilinear"
         if (height, width) == (rows, columns):
-            # FFmpeg's fast way from yuv to gbrp at the same size leaves the last columns black if they are no multiple
-            # of 16.
+            # Without scaling, FFmpeg's fast conversion from yuv to gbrp leaves the last columns black if the width is
+            # no multiple of 16.
             way += "+accurate_rnd"
         graph = Graph()
-        # Each worker is one of many.
+        # There is a worker for each core already.
         graph.threads = 1
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )
-        # The filter cuts between the pixels of half as many colours, and amid the bytes of some formats.
+        # At odd positions the crop filter would cut through shared chroma samples, and in some formats through bytes.
         grid = 16 // frame.format.chroma_width(16), 16 // frame.format.chroma_height(16)
         on_grid = left % grid[0] == 0 and top % grid[1] == 0
         chain = [
@@ -55,7 +55,7 @@ class Cropper:
             *([] if on_grid else [graph.add("format", "yuv444p")]),
             graph.add("crop", f"{columns}:{rows}:{left}:{top}:exact=1"),
             graph.add("scale", f"{width}:{height}:flags={way}"),
-            # Planes: into interleaved RGB, colours are scaled at half the resolution.
+            # Separate planes: for interleaved RGB, FFmpeg scales the colours at half the resolution.
             graph.add("format", "gbrp"),
             graph.add("buffersink"),
         ]
@@ -64,7 +64,7 @@ class Cropper:
 
 
 def turned_back(crop: Crop, size: tuple[int, int], turns: int) -> Crop:
-    """Where `crop` lies in the picture that became one of this size (height, width) by counter-clockwise turns."""
+    """Where `crop` lies in the picture before so many counter-clockwise quarter turns; `size` is that after them."""
     top, left, rows, columns = crop
     height, width = size
     for _ in range(turns):

@@ -1,4 +1,4 @@
-"""Decoding one video in order, strictly: what is damaged is refused with its reason, not shown grey."""
+"""Decode one video in order and strictly: a damaged file is refused with the reason, not filled with grey."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -22,14 +22,16 @@ from vidboot.data.video import (
     upright,
 )
 
-# Formats whose first plane is the brightness, 8 bits a pixel, and its black if it has the range of television.
-_LUMA_FIRST, _BLACK = {"yuv420p", "yuv422p", "yuv444p", "nv12"}, 16
-# FFmpeg's numbers for colours of no stated kind, and for those that it can't convert: reserved ones, YCgCo, constant
+# Formats whose first plane is the brightness, 8 bits a pixel.
+_LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "nv12"}
+# Television's range of brightness, 16 to 235, stretched to 0 to 255: the new level of each of the 256.
+_STRETCHED = cv2.convertScaleAbs(np.arange(256).clip(16).astype(np.uint8), None, 255 / 219, -16 * 255 / 219)
+# FFmpeg's numbers for an unspecified colour space, and for those that it can't convert: reserved ones, YCgCo, constant
 # luminance, ICtCp and newer ones.
 _UNSPECIFIED, _NO_RGB = 2, {3, 8, *range(10, 18)}
 # FFmpeg's numbers for the transfer curves of HDR: PQ and HLG.
 _HDR = {16, 18}
-# Kinds of coded units of key frames that nothing refers back behind ("IDR").
+# Types of coded units of key frames that no later frame refers behind ("IDR").
 _FRESH = {"h264": "5", "hevc": "19-20"}
 # Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
 _MISSING_ALLOWED = 2
@@ -38,27 +40,27 @@ _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*\0*")
 
 @dataclass(frozen=True)
 class Probe:
-    """What the first frame and the headers say; sizes are upright, in pixels."""
+    """Facts from the headers and the first frame; sizes are those of the upright picture, pixels."""
 
     height: int
     width: int
     pixel_aspect: float
-    """Width of a pixel over its height."""
+    """Width of a pixel divided by its height."""
     fps: float
     codec: str
     pix_fmt: str
     rotation: int
     declared_frames: int
-    """Frames according to the header, 0 if it does not say."""
+    """Number of frames according to the header, 0 if unknown."""
     duration: float
-    """Seconds of picture according to the header, 0 if it does not say."""
+    """Seconds of the video stream according to the header, 0 if unknown."""
     notes: tuple[str, ...] = field(default=())
-    """What is unusual and was handled."""
+    """What is unusual and was handled, as sentences for the report."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded frame: its number in display order, its time in seconds, the image (uint8 `H W C`, upright)."""
+    """A decoded frame: its number in display order, its time in seconds, the upright image (uint8 `H W C`)."""
 
     number: int
     seconds: float
@@ -66,7 +68,7 @@ class Picture:
 
 
 def probe(path: str | Path) -> Probe:
-    """Read headers, the first frame and some packets; raises `VideoError` with the reason if there is no frame."""
+    """Read the headers, the first frame and some packets; raises `VideoError` if no frame can be decoded."""
     with open_video(path) as (container, stream):
         shown: list[int] = []
         packets = _noting(container.demux(stream), shown)
@@ -77,7 +79,7 @@ def probe(path: str | Path) -> Probe:
         left_out = sum(time < first.pts for time in shown) if first.pts is not None else 0
         for _ in islice(packets, TIMED_PACKETS):
             pass
-        turned = round(first.rotation / 90) % 2 == 1
+        turned = _is_sideways(first.rotation)
         height, width = (first.width, first.height) if turned else (first.height, first.width)
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
         return Probe(
@@ -94,8 +96,13 @@ def probe(path: str | Path) -> Probe:
         )
 
 
+def _is_sideways(rotation: int) -> bool:
+    """Whether a rotation by so many degrees exchanges height and width."""
+    return round(rotation / 90) % 2 == 1
+
+
 def _noting(packets: Iterable[av.Packet], shown: list[int]) -> Iterator[av.Packet]:
-    """The packets; adds to `shown` the times of those that no edit list hides."""
+    """Pass the packets on, and append to `shown` the times of those that no edit list hides."""
     for packet in packets:
         if packet.pts is not None and not packet.is_discard:
             shown.append(packet.pts)
@@ -103,10 +110,10 @@ def _noting(packets: Iterable[av.Packet], shown: list[int]) -> Iterator[av.Packe
 
 
 def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    """Seconds of the video stream according to the headers, 0 if they tell only those of the sound beside it."""
-    if stream.duration:
+    """Seconds of the video stream according to the headers, 0 if these state only a length that includes the sound."""
+    if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    # Matroska: a tag, which some writers give a language.
+    # Matroska has a tag, to whose name some programs add a language.
     for name, value in stream.metadata.items():
         if name.split("-")[0].upper() == "DURATION" and (said := _CLOCK.fullmatch(value)):
             hours, minutes, seconds = map(float, said.groups())
@@ -139,14 +146,13 @@ def _notes(
 
 
 def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.VideoFrame]]:
-    """Number, time in seconds and decoded frame of every frame in display order, not turned upright.
+    """Every frame in display order: its number, its time in seconds, and the frame as decoded, not turned upright.
 
-    Raises `VideoError` on damage, on a change of picture size, for colours that can't be converted, and at the end if
-    frames are missing.
+    Raises `VideoError` for damage, a change of picture size, colours that can't be converted, and at the end for
+    missing frames.
     """
     number, seconds = -1, 0.0
-    turned = round(about.rotation / 90) % 2 == 1
-    size = (about.width, about.height) if turned else (about.height, about.width)
+    size = (about.width, about.height) if _is_sideways(about.rotation) else (about.height, about.width)
     with open_video(path) as (container, stream):
         for number, frame in enumerate(_decoded(path, stream, container.demux(stream))):
             if frame.is_corrupt:
@@ -157,7 +163,7 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
                 raise VideoError(path, f"the picture size changes at frame {number}")
             if frame.colorspace in _NO_RGB:
                 raise VideoError(path, f"colour space {int(frame.colorspace)} can't be converted to RGB")
-            # FFmpeg refuses to convert frames with some of these tags, though none changes what comes out.
+            # FFmpeg refuses to convert frames with some of these tags, though none of them changes the result.
             frame.color_trc = frame.color_primaries = _UNSPECIFIED
             seconds = float(frame.time) if frame.time is not None else number / about.fps
             yield number, seconds, frame
@@ -165,9 +171,9 @@ def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.
 
 
 def _decoded(path: str | Path, stream: av.VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-    """Frames in display order, strictly: raises `VideoError` on damage.
+    """Frames in display order; raises `VideoError` for damage.
 
-    A recording may begin between key frames: what needs those before its beginning is left out.
+    A recording may begin between two key frames: frames that need the first one, which is missing, are left out.
     """
     stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
     number, begun, refers_back = -1, False, True
@@ -187,34 +193,35 @@ def _decoded(path: str | Path, stream: av.VideoStream, packets: Iterable[av.Pack
 
 
 def _starts_afresh(stream: av.VideoStream, key: av.Packet) -> bool:
-    """Whether nothing after this key frame refers to what came before it, as in groups of pictures that are closed."""
+    """Whether no frame after this key frame refers to one before it, as in closed groups of pictures."""
     kinds = _FRESH.get(stream.codec_context.name)
     if kinds is None:
         return True
     try:
         only_fresh = BitStreamFilterContext(f"filter_units=pass_types={kinds}", stream)
         return bool(only_fresh.filter(av.Packet(bytes(key))))
-    except av.FFmpegError:  # headers that this filter can't parse: the decoder decides, and no error is let pass
+    except av.FFmpegError:  # headers that this filter can't parse; any error of the decoder then counts as damage
         return True
 
 
 def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:
-    """A frame's brightness from 0 to 255, uint8 `H W`, not turned upright: as `convert`, made for "gray", gives it.
+    """A frame's brightness from 0 to 255, uint8 `H W`, not turned upright; `convert` is a `Converter("gray")`.
 
-    Most files hold it as it is but for its range, which takes a third of the time to stretch here.
+    Most files hold the brightness as a plane, in another range. To stretch that takes less than half of the
+    converter's time and gives the same values.
     """
     if frame.format.name not in _LUMA_FIRST or frame.color_range == ColorRange.JPEG:
         return convert(frame)
     plane = frame.planes[0]
-    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-    return cv2.convertScaleAbs(cv2.max(luma, _BLACK), None, 255 / 219, -_BLACK * 255 / 219)
+    luma = np.asarray(plane).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    return cv2.LUT(luma, _STRETCHED)
 
 
 class Converter:
-    """Turns decoded frames into arrays of one format, of the width asked for if they are wider, not turned upright.
+    """Converts decoded frames to arrays of one pixel format, not turned upright; shrinks frames wider than `width`.
 
-    It keeps its tables and works on one thread: `frame.to_ndarray` makes tables anew for each frame, and threads too,
-    which takes longer than to convert one.
+    It keeps its tables and uses one thread: `frame.to_ndarray` makes new tables and threads for each frame, which
+    takes longer than the conversion.
     """
 
     def __init__(self, pix_fmt: str, width: int | None = None) -> None:
@@ -229,14 +236,14 @@ class Converter:
 
 
 def pictures(path: str | Path, about: Probe) -> Iterator[Picture]:
-    """Every frame in display order as an upright RGB image; raises as `raw_frames` does."""
+    """Every frame in display order as an upright RGB image; raises the errors of `raw_frames`."""
     to_rgb = Converter("rgb24")
     for number, seconds, frame in raw_frames(path, about):
         yield Picture(number, seconds, upright(to_rgb(frame), frame.rotation))
 
 
 def scale(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize, averaging areas where it shrinks and interpolating where it grows."""
+    """Resize a picture: by averaging areas if it shrinks, else by interpolation."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = height <= image.shape[0] and width <= image.shape[1]
@@ -244,9 +251,9 @@ def scale(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _check_complete(path: str | Path, about: Probe, decoded: int, last_seconds: float) -> None:
-    """Refuse a file that ends early.
+    """Raise `VideoError` if a file ends early.
 
-    Counts alone would refuse files whose edit list hides frames: time must be missing too.
+    Both frames and time must be missing: an edit list hides frames of a complete file.
     """
     short = about.duration - last_seconds > (_MISSING_ALLOWED + 1) / about.fps + 0.02 * about.duration
     if about.declared_frames and decoded < about.declared_frames - _MISSING_ALLOWED and short:

@@ -1,7 +1,8 @@
-"""Videos that look alike though their bytes differ: encoded again, scaled, or put into another container.
+"""Find videos that look the same though their bytes differ: re-encoded, scaled, or in another container.
 
-Each video gives perceptual hashes of about one picture a second: which of a picture's 8 × 8 slowest cosine waves are
-stronger than their median. Alike are two videos of the same length whose hashes differ in few bits.
+A video's fingerprint is a list of perceptual hashes, of about one picture per second. The 64 bits of a hash say which
+of the picture's 8 × 8 lowest cosine frequencies are above their median. Two videos look the same if they have the same
+length and their hashes differ in few bits.
 """
 
 from collections.abc import Mapping
@@ -9,16 +10,16 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-# Hashes kept of a video at most; the side of the picture that one is made from, pixels, and of its waves.
+# Most hashes of a video; side of the picture that a hash is made from, pixels; cosine frequencies per side.
 _MOST, _SIDE, _WAVES = 64, 32, 8
-# Bits (of 64) that may differ on average, and the share by which lengths may. Unrelated pictures differ in about 32.
+# Bits (of 64) that may differ on average, and share by which the lengths may. Unrelated pictures differ in about 32.
 _BITS, _LENGTH = 6.0, 0.02
-# A list of hashes that is longer than another by this has half its stride.
+# If one list of hashes is longer than the other by this factor, it has half the stride.
 _HALVED = 1.5
 
 
 class Fingerprint:
-    """Feed pictures in order, about one a second; `hashes` are those of every `stride`-th."""
+    """Feed pictures in order, about one per second; `hashes` are those of every `stride`-th picture."""
 
     def __init__(self) -> None:
         self.hashes: list[str] = []
@@ -26,7 +27,7 @@ class Fingerprint:
         self._fed = 0
 
     def feed(self, image_HW: np.ndarray) -> None:
-        """Look at one grey picture, uint8 `H W`."""
+        """Take one grey picture, uint8 `H W`."""
         if self._fed % self.stride == 0:
             self.hashes.append(_hash(image_HW))
             if len(self.hashes) > _MOST:
@@ -41,9 +42,9 @@ def _hash(image_HW: np.ndarray) -> str:
 
 
 def alike(one: list[str], other: list[str]) -> bool:
-    """Whether two videos with these hashes look the same from begin to end."""
+    """Whether two videos with these hashes look the same from beginning to end."""
     one, other = sorted((one, other), key=len)
-    # Of two nearly as long, the one may have twice the stride of the other.
+    # Of two videos of nearly the same length, one may have twice the stride of the other.
     if len(one) > _MOST // 2 and len(other) > _HALVED * len(one):
         other = other[::2]
     if not one or abs(len(one) - len(other)) > 1 + _LENGTH * len(one):
@@ -54,7 +55,7 @@ def alike(one: list[str], other: list[str]) -> bool:
 
 
 def near_twins(found: Mapping[str, tuple[float, list[str]]]) -> dict[str, str]:
-    """For each video that looks like an earlier one, that one. `found` gives length in seconds and hashes by name."""
+    """For each video that looks like an earlier one, the earlier one; `found` is (seconds, hashes) by name."""
     twins: dict[str, str] = {}
     names = list(found)
     for place, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Where text may stand, by plain OpenCV: bright stable strokes in the shape of letters, in a row on one baseline."""
+"""Find where text may be with OpenCV alone: static bright strokes in the shape of letters, in a row on one line."""
 
 from collections import deque
 from functools import reduce
@@ -6,37 +6,36 @@ from functools import reduce
 import cv2
 import numpy as np
 
-from data_prep.text_track import Box
+from data_prep.text_track import TALLEST, Box
 
-# Strokes: narrower than this share of the picture's height, and brighter than what is around them by this much.
+# Strokes: widest, as a share of the picture's height; least contrast with their surroundings, least brightness.
 _STROKE, _CONTRAST, _BRIGHT = 0.035, 30, 120
-# Lowest letter that still has a shape, pixels.
+# Least height of a letter, pixels: below it, its shape can't be recognised.
 _SMALLEST = 5
-# Largest change of a stroke's brightness while it stands.
+# Largest change of a stroke's brightness over the window.
 _STEADY = 60
-# Height of a letter as shares of the picture's height; how much brighter than its outline it must be.
+# Least and greatest height of a letter, as shares of the picture's; least contrast with the pixels around it.
 _LETTER, _OVER_OUTLINE = (0.015, 0.11), 45
-# Highest row, as a share of the picture's height.
-_TALLEST = 0.14
-# Letters a row needs; mean contrast of a row, of a short row, and letters of a row that is not short.
+# Fewest letters of a row; least mean contrast of a long row and of a short one; fewest letters of a long row.
 _LETTERS, _ROW_CONTRAST, _SHORT_CONTRAST, _LONG_ROW = 4, 60, 75, 8
-# How far the letters of a row may spread around their common top or bottom line, in heights of a letter.
+# Largest spread (standard deviation) of the letters' tops or bottoms in a row, in heights of a letter.
 _SPREAD = 0.45
 
 
-class LetterSpotter:
-    """Feed grey pictures some frames apart; finds rows of letters that stand still in the last few of them."""
+class LetterFinder:
+    """Feed grey pictures some frames apart; finds rows of letters that are static in the last `window` of them."""
 
     def __init__(self, window: int) -> None:
+        self._length = window
         self._window: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=window)
 
     def feed(self, image_HW: np.ndarray) -> list[Box]:
-        """Boxes of rows in the window that ends with this picture (uint8 `H W`)."""
+        """Boxes of rows of letters in the window that ends with this picture (uint8 `H W`)."""
         height = image_HW.shape[0]
         side = max(5, round(_STROKE * height)) | 1
         kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
         self._window.append((image_HW, cv2.morphologyEx(image_HW, cv2.MORPH_TOPHAT, kernel)))
-        if len(self._window) < self._window.maxlen:
+        if len(self._window) < self._length:
             return []
         images, hats = zip(*self._window, strict=True)
         darkest, brightest = reduce(cv2.min, images), reduce(cv2.max, images)
@@ -47,7 +46,7 @@ class LetterSpotter:
 
 def _letters(strokes: np.ndarray, image: np.ndarray, height: int) -> np.ndarray:
     """Left, top, width, height and contrast of the components that look like letters or parts of them, int `N 5`."""
-    # OpenCV's default algorithm takes three times as long, and more bits than the components need half as long again.
+    # OpenCV's default algorithm takes three times as long; 32-bit labels where 16 suffice take 1.5 times as long.
     kind = cv2.CV_16U if cv2.countNonZero(strokes) <= np.iinfo(np.uint16).max else cv2.CV_32S
     count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(strokes, 8, kind, cv2.CCL_BBDT)
     widths, heights, areas = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
@@ -55,7 +54,7 @@ def _letters(strokes: np.ndarray, image: np.ndarray, height: int) -> np.ndarray:
     fits = (heights >= lowest) & (heights <= highest) & (widths <= 0.2 * height)
     fits &= (areas >= 6) & (areas <= 0.9 * widths * heights + 8)
     fits[0] = False
-    # Letters fewer than a row needs; more than 16 bits can number are no writing.
+    # Too few for a row, or more than 16 bits can number, which is noise.
     if not _LETTERS <= (found := int(fits.sum())) <= np.iinfo(np.uint16).max:
         return np.zeros((0, 5), int)
     numbers = np.zeros(count, np.uint16)
@@ -63,7 +62,7 @@ def _letters(strokes: np.ndarray, image: np.ndarray, height: int) -> np.ndarray:
     own = np.zeros(strokes.shape, np.uint16)
     pixels = _pixels(strokes)
     own.ravel()[pixels] = numbers[labels.ravel()[pixels]]
-    # Mean brightness of each component and of the pixels around it that belong to none.
+    # Mean brightness of each component, and of the pixels around it that belong to no component.
     inside = _means(own, image, found)
     beside = cv2.dilate(own, np.ones((5, 5), np.uint8))
     beside *= 1 - strokes
@@ -81,13 +80,13 @@ def _means(labels: np.ndarray, image: np.ndarray, count: int) -> np.ndarray:
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
-    """The places of the pixels that are not 0, as `np.flatnonzero` gives them, in a third of its time."""
+    """Flat indices of the pixels that are not 0, like `np.flatnonzero`, in a third of the time."""
     found = cv2.findNonZero(image)
     return np.zeros(0, np.int32) if found is None else found.reshape(-1, 2) @ np.array([1, image.shape[1]])
 
 
 def _rows(letters: np.ndarray, height: int) -> list[Box]:
-    """Boxes of letters that follow one another on a line: near each other, alike in height, overlapping in height."""
+    """Boxes of rows: letters of similar height, near each other, whose vertical extents overlap."""
     boxes: list[Box] = []
     remaining = sorted(map(tuple, letters.tolist()))
     highest = max((letter[3] for letter in remaining), default=0)
@@ -100,7 +99,7 @@ def _rows(letters: np.ndarray, height: int) -> list[Box]:
 
 
 def _split_row(letters: list[tuple[int, ...]], highest: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """The row that begins with the first letter, and the other letters, from left to right; none exceeds `highest`."""
+    """Split letters (from left to right) into the row of the first one and the rest; `highest`: the largest height."""
     row, others = [letters[0]], letters[1:]
     left, row_top, wide, line = letters[0][:4]
     row_bottom, right = row_top + line, left + wide
@@ -110,7 +109,7 @@ def _split_row(letters: list[tuple[int, ...]], highest: int) -> tuple[list[tuple
         for place, letter in enumerate(others):
             left, top, wide, tall = letter[:4]
             if left - right >= 1.6 * highest:
-                # Too far for any letter, and so are all that follow: noise gives thousands of them.
+                # Too far for a letter of any height, and so are all that follow: noise gives thousands.
                 rest += others[place:]
                 break
             tallest = max(line, tall)
@@ -126,7 +125,7 @@ def _split_row(letters: list[tuple[int, ...]], highest: int) -> tuple[list[tuple
 
 
 def _text_box(row: list[tuple[int, ...]], height: int) -> Box | None:
-    """The box of a row of letters, or None if they do not stand like written ones."""
+    """The box of a row of letters, or None if their number, contrast or alignment is not that of text."""
     if len(row) < _LETTERS:
         return None
     left, top, wide, tall, contrast = np.array(row).T
@@ -136,4 +135,4 @@ def _text_box(row: list[tuple[int, ...]], height: int) -> Box | None:
         return None
     box = (int(top.min()), int(left.min()), int((top + tall).max()), int((left + wide).max()))
     line = box[2] - box[0]
-    return box if box[3] - box[1] > 1.5 * line and line < _TALLEST * height else None
+    return box if box[3] - box[1] > 1.5 * line and line < TALLEST * height else None

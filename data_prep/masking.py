@@ -1,6 +1,6 @@
-"""From what was found in a video to the mask, the verdict and the views of each of its shots."""
+"""Derive the mask, the verdict and the views of each shot from the analysis of its video."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -8,51 +8,54 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_prep.analysis import covered_area, shrink_to, unpack
+from data_prep.analysis import Analysis, covered_area, shrink_to, unpack
 from data_prep.config import MaskSettings, Preprocess
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import VideoError
 
-Found = dict[str, Any]
-"""An analysis as `analysis.analyse` gives it."""
-
 Spans = Iterable[tuple[int, int, np.ndarray]]
-"""First frame, frame after the last, and covered pixels (bool `H W`, analysed size) of what covers the picture."""
+"""First frame, frame after the last, and covered pixels (bool `H W`, analysed size) of each thing that covers the
+picture."""
 
 
-# The whole video's sums tell of a shot that is under this share of its frames, and that changes by more than this (grey
-# levels from one frame to the next). They tell what most shots share: each of many short shots has too few samples of
-# its own, and a logo would stand in all of them. But of a long shot that stands still, or of a still picture, they show
-# nothing that lies in it alone.
+# A shot that moves too little by itself is decided by the sums of the whole video if it has less than this share of the
+# frames, and its mean change from frame to frame exceeds the second value (grey levels). For many short shots, each has
+# too few samples, and a logo would be in all of them. But an overlay that only a long static shot or a still picture
+# shows is not visible in the sums of the video.
 _SHORT, _STILL = 0.25, 0.5
-_UNTOLD = "too little motion or time to tell an overlay from the scene"
+_UNDECIDED = "too little motion or time to tell an overlay from the scene"
 
 
-def covered_spans(found: Found, pooled: np.ndarray | None, frames: range | None = None) -> Spans:
-    """Everything that is burnt in, or as much of it as touches `frames`."""
-    height, width = found["size"]
-    frames = range(found["frames"]) if frames is None else frames
+def covered_spans(analysis: Analysis, pooled: np.ndarray | None, frames: range | None = None) -> Spans:
+    """Everything that is burnt in; with `frames`, only what covers some of them."""
+    height, width = analysis["size"]
+    frames = range(analysis["frames"]) if frames is None else frames
     together: dict[tuple[int, int], np.ndarray] = {}
-    for text in found["texts"]:
-        if text["sure"] and _touch(text["start"], text["end"], frames):
+    for text in analysis["texts"]:
+        if text["sure"] and _touches(text, frames):
             box, covered = covered_area(text)
             whole = together.setdefault((text["start"], text["end"]), np.zeros((height, width), bool))
             whole[box[0] : box[2], box[1] : box[3]] |= covered
     for (start, end), covered in together.items():
         yield start, end, covered
-    for overlay in found["overlays"]:
-        if _touch(overlay["start"], overlay["end"], frames):
+    for overlay in analysis["overlays"]:
+        if _touches(overlay, frames):
             yield overlay["start"], overlay["end"], unpack(overlay["bits"], height, width)
     if pooled is not None and pooled.any():
-        yield 0, found["frames"], pooled
+        yield 0, analysis["frames"], pooled
 
 
-def _touch(start: int, end: int, frames: range) -> bool:
+def _touches(item: Mapping[str, Any], frames: range) -> bool:
+    """Whether something with a `start` and an `end` shares a frame with these."""
+    return _overlap(item["start"], item["end"], frames)
+
+
+def _overlap(start: int, end: int, frames: range) -> bool:
     return start < frames.stop and end > frames.start
 
 
 def matching(masks: list[MaskSettings], source: Path) -> list[int]:
-    """Numbers of the user's masks that are for this file."""
+    """Numbers of the user's masks whose pattern matches this file."""
     return [number for number, mask in enumerate(masks) if _matches(mask, source)]
 
 
@@ -61,19 +64,19 @@ def _matches(mask: MaskSettings, source: Path) -> bool:
     return any(fnmatch(str(source), pattern) for pattern in patterns)
 
 
-def users_spans(found: Found, source: Path, masks: list[MaskSettings]) -> Spans:
-    """As `covered_spans`, from the user's own masks; raises `VideoError` if one does not fit the picture."""
-    height, width = found["size"]
-    full = found["probe"]["height"], found["probe"]["width"]
+def users_spans(analysis: Analysis, source: Path, masks: list[MaskSettings]) -> Spans:
+    """Like `covered_spans`, for the user's own masks; raises `VideoError` if one does not fit the picture."""
+    height, width = analysis["size"]
+    full = analysis["probe"]["height"], analysis["probe"]["width"]
     for mask in (mask for mask in masks if _matches(mask, source)):
-        end = found["frames"] if mask.end is None else min(mask.end, found["frames"])
+        end = analysis["frames"] if mask.end is None else min(mask.end, analysis["frames"])
         covered = _users_area(mask, source, full)
         if mask.start < end:
             yield mask.start, end, shrink_to(covered, (0, 0, *full), height, width)
 
 
 def _users_area(mask: MaskSettings, source: Path, full: tuple[int, int]) -> np.ndarray:
-    """What one of the user's masks covers, bool `H W` of the source's size."""
+    """The pixels that one of the user's masks covers, bool `H W` of the source's size."""
     height, width = full
     covered = np.zeros(full, bool)
     if mask.box is not None:
@@ -90,71 +93,73 @@ def _users_area(mask: MaskSettings, source: Path, full: tuple[int, int]) -> np.n
 
 
 class Coverage:
-    """What covers the pictures of a video: what is burnt in, and the user's masks added or, where they replace, alone.
+    """Everything that covers the pictures of a video: what is burnt in and the user's masks, or only the latter.
 
-    Areas are unpacked for the frames that are asked for: those of a long film together take hundreds of megabytes.
-    Raises `VideoError` if a mask of the user's does not fit the picture.
+    Areas are unpacked only for the frames asked for: all areas of a long film take hundreds of megabytes.
+    Raises `VideoError` if one of the user's masks does not fit the picture.
     """
 
-    def __init__(self, found: Found, pooled: np.ndarray | None, source: Path, settings: Preprocess) -> None:
-        self.found, self.pooled = found, pooled
-        self._users = list(users_spans(found, source, settings.masks))
+    def __init__(self, analysis: Analysis, pooled: np.ndarray | None, source: Path, settings: Preprocess) -> None:
+        self.analysis, self.pooled = analysis, pooled
+        self._users = list(users_spans(analysis, source, settings.masks))
         self._replaced = any(mask.replace and _matches(mask, source) for mask in settings.masks)
 
     def of(self, frames: range) -> list[tuple[int, int, np.ndarray]]:
-        """What touches these frames."""
-        users = [span for span in self._users if _touch(*span[:2], frames)]
-        return users if self._replaced else [*covered_spans(self.found, self.pooled, frames), *users]
+        """What covers some of these frames."""
+        users = [(start, end, covered) for start, end, covered in self._users if _overlap(start, end, frames)]
+        return users if self._replaced else [*covered_spans(self.analysis, self.pooled, frames), *users]
 
 
 def shot_mask(
-    spans: Spans, span: tuple[int, int], crop: tuple[int, int, int, int], found: Found, settings: Preprocess
+    spans: Spans, span: tuple[int, int], crop: tuple[int, int, int, int], analysis: Analysis, settings: Preprocess
 ) -> MaskTrack:
-    """The mask of one shot at the stored size, from what touches its frames."""
+    """The mask of one shot at the stored size, from what covers its frames."""
     start, end = span
-    down, across = found["size"][0] / found["probe"]["height"], found["size"][1] / found["probe"]["width"]
-    # Outwards, so that no covered pixel is lost by rounding.
+    down, across = analysis["size"][0] / analysis["probe"]["height"], analysis["size"][1] / analysis["probe"]["width"]
+    # Rounded outwards, so that no covered pixel is lost.
     top, left, rows, columns = crop
     y0, x0 = int(np.floor(top * down)), int(np.floor(left * across))
     y1, x1 = int(np.ceil((top + rows) * down)), int(np.ceil((left + columns) * across))
     events = []
     for first, last, covered in spans:
-        if _touch(first, last, range(start, end)):
+        if _overlap(first, last, range(start, end)):
             small = shrink_to(covered, (y0, x0, y1 - y0, x1 - x0), settings.height, settings.width)
             if small.any():
                 events.append(Event(max(first, start) - start, min(last, end) - start, small))
     return MaskTrack(end - start, settings.height, settings.width, events)
 
 
-def verdict(found: Found, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
-    """The verdict on a shot and its reason; `pooled` tells that videos of the same source settled the overlays."""
-    start, end = span
-    told = pooled or _moves(found, start, end)
+def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
+    """The verdict on a shot and its reason; `pooled`: overlays are known from several videos of the same source."""
+    frames = range(*span)
+    decided = pooled or _moves(analysis, frames)
     if masked:
-        here = [o["opacity"] for o in found["overlays"] if o["start"] < end and o["end"] > start]
+        here = [overlay["opacity"] for overlay in analysis["overlays"] if _touches(overlay, frames)]
         reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
-        return "masked", reason if told else f"{reason}; {_UNTOLD}"
-    if any(t["start"] < end and t["end"] > start for t in found["tickers"]):
-        return "uncertain", "writing that runs across the picture"
-    if any(t["start"] < end and t["end"] > start and not t["sure"] for t in found["texts"]):
-        return "uncertain", "writing that may belong to the scene"
-    if not told:
-        return "uncertain", _UNTOLD
+        return "masked", reason if decided else f"{reason}; {_UNDECIDED}"
+    if any(_touches(ticker, frames) for ticker in analysis["tickers"]):
+        return "uncertain", "text that scrolls across the picture"
+    if any(_touches(text, frames) and not text["sure"] for text in analysis["texts"]):
+        return "uncertain", "text that may belong to the scene"
+    if not decided:
+        return "uncertain", _UNDECIDED
     return "clean", "nothing burnt in was found"
 
 
-def _moves(found: Found, start: int, end: int) -> bool:
-    """Whether a shot, or the video that it is a small part of, moves enough to tell an overlay from the scene."""
-    own = [segment for segment in found["segments"] if segment["start"] < end and segment["end"] > start]
+def _moves(analysis: Analysis, frames: range) -> bool:
+    """Whether a shot, or the video of which it is a small part, moves enough to tell an overlay from the scene."""
+    own = [segment for segment in analysis["segments"] if _touches(segment, frames)]
     if any(segment["moving"] for segment in own):
         return True
-    most = _SHORT * found["frames"]
+    most = _SHORT * analysis["frames"]
     short = all(s["end"] - s["start"] < most and s["quality"]["motion"] > _STILL for s in own)
-    return found["moving"] and short
+    return analysis["moving"] and short
 
 
-def views(frames: int, crop: tuple[int, int, int, int], quality: Found, settings: Preprocess) -> tuple[list[str], str]:
-    """The views that a shot can supply, and why not more."""
+def views(
+    frames: int, crop: tuple[int, int, int, int], quality: Mapping[str, float], settings: Preprocess
+) -> tuple[list[str], str]:
+    """The views that a shot can supply, and the reason if it can't supply all that its length allows."""
     limits = settings.views
     if frames < limits.clip_frames:
         return [], f"too short (a clip needs {limits.clip_frames} frames)"

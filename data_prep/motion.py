@@ -1,23 +1,24 @@
-"""How the camera moves the whole picture from one sample to the next: corners that are followed, and the shift, turn
-and zoom that most of them agree on. Corners, because an edge does not tell how far it has moved along itself.
+"""Estimate how the camera moves the picture from one sample to the next: the shift, rotation and zoom that most of the
+tracked corners agree on. Corners, because the motion of an edge along itself can't be seen.
 """
 
 import cv2
 import numpy as np
 
-# Followed on pictures shrunk by this factor; corners looked for, pixels between them, and corners needed.
+# Corners are tracked on pictures shrunk by this factor; most corners, least distance between two (pixels), fewest.
 _SHRINK, _CORNERS, _APART, _LEAST = 2, 100, 8, 12
-# A corner agrees if it lands within so many (shrunk) pixels; share of the corners that must.
+# A corner agrees with the motion if it lands this near to where the motion puts it (shrunk pixels); share that must.
 _LANDS, _AGREE = 1.0, 0.5
-# The motion must explain the change: what is left after it as a share of the difference without it.
+# The motion must explain the change: largest difference that it leaves, as a share of the difference without it.
 _LEFT = 0.8
 
 
 def camera_motion(before_HW: np.ndarray, image_HW: np.ndarray) -> np.ndarray | None:
-    """The map `2 3` of points (x, y, 1), pixels, from one grey picture to the next; None if none explains the change.
+    """The matrix `2 3` that maps points (x, y, 1), pixels, of one grey picture to the next; None if no motion explains
+    the change.
 
-    A logo that stands still is outvoted by the scene; a camera that stands still gives None, because nothing is better
-    explained by a motion.
+    A static logo has fewer corners than the scene, so it does not decide. A static camera gives None, because no
+    motion explains the change better than none.
     """
     before, image = (
         cv2.resize(one, None, fx=1 / _SHRINK, fy=1 / _SHRINK, interpolation=cv2.INTER_AREA)
@@ -26,8 +27,10 @@ def camera_motion(before_HW: np.ndarray, image_HW: np.ndarray) -> np.ndarray | N
     corners = cv2.goodFeaturesToTrack(before, _CORNERS, 0.01, _APART)
     if corners is None or len(corners) < _LEAST:
         return None
-    landed, seen, _ = cv2.calcOpticalFlowPyrLK(before, image, corners, None, winSize=(15, 15), maxLevel=3)
-    seen = seen[:, 0] > 0
+    landed, status, _ = cv2.calcOpticalFlowPyrLK(
+        before, image, corners, np.empty_like(corners), winSize=(15, 15), maxLevel=3
+    )
+    seen = status[:, 0] > 0
     if seen.sum() < _LEAST:
         return None
     matrix, agree = cv2.estimateAffinePartial2D(corners[seen], landed[seen], ransacReprojThreshold=_LANDS)
@@ -41,7 +44,7 @@ def camera_motion(before_HW: np.ndarray, image_HW: np.ndarray) -> np.ndarray | N
 
 
 def displacements(matrix: np.ndarray, height: int, width: int, grid: int = 1) -> np.ndarray:
-    """By how many pixels a map moves the middle of each square, `grid` pixels a side, x and y: float32 `2 H/g W/g`."""
+    """By how many pixels (x and y) a map moves the middle of each square of side `grid`: float32 `2 H/grid W/grid`."""
     middle = (grid - 1) / 2
     xs, ys = np.arange(0, width, grid) + middle, np.arange(0, height, grid) + middle
     a, b, c = matrix.T[..., None, None]

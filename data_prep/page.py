@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: contact sheets with bars and masks drawn, verdicts, timelines."""
+"""The report as one self-contained HTML page: contact sheets that show bars and masks, verdicts, timelines."""
 
 import base64
 from collections.abc import Sequence
@@ -10,57 +10,58 @@ import cv2
 import jinja2
 import numpy as np
 
+from data_prep.analysis import Analysis
 from vidboot.data.files import write_atomic
 
-# Pictures of a contact sheet in a row, and width of one, pixels.
-COLUMNS, TILE = 4, 240
-# What is drawn: masked pixels, bars, red, green, blue.
+# Pictures per row of a contact sheet, and width of one, pixels.
+_COLUMNS, _TILE = 4, 240
+# Colours (red, green, blue) of masked pixels and of bars.
 _MASK, _BAR = (230, 40, 40), (40, 110, 230)
 
 
 @dataclass(frozen=True)
 class VideoPage:
-    """What the page shows of one video."""
+    """What the page shows about one video."""
 
     name: str
-    found: dict[str, Any]
+    analysis: Analysis
     width: int
     """Width of the source, pixels."""
     tiles: Sequence[tuple[int, np.ndarray]]
     """Number and `tile` of a few frames."""
     spans: Sequence[tuple[int, int, np.ndarray]]
-    """First frame, frame after the last, and area (bool, of the analysed picture) of all that is masked."""
+    """Everything masked: first frame, frame after the last, area (bool, at the size of the analysis)."""
     verdicts: Sequence[tuple[int, int, str, str]]
-    """First frame, frame after the last, verdict, reason of each shot."""
+    """For each shot: first frame, frame after the last, verdict, reason."""
 
 
 def tile(image: np.ndarray) -> np.ndarray:
-    """A frame (RGB, uint8 `H W C`) at the size at which the page shows it."""
+    """A frame (RGB, uint8 `H W C`), shrunk for the page."""
     height, width = image.shape[:2]
-    return cv2.resize(image, (TILE, max(1, round(height * TILE / width))), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (_TILE, max(1, round(height * _TILE / width))), interpolation=cv2.INTER_AREA)
 
 
 def contact_sheet(page: VideoPage) -> np.ndarray:
-    """The frames side by side, uint8 `H W C` RGB, masked pixels red and bars blue."""
+    """The frames side by side, uint8 `H W C` RGB, with masked pixels red and bars blue."""
     tiles = []
     for number, plain in page.tiles:
         drawn, tall = plain.copy(), plain.shape[0]
-        covered = np.zeros(tuple(page.found["size"]), bool)
+        covered = np.zeros(tuple(page.analysis["size"]), bool)
         for start, end, area in page.spans:
             if start <= number < end:
                 covered |= area
-        red = cv2.resize(covered.astype(np.float32), (TILE, tall), interpolation=cv2.INTER_AREA) > 0.25
-        blue = np.ones((tall, TILE), bool)
-        top, left, rows, columns = page.found["picture"]
-        scale = TILE / page.width
+        red = cv2.resize(covered.astype(np.float32), (_TILE, tall), interpolation=cv2.INTER_AREA) > 0.25
+        blue = np.ones((tall, _TILE), bool)
+        top, left, rows, columns = page.analysis["picture"]
+        scale = _TILE / page.width
         blue[
             round(top * scale) : round((top + rows) * scale), round(left * scale) : round((left + columns) * scale)
         ] = False
         for marked, colour in ((blue, _BAR), (red, _MASK)):
             drawn[marked] = (drawn[marked] * 0.4 + np.array(colour) * 0.6).astype(np.uint8)
         tiles.append(drawn)
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
-    rows = [np.concatenate(tiles[k : k + COLUMNS], axis=1) for k in range(0, len(tiles), COLUMNS)]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % _COLUMNS)
+    rows = [np.concatenate(tiles[k : k + _COLUMNS], axis=1) for k in range(0, len(tiles), _COLUMNS)]
     return np.concatenate(rows)
 
 
@@ -111,13 +112,13 @@ are texts.</p>
 
 
 def video_block(page: VideoPage) -> dict[str, Any]:
-    """What the template needs of one video; small, so that many videos fit into memory."""
+    """What the template needs to know about one video; small, so that many videos fit into memory."""
     _, jpeg = cv2.imencode(".jpg", contact_sheet(page)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     return {
         "name": page.name,
-        "frames": page.found["frames"],
+        "frames": page.analysis["frames"],
         "verdicts": list(page.verdicts),
-        "texts": [(t["start"], t["end"]) for t in page.found["texts"] if t["sure"]],
+        "texts": [(t["start"], t["end"]) for t in page.analysis["texts"] if t["sure"]],
         "sheet": base64.b64encode(jpeg.tobytes()).decode(),
     }
 
@@ -129,10 +130,10 @@ def write_page(
     totals: Sequence[Any] = (),
     stages: Sequence[Any] = (),
 ) -> None:
-    """Write the page, atomically.
+    """Write the page atomically.
 
-    A block may have `remarks`, sentences; `totals` are view, verdict, shots and hours; `stages` are what
-    `findings.stage_shares` gives.
+    `blocks` come from `video_block`, and may have `remarks` (sentences); a row of `totals` is view, verdict, shots,
+    hours; `stages` come from `findings.stage_shares`.
     """
     text = _TEMPLATE.render(videos=blocks, set_aside=set_aside, totals=totals, stages=stages)
     write_atomic(path, text.encode())

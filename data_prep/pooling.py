@@ -1,7 +1,7 @@
-"""Overlays that several videos of one source share: the only honest answer for cameras that do not move.
+"""Find overlays that several videos of one source share: the only reliable way if the camera is static.
 
-Each video gives its mean gradients. Scenes differ from video to video, so their edges point anywhere at any one place;
-an overlay's point the same way in nearly all of them.
+Each video contributes its mean gradients. Scenes differ from video to video, so at a given pixel their gradients have
+different directions. Those of an overlay have the same direction in nearly all videos.
 """
 
 import zipfile
@@ -15,22 +15,24 @@ import numpy as np
 
 from data_prep.overlays import RING_DEVIATES, grouped_overlays
 
-# Videos of one source needed, and most that are looked at.
-POOL_LEAST, _MOST = 6, 24
-# A video has an edge where its mean gradient (grey levels a pixel) exceeds this; share of the videos that must.
+# Fewest videos of one source, and most that are used.
+_LEAST, _MOST = 6, 24
+# A video has an edge where its mean gradient (grey levels per pixel) exceeds this; share of the videos that must.
 _HAS, _SHARE = 1.5, 0.8
-# How well the directions agree (length of the mean unit vector), here and beside an overlay; strength of the mean.
+# Least agreement of the directions (length of the mean unit vector) for an overlay's edge and for weak edges beside it;
+# least strength of the mean gradient.
 _AGREE, _AGREE_WEAK, _EDGE = 0.93, 0.8, 3.0
-# Chance edges are few: side of a window (pixels) and the share of it that an overlay's edges fill.
+# Edges that agree by chance are sparse: side of a window (pixels), and least share of it that an overlay's edges fill.
 _WINDOW, _DENSE = 11, 0.15
-# Videos of one and the same scene tell nothing: grey levels that a pixel deviates from video to video, share that does.
+# Videos of a single scene can't be used: a pixel differs if it deviates by so many grey levels from video to video;
+# least share of the pixels that differ.
 _DEVIATES, _DIFFERENT = 12.0, 0.6
 
 
 def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
-    """Covered pixels, bool `H W`, from the mean maps of videos of one source; None if they are too few or too alike."""
+    """Covered pixels, bool `H W`, from the mean maps of a source's videos; None if they are too few or too similar."""
     maps = list(islice((one for one in map(_maps, files) if one is not None), _MOST))
-    if len(maps) < POOL_LEAST:
+    if len(maps) < _LEAST:
         return None
     grads = np.stack([[m[name].astype(np.float32) / 8 for name in ("dx", "dy")] for m in maps])  # N 2 H W
     deviation = np.stack([m["grey"].astype(np.float32) for m in maps]).std(axis=0)
@@ -48,7 +50,7 @@ def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
 
 
 def _maps(file: Path) -> dict[str, np.ndarray] | None:
-    """The maps of one video, or None if the file has gone or is damaged."""
+    """The maps of one video, or None if the file is missing or damaged."""
     try:
         with np.load(file) as data:
             return {name: data[name] for name in ("dx", "dy", "grey")}

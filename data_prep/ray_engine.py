@@ -1,6 +1,6 @@
-"""The same tasks on a Ray cluster (extra `ray`): the one that RAY_ADDRESS names, else one on this machine.
+"""Run tasks on a Ray cluster (extra `ray`): the one at RAY_ADDRESS, or else one that is started on this machine.
 
-Inputs and output must lie on a file system that all nodes share.
+Inputs and output must be on a file system that all nodes share.
 """
 
 import time
@@ -10,43 +10,44 @@ from typing import Any, Self, TypeVar
 import ray
 import ray.exceptions
 
-from data_prep.workers import TaskError, failure, one_thread
+from data_prep.workers import TaskError, failure, one_thread, too_long
 
 Job = TypeVar("Job")
-# Seconds between looks at the clock of the running tasks.
+# Seconds between checks of the time limit.
 _POLL = 1.0
 
 
 class RayEngine:
-    """Tasks of one core each, as many at a time as there are cores, or `workers`."""
+    """Tasks use one core each; `workers` run at a time, or as many as the cluster has cores."""
 
     def __init__(self, workers: int | None, timeout_seconds: float) -> None:
-        self.workers, self.timeout_seconds = workers, timeout_seconds
+        self._asked, self._workers, self._timeout_seconds = workers, 1, timeout_seconds
 
     def __enter__(self) -> Self:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
-        self.workers = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._workers = self._asked or max(1, int(ray.cluster_resources().get("CPU", 1)))
         return self
 
     def __exit__(self, *error: object) -> None:
         ray.shutdown()
 
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
-        """Yield (job, result) as they end; the result of a task that died or took too long is a `TaskError`."""
+        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
         remote = ray.remote(num_cpus=1, max_retries=0)(_single)
-        waiting, running = list(reversed(jobs)), {}
+        waiting = list(reversed(jobs))
+        running: dict[Any, tuple[Job, float]] = {}
         while waiting or running:
-            while waiting and len(running) < self.workers:
+            while waiting and len(running) < self._workers:
                 job = waiting.pop()
                 running[remote.remote(task, job)] = (job, time.monotonic())
             done, _ = ray.wait(list(running), timeout=_POLL)
             for reference in done:
                 yield running.pop(reference)[0], self._result(reference)
-            late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self.timeout_seconds]
+            late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self._timeout_seconds]
             for reference in late:
                 ray.cancel(reference, force=True)
-                yield running.pop(reference)[0], TaskError(f"took longer than {self.timeout_seconds / 60:g} minutes")
+                yield running.pop(reference)[0], too_long(self._timeout_seconds)
 
     def _result(self, reference: Any) -> Any:
         try:

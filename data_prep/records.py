@@ -1,6 +1,7 @@
-"""What is known about each video: one atomic record keyed by the file's content and the settings.
+"""What is known about each video: one record, written atomically, whose key depends on content and settings.
 
-Records hold no path, so a moved or renamed file is not done again. Whatever has a record is complete on disk.
+Records hold no path, so a file that was moved or renamed is not processed again. Work that has a record is complete on
+disk.
 """
 
 import json
@@ -12,6 +13,15 @@ from vidboot.data.files import write_atomic
 RECORD_VERSION = 10
 
 
+def read_object(file: Path) -> dict[str, Any] | None:
+    """A JSON object from a file, or None if there is no such file or it holds something else."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 class Records:
     """Records of one kind in `folder`, one JSON file for each key."""
 
@@ -20,14 +30,11 @@ class Records:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The record of a key, or None if there is none that this version can read."""
-        try:
-            record = json.loads((self.folder / f"{key}.json").read_text("utf-8"))
-        except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
-            return None
-        return record if isinstance(record, dict) and record.get("version") == RECORD_VERSION else None
+        record = read_object(self.folder / f"{key}.json")
+        return record if record is not None and record.get("version") == RECORD_VERSION else None
 
     def has_whole(self, key: str, output: Path) -> bool:
-        """Whether there is a record, and below `output` all files that it names, at the size that they had."""
+        """Whether there is a record, and all files that it names lie below `output` with the sizes that it states."""
         record = self.get(key)
         if record is None:
             return False
@@ -35,6 +42,6 @@ class Records:
         return all((output / name).is_file() and (output / name).stat().st_size == size for name, size in sizes)
 
     def put(self, key: str, record: dict[str, Any]) -> None:
-        """Write a record, all or nothing."""
+        """Write a record atomically."""
         text = json.dumps({"version": RECORD_VERSION, **record}, indent=1, sort_keys=True)
         write_atomic(self.folder / f"{key}.json", text.encode())

@@ -1,4 +1,4 @@
-"""What a run found, as tables on the console."""
+"""Print the results of a run as tables."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data_prep.findings import stage_shares
+from data_prep.findings import hours_of, stage_shares
 from data_prep.run import Outcome
 from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS
 
-# More lines than this of one reason are counted, not listed.
+# Most lines that are listed for one reason; further ones are only counted.
 _LISTED = 20
 
 
 def print_report(outcome: Outcome, console: Console) -> None:
-    """Print hours and shots for each view, and what was set aside with its reason."""
+    """Print hours and shots for each view, what was set aside and why, remarks, and processing times."""
     console.print(_views_table(outcome))
     if outcome.set_aside:
         console.print(_listed("Set aside", "why", [(item.what, item.reason) for item in outcome.set_aside]))
@@ -34,10 +34,10 @@ def _views_table(outcome: Outcome) -> Table:
         table.add_column(name, justify="left" if name == "view" else "right")
     for view in VIEWS:
         shots = outcome.manifest.supplying(view)
-        hours = sum(shot.num_frames / shot.fps for shot in shots) / 3600
-        verdicts = Counter(shot.verdict for shot in shots)
+
+        verdicts: Counter[str] = Counter(shot.verdict for shot in shots)
         numbers = [sum(shot.num_frames for shot in shots), *(verdicts[name] for name in VERDICTS)]
-        table.add_row(view, str(len(shots)), f"{hours:.3f}", *map(str, numbers))
+        table.add_row(view, str(len(shots)), f"{hours_of(shots):.3f}", *map(str, numbers))
     return table
 
 

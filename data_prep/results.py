@@ -1,7 +1,6 @@
-"""From the records of what was stored to the manifest's rows."""
+"""Make the manifest's rows from the records of stored videos."""
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from data_prep.tasks import StoreJob
 
 def results(
     firsts: dict[str, Source], jobs: dict[str, StoreJob], refused: dict[str, str], output: Path, settings: Preprocess
-) -> tuple[list[dict[str, Any]], list[SetAside], Counter[str]]:
-    """The manifest's rows, what was set aside, and processor seconds, from the records of what was stored."""
+) -> tuple[list[dict[str, Any]], list[SetAside], dict[str, float]]:
+    """The manifest's rows, what was set aside, and processor seconds by stage."""
     rows: list[dict[str, Any]] = []
     set_aside: list[SetAside] = []
-    seconds: Counter[str] = Counter()
+    records: list[dict[str, Any]] = []
     for content, source in firsts.items():
         if content in refused:
             set_aside.append(SetAside(str(source.path), refused[content]))
@@ -27,8 +26,8 @@ def results(
         made, left = _rows(source, content, record, settings)
         rows += made
         set_aside += left
-        seconds += stage_seconds([record])
-    return rows, set_aside, seconds
+        records.append(record)
+    return rows, set_aside, stage_seconds(records)
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""One preprocessing run: scan, hash, work on what is new, write the manifest."""
+"""One preprocessing run: scan, hash, process what is new, write the manifest."""
 
 import hashlib
 from collections import Counter
@@ -10,33 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
-from data_prep.analysis import pack
+from data_prep.analysis import Analysis, pack
 from data_prep.config import Preprocess
-from data_prep.engine import Engine, TaskError, largest_first, make_engine
-from data_prep.findings import brief, look_alikes, remarks, stage_seconds, stage_shares
+from data_prep.engine import Engine, TaskError, largest_first, make_engine, with_progress
+from data_prep.findings import brief, hours_of, look_alikes, remarks, stage_seconds, stage_shares
 from data_prep.hashes import HashCache
-from data_prep.masking import Found, matching
+from data_prep.masking import matching
 from data_prep.page import write_page
 from data_prep.pooling import pooled_overlay
 from data_prep.records import RECORD_VERSION, Records
 from data_prep.results import results
 from data_prep.scan import Remark, SetAside, Source, scan
+from data_prep.spot_model import model_for
+from data_prep.stopwatch import total_seconds
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
+from data_prep.workers import reason_of
 from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
 
-# Videos shown on the report page at most; the tables count all.
+# Most videos that the report page shows; its tables count all.
 _ON_PAGE = 200
-# What runs write into their output, which may lie among the inputs.
+# What runs write into the output folder, which may be inside an input folder.
 _OWN = ("analysis", "encoded", "masks", "pages", "records", "shots", FILE_NAME, "report.html", "preview.html")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run made: the manifest, the report page, and what is to be said about the videos."""
+    """The result of a run: the manifest, the report page, and what the user should know."""
 
     manifest: Manifest
     page: Path
@@ -44,27 +46,28 @@ class Outcome:
     remarks: list[Remark]
     videos: int
     new: int
-    """Videos that an earlier run had not done."""
+    """Videos that no earlier run had processed."""
     frames: int
     """Frames of all usable videos."""
-    seconds: Counter[str]
-    """Processor seconds that they took, by stage."""
+    seconds: dict[str, float]
+    """Processor seconds of all usable videos, by stage."""
 
 
 def preprocess(
     inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, engine: str = "local"
 ) -> Outcome:
-    """Preprocess files and folders into `output`; what is done already is not done again.
+    """Preprocess files and folders into `output`; work of earlier runs is not repeated.
 
-    Raises `UserError` if an input does not exist, another run is at work on `output`, or nothing usable was found.
+    Raises `UserError` if an input does not exist, another run uses `output`, or no shot is usable.
     """
+    _check(settings)
     output = Path(output).resolve()
     with _at_work(output), make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
         by_content, set_aside = _scan(inputs, output, workers, settings)
-        firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path))
+        firsts = _firsts(by_content)
         refused, analyses, analysed = _analyse(firsts, output, settings, workers)
-        found = _briefs(firsts, analyses, output)
-        said, alike = remarks(found), look_alikes(found)
+        briefs = _briefs(firsts, analyses, output)
+        said, alike = remarks(briefs), look_alikes(briefs)
         if settings.drop_near_duplicates:
             refused |= {c: alike[firsts[c].path] for c in analyses if firsts[c].path in alike}
             analyses = {c: key for c, key in analyses.items() if c not in refused}
@@ -75,12 +78,13 @@ def preprocess(
         refused |= failed
         rows, left, stored_seconds = results(firsts, jobs, refused, output, settings)
         set_aside += left
-        if not rows:  # an earlier run's manifest stays
+        if not rows:  # keep the manifest of an earlier run
             raise UserError(_nothing_usable(set_aside))
         said += _dropped(output, {str(source.path) for group in by_content.values() for source in group})
         write_manifest(output, rows)
         manifest = load_manifest(output)
-        frames, seconds = sum(one["frames"] for one in found.values()), stage_seconds(found.values()) + stored_seconds
+        frames = sum(one["frames"] for one in briefs.values())
+        seconds = total_seconds([stage_seconds(briefs.values()), stored_seconds])
         page, new = output / "report.html", len(analysed | stored)
         outcome = Outcome(manifest, page, set_aside, said, len(by_content), new, frames, seconds)
         _write_report(outcome, [jobs[c] for c in firsts if c in jobs and c not in refused])
@@ -88,37 +92,45 @@ def preprocess(
 
 
 def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, count: int) -> Path:
-    """Write the report page about the first `count` videos to `output`, with nothing stored but their analyses.
+    """Write a report page about the first `count` videos to `output`; only their analyses are stored besides.
 
-    Raises `UserError` as `preprocess` does.
+    Raises `UserError` like `preprocess`.
     """
+    _check(settings)
     output = Path(output).resolve()
     with _at_work(output), make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers:
         by_content, set_aside = _scan(inputs, output, workers, settings)
-        firsts = dict(sorted(((c, group[0]) for c, group in by_content.items()), key=_by_path)[:count])
+        firsts = _firsts(by_content, count)
         refused, analyses, _ = _analyse(firsts, output, settings, workers)
-        found = _briefs(firsts, analyses, output)
-        alike = [Remark(path, sentence) for path, sentence in look_alikes(found).items()]
+        briefs = _briefs(firsts, analyses, output)
+        alike = [Remark(path, sentence) for path, sentence in look_alikes(briefs).items()]
         set_aside += [SetAside(str(firsts[content].path), reason) for content, reason in refused.items()]
         jobs = _store_jobs(firsts, analyses, output, settings)
         blocks = {}
-        for job, result in _with_progress(workers, preview_video, list(jobs.values()), "drawing"):
+        for job, result in with_progress(workers, preview_video, list(jobs.values()), "drawing"):
             if isinstance(result, VideoError | TaskError):
-                set_aside.append(SetAside(str(job.path), _reason(result)))
+                set_aside.append(SetAside(str(job.path), reason_of(result)))
             else:
                 blocks[job.path] = result
         if not blocks:
             raise UserError(_nothing_usable(set_aside))
-        page, said = output / "preview.html", remarks(found) + alike
+        page, said = output / "preview.html", remarks(briefs) + alike
         shown = [_with_remarks(blocks[path], path, said) for path in sorted(blocks)]
-        stages = stage_shares(stage_seconds(found.values()), sum(one["frames"] for one in found.values()))
+        stages = stage_shares(stage_seconds(briefs.values()), sum(one["frames"] for one in briefs.values()))
         write_page(page, shown, set_aside, stages=stages)
         return page
 
 
+def _check(settings: Preprocess) -> None:
+    """Raise `UserError` if the settings name something missing."""
+    model_for(settings.text)
+    for mask in settings.masks:
+        mask.digest()
+
+
 @contextmanager
 def _at_work(output: Path) -> Iterator[None]:
-    """Keep other runs away from `output`, and clear what a run that was killed left half written."""
+    """Lock `output` against other runs, and delete partial files of runs that were killed."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / ".lock").touch()
@@ -136,9 +148,7 @@ def _at_work(output: Path) -> Iterator[None]:
 def _scan(
     inputs: Sequence[str | Path], output: Path, engine: Engine, settings: Preprocess
 ) -> tuple[dict[str, list[Source]], list[SetAside]]:
-    """The inputs by content, and what can't be read, is there twice, or is a mask for none of them."""
-    for mask in settings.masks:
-        mask.digest()  # refuses a picture that can't be read before there is any work
+    """The inputs by content, and what is set aside: unreadable files, copies, masks that match no file."""
     sources, set_aside = scan(inputs, [output / name for name in _OWN])
     used = {number for source in sources for number in matching(settings.masks, source.path)}
     unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
@@ -151,7 +161,7 @@ def _scan(
 
 
 def _dropped(output: Path, given: set[str]) -> list[Remark]:
-    """That an earlier run's videos are not among those given now, so leave the manifest."""
+    """A remark if the manifest loses the shots of an earlier run's videos, because they were not given this time."""
     try:
         before = Counter(str(shot.source) for shot in load_manifest(output))
     except UserError:  # none, or another version's
@@ -163,16 +173,19 @@ def _dropped(output: Path, given: set[str]) -> list[Remark]:
     return [Remark(output / FILE_NAME, said)]
 
 
-def _by_path(item: tuple[str, Source]) -> str:
-    return str(item[1].path)
+def _firsts(by_content: dict[str, list[Source]], count: int | None = None) -> dict[str, Source]:
+    """The first file of each content, ordered by path; only the first `count` of them."""
+    firsts = [(content, group[0]) for content, group in by_content.items()]
+    return dict(sorted(firsts, key=lambda item: str(item[1].path))[:count])
 
 
 def _analyse(
     firsts: dict[str, Source], output: Path, settings: Preprocess, engine: Engine
 ) -> tuple[dict[str, str], dict[str, str], set[str]]:
-    """Reasons of what can't be used, keys of the analyses of the rest, both by content; and what was new."""
+    """By content: why videos can't be used, and the keys of the others' analyses; and the contents that were new."""
     records = Records(output / "analysis")
-    keys = {content: _key("analysis", content, settings.digest()) for content in firsts}
+    digest = settings.digest(model_for(settings.text) is not None)
+    keys = {content: _key("analysis", content, digest) for content in firsts}
     jobs = {c: AnalyseJob(s.path, keys[c], output, settings) for c, s in firsts.items() if records.get(keys[c]) is None}
     failed = _failures(engine, analyse_video, jobs, "analysing")
     refused = {c: reason for c in firsts if (reason := (records.get(keys[c]) or {}).get("refused")) is not None}
@@ -183,12 +196,12 @@ def _analyse(
 def _store_jobs(
     firsts: dict[str, Source], analyses: dict[str, str], output: Path, settings: Preprocess
 ) -> dict[str, StoreJob]:
-    """What is to be stored of each video, by content."""
+    """By content, the job that stores each video."""
     pooled = _pooled(firsts, analyses, output)
     jobs = {}
     for c, key in analyses.items():
         path, shared = firsts[c].path, pooled[c]
-        # A file's name, which records do not hold, says which of the user's masks it has.
+        # The user's masks depend on the file's name, which records do not hold.
         own = [settings.masks[number].digest() for number in matching(settings.masks, path)]
         store_key = _key("store", key, str(shared), str(own))
         jobs[c] = StoreJob(path, key, store_key, output, settings, shared)
@@ -196,37 +209,33 @@ def _store_jobs(
 
 
 def _store(jobs: dict[str, StoreJob], output: Path, engine: Engine) -> tuple[set[str], dict[str, str]]:
-    """Store what is not stored yet or not whole any more; returns what was new, and the reasons of what failed."""
+    """Store videos that are not stored yet, or no longer complete; returns which, and why jobs failed."""
     records = Records(output / "records")
     new = {content: job for content, job in jobs.items() if not records.has_whole(job.key, output)}
     return set(new), _failures(engine, store_video, new, "storing")
 
 
 def _failures(engine: Engine, task: Callable[[Any], Any], jobs: dict[str, Any], unit: str) -> dict[str, str]:
-    """Run a task for each job and return the reasons of what failed, by content.
+    """Run a task for each job; returns, by content, why jobs failed.
 
-    That a worker died, a time limit or a disk that is away may pass: there is no record of it, and the next run tries
-    again.
+    A worker that died, a time limit and a missing disk leave no record, so that the next run tries again.
     """
     contents = {job.key: content for content, job in jobs.items()}
-    results = _with_progress(engine, task, largest_first(jobs.values()), unit)
+    results = with_progress(engine, task, largest_first(jobs.values()), unit)
     failed = ((job, result) for job, result in results if isinstance(result, VideoError | TaskError))
-    return {contents[job.key]: _reason(result) for job, result in failed}
-
-
-def _reason(failed: VideoError | TaskError) -> str:
-    return failed.reason if isinstance(failed, VideoError) else str(failed)
+    return {contents[job.key]: reason_of(result) for job, result in failed}
 
 
 def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[str, str | None]:
-    """For each video what the videos of its folder and size share, packed; None where they are too few to tell."""
+    """By content, the packed overlay that the videos of a folder and size share; None if they are too few to decide."""
+    records = Records(output / "analysis")
     groups: dict[tuple, list[str]] = {}
     for content, key in analyses.items():
-        size = tuple((Records(output / "analysis").get(key) or {})["size"])
-        groups.setdefault((firsts[content].path.parent, size), []).append(content)
-    shared: dict[str, str | None] = {}
+        if (record := records.get(key)) is not None:
+            groups.setdefault((firsts[content].path.parent, tuple(record["size"])), []).append(content)
+    shared: dict[str, str | None] = dict.fromkeys(analyses)
     for members in groups.values():
-        # By content, so that the order of the command line does not matter.
+        # Ordered by content, so that the order on the command line does not matter.
         covered = pooled_overlay([output / "analysis" / f"{analyses[c]}.npz" for c in sorted(members)])
         shared.update(dict.fromkeys(members, None if covered is None else pack(covered)))
     return shared
@@ -235,35 +244,33 @@ def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -
 def _by_content(
     sources: list[Source], cache: HashCache, engine: Engine
 ) -> tuple[dict[str, list[Source]], list[SetAside]]:
-    """Sources with the same bytes together, first by path in front; and those that can't be read."""
+    """Files grouped by content, each group ordered by path; and those that can't be read."""
     hashes = {source.path: cache.get(source.path) for source in sources}
     jobs = [HashJob(path) for path, known in hashes.items() if known is None]
     unreadable = []
-    for job, result in _with_progress(engine, hash_file, jobs, "reading"):
+    for job, result in with_progress(engine, hash_file, jobs, "reading"):
         if isinstance(result, VideoError | TaskError):
-            unreadable.append(SetAside(str(job.path), _reason(result)))
+            unreadable.append(SetAside(str(job.path), reason_of(result)))
         else:
             hashes[job.path] = result[-1]
             cache.put(job.path, result)
     cache.save()
     groups: dict[str, list[Source]] = {}
     for source in sources:
-        digest = hashes[source.path]
-        if digest is not None:
+        if (digest := hashes[source.path]) is not None:
             groups.setdefault(digest, []).append(source)
     return groups, unreadable
-
-
-def _with_progress(engine: Engine, task: Callable[[Any], Any], jobs: Sequence[Any], unit: str) -> Any:
-    return tqdm(engine.run(task, jobs), total=len(jobs), desc=unit, unit="file", disable=not jobs)
 
 
 def _key(kind: str, *parts: str) -> str:
     return hashlib.sha256(" ".join([str(RECORD_VERSION), kind, *parts]).encode()).hexdigest()
 
 
-def _briefs(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[Path, Found]:
-    return {firsts[c].path: brief(Records(output / "analysis").get(key)) for c, key in analyses.items()}
+def _briefs(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[Path, Analysis]:
+    """By path, the parts of the analyses that the run as a whole needs."""
+    records = Records(output / "analysis")
+    every = ((firsts[content].path, records.get(key)) for content, key in analyses.items())
+    return {path: brief(record) for path, record in every if record is not None}
 
 
 def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:
@@ -274,14 +281,14 @@ def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:
     for view in VIEWS:
         for said in VERDICTS:
             shots = [shot for shot in manifest.supplying(view) if shot.verdict == said]
-            totals.append((view, said, len(shots), sum(shot.num_frames / shot.fps for shot in shots) / 3600))
+            totals.append((view, said, len(shots), hours_of(shots)))
     write_page(outcome.page, shown, outcome.set_aside, totals, stage_shares(outcome.seconds, outcome.frames))
 
 
 def _with_remarks(block: dict[str, Any], path: Path, said: list[Remark]) -> dict[str, Any]:
     mine = [remark for remark in said if remark.path == path]
     sentences = [f"frames {r.frames[0]} to {r.frames[1]}: {r.text}" if r.frames else r.text for r in mine]
-    return {**block, "name": path.name, "remarks": sentences}  # it may have another name than when it was stored
+    return {**block, "name": path.name, "remarks": sentences}  # the file may have been renamed since it was stored
 
 
 def _nothing_usable(set_aside: list[SetAside]) -> str:

@@ -1,4 +1,4 @@
-"""Finding the input files: files, folders and text lists, in a fixed order."""
+"""Find the input files, given as files, folders and text lists, in a fixed order."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -10,7 +10,7 @@ from vidboot.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """An input file; `label` is its folder relative to the input that it was found in, None at the top."""
+    """An input file; `label` is its folder relative to the input folder that it was found in, None at the top."""
 
     path: Path
     label: str | None
@@ -18,7 +18,7 @@ class Source:
 
 @dataclass(frozen=True)
 class SetAside:
-    """Something that is not used, and why; `what` is a path, with the frames where it is a shot."""
+    """Something that is not used, and why; `what` is a path, for a shot with its frames."""
 
     what: str
     reason: str
@@ -26,7 +26,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a video that is used, or about some of its frames, that the user should know."""
+    """Something that the user should know about a video that is used, or about some of its frames."""
 
     path: Path
     text: str
@@ -34,15 +34,15 @@ class Remark:
 
     @property
     def what(self) -> str:
-        """The path, with the frames if it is about some."""
+        """The path, with the frames if the remark is about some."""
         return str(self.path) + (f" frames {self.frames[0]} to {self.frames[1]}" if self.frames else "")
 
 
 def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple[list[Source], list[SetAside]]:
-    """Files under the inputs, absolute, each once, and what is set aside: empty folders, broken links, strange names.
+    """All input files (absolute paths, each once), and what is set aside: empty folders, broken links, odd names.
 
-    A folder gives all files below it except hidden ones; a `.txt` file gives the paths it lists, one a line, relative
-    to itself. Nothing below the paths `left_out` (resolved) is looked at.
+    A folder gives all files below it except hidden ones; a `.txt` file gives the paths that it lists, one per line,
+    relative to itself. Everything below the paths `left_out` (resolved) is ignored.
     Raises `UserError` if an input does not exist.
     """
     found: dict[Path, Source] = {}
@@ -63,12 +63,12 @@ def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple
             else:
                 others.append(SetAside(_printable(source.path), "its name is not UTF-8; rename it"))
         set_aside += others
-    # An input that is given twice is set aside once.
+    # An input that is given twice is listed once.
     return sorted(found.values(), key=lambda s: str(s.path)), list(dict.fromkeys(set_aside))
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a file or folder; what is too long to be a name is none."""
+    """Whether there is a file or folder; False for text that is too long for a path."""
     try:
         return path.exists()
     except OSError:
@@ -88,10 +88,10 @@ def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
 
 
 def _walk(folder: Path, left_out: Collection[Path]) -> tuple[list[Source], list[SetAside]]:
-    """The files below a folder, linked folders included, and the links that lead nowhere."""
+    """The files below a folder, also in linked folders, and the broken links."""
     sources, broken = [], []
     waiting, seen = [folder], set()
-    # Linked folders wait until the others have been seen: each folder is entered once, so links can't lead in circles.
+    # Each folder is entered once, so links can't lead in circles; linked folders come after all others.
     while waiting:
         for root, folders, files in os.walk(waiting.pop(0), onerror=lambda error: broken.append(_unreadable(error))):
             here = Path(root)
@@ -122,5 +122,5 @@ def _below(path: Path, folders: Collection[Path]) -> bool:
 
 
 def _printable(path: Path) -> str:
-    """A path as text that can be written as UTF-8, whatever the bytes of its name."""
+    """A path as text that can be written as UTF-8; other bytes are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Cutting a video into shots with PySceneDetect's detectors, fed frame by frame: exact at any frame rate."""
+"""Cut a video into shots with PySceneDetect's detectors, frame by frame: exact at any frame rate."""
 
 import itertools
 
@@ -9,16 +9,16 @@ from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
 
 from data_prep.config import ShotSettings
 
-# Cuts are found on small pictures: faster, and less noise from compression.
+# Width of the pictures in which cuts are found: small ones are faster and have less compression noise.
 SHOT_WIDTH = 160
-# Two cuts this close are one flash, not two shots.
+# Two cuts closer than this are a flash, not a shot.
 _MIN_SCENE_LEN = 3
-# Mean brightness of frames that show nothing at all; they are trimmed from the ends of shots.
+# Frames with a mean brightness below this show nothing; they are trimmed from the ends of shots.
 _BLANK = 2.0
 
 
 class ShotFinder:
-    """Feed every frame in order, then ask for `spans`."""
+    """Feed every frame in order, then call `spans`."""
 
     def __init__(self, settings: ShotSettings, fps: float) -> None:
         self._fps = fps
@@ -31,12 +31,12 @@ class ShotFinder:
         self._brightness: list[float] = []
 
     def feed(self, number: int, image_HWC: np.ndarray) -> None:
-        """Look at one frame, uint8 `H W C` BGR."""
+        """Take one frame, uint8 `H W C` BGR."""
         height, width = image_HWC.shape[:2]
         if width > SHOT_WIDTH:
             size = (SHOT_WIDTH, max(1, round(height * SHOT_WIDTH / width)))
             image_HWC = cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA)
-        # Frame numbers as the clock: the true times of a variable rate would move cuts.
+        # Times from frame numbers: with the true times of a variable rate, cuts would move.
         clock = FrameTimecode(number, fps=self._fps)
         for detector in (self._adaptive, self._fades):
             for cut in detector.process_frame(clock, image_HWC):
@@ -46,7 +46,7 @@ class ShotFinder:
 
     @property
     def last_cut(self) -> int:
-        """The last cut so far (it is known a few frames late), 0 before the first."""
+        """The last cut so far, 0 before the first; a cut is known a few frames after it."""
         return self._last_cut
 
     def spans(self) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Where text may stand, by the DB text detector that the package `rapidocr-onnxruntime` ships, run by `cv2.dnn`."""
+"""Find where text may be with a neural detector: DB, as shipped by the package `rapidocr-onnxruntime`, in `cv2.dnn`."""
 
 import importlib.util
 from functools import cache
@@ -7,18 +7,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.text_track import Box
+from data_prep.config import TextSettings
+from data_prep.text_track import TALLEST, Box
+from vidboot.errors import UserError
 
 _MODEL = Path("models/ch_PP-OCRv4_det_infer.onnx")
-# Thresholds of the detector's own post-processing (Liao et al. 2020, arXiv 1911.08947): of a pixel, of a box's mean,
-# and how far boxes, which it learns shrunk, are grown again.
+# Constants of the detector's own post-processing (Liao et al. 2020, arXiv 1911.08947): least probability of a pixel,
+# least mean probability of a box, and by how much to enlarge boxes, because it is trained to predict shrunk ones.
 _PIXEL, _BOX, _UNCLIP = 0.3, 0.5, 1.6
-# Higher or larger than these shares of the picture is no subtitle.
-_TALLEST, _LARGEST = 0.14, 0.12
+# Largest line of text, as a share of the picture's area.
+_LARGEST = 0.12
 
 
 def model_path() -> Path | None:
-    """The model's file, or None if the package is not installed."""
+    """The model file, or None if the package is not installed."""
     package = importlib.util.find_spec("rapidocr_onnxruntime")
     if package is None or package.origin is None:
         return None
@@ -26,12 +28,20 @@ def model_path() -> Path | None:
     return path if path.is_file() else None
 
 
+def model_for(settings: TextSettings) -> Path | None:
+    """The model file if it is to be used, else None; raises `UserError` if the settings require a missing model."""
+    path = None if settings.detector == "opencv" else model_path()
+    if path is None and settings.detector == "model":
+        raise UserError("text.detector=model needs the extra: pip install 'vidboot[ocr]', or set text.detector=opencv")
+    return path
+
+
 @cache
 def _network(path: Path) -> cv2.dnn.Net:
     return cv2.dnn.readNetFromONNX(str(path))
 
 
-def spot_with_model(image_HW: np.ndarray, path: Path) -> list[Box]:
+def find_with_model(image_HW: np.ndarray, path: Path) -> list[Box]:
     """Boxes of lines of text in one grey picture, uint8 `H W`."""
     height, width = image_HW.shape
     rows, columns = (max(32, round(side / 32) * 32) for side in (height, width))
@@ -49,6 +59,6 @@ def spot_with_model(image_HW: np.ndarray, path: Path) -> list[Box]:
         box = np.array([top - grow, left - grow, top + tall + grow, left + wide + grow])
         box *= np.array([height / rows, width / columns] * 2)
         y0, x0, y1, x1 = np.clip(np.round(box), 0, [height, width] * 2).astype(int).tolist()
-        if y1 - y0 < _TALLEST * height and (y1 - y0) * (x1 - x0) < _LARGEST * height * width:
+        if y1 - y0 < TALLEST * height and (y1 - y0) * (x1 - x0) < _LARGEST * height * width:
             boxes.append((y0, x0, y1, x1))
     return boxes

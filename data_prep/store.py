@@ -1,6 +1,6 @@
-"""Writing shots at the training size, in one pass over the video."""
+"""Write shots at the training size, in one pass over the video."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from vidboot.data.video import VideoWriter, median_step, upright
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
-    """The largest region of aspect `width / height` at the centre of `region`, for the pixel shape of the source."""
+    """The largest region at the centre of `region` that shows the aspect ratio `width / height` with square pixels."""
     top, left, rows, columns = region
     aspect = width / height / about.pixel_aspect
     new_rows, new_columns = min(rows, max(1, round(columns / aspect))), min(columns, max(1, round(rows * aspect)))
@@ -27,23 +27,23 @@ def store_shots(
     crop: Crop,
     settings: Preprocess,
     name: Callable[[int, int], Path],
-    seen: dict[int, np.ndarray],
-) -> list[float]:
+    numbers: Collection[int] = (),
+) -> tuple[list[float], dict[int, np.ndarray]]:
     """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
 
-    Full-size frames whose numbers are keys of `seen` are put there.
-    Returns each shot's frame rate: the file's own, or that over the shot if the file's rate varies.
+    Returns the frame rate of each shot (that of the file, or the shot's own mean if the rate varies), and the
+    full-size frames with these `numbers`, up to the end of the last span.
     """
     to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
-    rates = []
+    rates, images = [], {}
     waiting = list(spans)
     times: list[float] = []
     with ExitStack() as open_writer:
         for number, seconds, frame in raw_frames(path, about):
             if not waiting:
                 break
-            if number in seen:
-                seen[number] = upright(to_rgb(frame), frame.rotation)
+            if number in numbers:
+                images[number] = upright(to_rgb(frame), frame.rotation)
             start, end = waiting[0]
             if number < start:
                 continue
@@ -56,21 +56,21 @@ def store_shots(
                 open_writer.close()
                 rates.append(_rate(about.fps, times))
                 waiting.pop(0)
-    return rates
+    return rates, images
 
 
 def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:
-    # Whole chroma: at training sizes, half of it is visibly too little.
+    # Colours at full resolution: at training sizes, half of it is visibly too little.
     kept = settings.store
     quick = not kept.lossless
     return VideoWriter(path, fps, crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
 
 
 def _rate(declared: float, times: list[float]) -> float:
-    """Frames per second of a shot whose frames are shown at these times: the mean, unless gaps make it far too low."""
+    """Frames per second of a shot with these frame times: from the mean step, or the median if the mean is far off."""
     seconds = times[-1] - times[0]
     measured = (len(times) - 1) / seconds if seconds > 0 else declared
     if not declared / 2 <= measured <= 2 * declared:
-        # A jump of the clock, as between two pieces of a recording, says nothing about the frames beside it.
+        # A jump of the clock, as between two parts of a recording, is no frame's duration.
         measured = 1 / (median_step(times) or 1 / declared)
     return declared if abs(measured - declared) < 0.02 * declared else measured

@@ -1,8 +1,8 @@
-"""Subtitles and titles: spotted a few times a second, then followed frame by frame while they stand.
+"""Find subtitles and titles: detected a few times per second, then tracked frame by frame while they are shown.
 
-Spotting may be wrong, so a text counts only with evidence that it is burnt in: what surrounds it moves while it stands
-still, or it comes or goes while what surrounds it stays. Without evidence (writing in a still scene) it is reported as
-unsure and nothing is masked.
+Detections can be wrong, so a text counts only with evidence that it is burnt in: its surroundings move while it is
+static, or it appears or disappears while its surroundings stay the same. Without evidence (for example a sign in a
+static scene) it is reported as not sure, and nothing is masked.
 """
 
 from collections import deque
@@ -13,67 +13,71 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.letters import LetterSpotter
-from data_prep.spot_model import spot_with_model
+from data_prep.letters import LetterFinder
+from data_prep.spot_model import find_with_model
 from data_prep.text_shape import darkened_box, drawn_box, grow_letters, text_shape
 from data_prep.text_track import Box, Template, TextEvent, frames_shown
 
-# Spotting by letters and by the model, times a second; pictures of the letters' window.
+# Detections per second by letters and by the model; pictures in the window of the letters.
 _LETTERS_RATE, _MODEL_RATE, _WINDOW = 8, 3, 5
-# Seconds: that a template is learnt from, that is looked back for a text's begin, forward for its end; shortest text.
+# Seconds: to learn a template from, to look back for a text's start, to wait after its end; shortest text.
 _LEARN, _BACK, _TAIL, _SHORTEST = 0.25, 2.0, 0.6, 0.5
-# A pixel around a text moves if it deviates this much (grey levels) over the text's life; the surrounding moves if this
-# share of it does.
+# A pixel around a text moves if it deviates by so many grey levels while the text is shown; the surroundings move if
+# this share of their pixels does.
 _DEVIATES, _SHARE = 6.0, 0.5
-# A text that is switched on or off within `_HARD` frames needs only that there is no cut: mean change of the picture.
-# One that fades needs a surrounding that stays: median change.
+# If a text appears or disappears within `_HARD` frames, the mean change of the picture must be below `_CUT` (no cut).
+# If it fades, the median change of its surroundings must be below `_STILL`.
 _HARD, _CUT, _STILL = 3, 25.0, 8.0
-# Largest deviation of the presence while a text stands: what is drawn on the picture does not vary.
+# Largest standard deviation of the presence while a text is fully shown: what is drawn on a picture does not vary.
 _VARIES = 0.25
-# Presence that a track must reach, and mean gradient (grey levels a pixel) of the weakest text.
+# Presence that a track must reach; least mean gradient (grey levels per pixel) of a text's edges.
 _SHOWN_AT_ALL, _WEAKEST = 0.6, 14.0
-# A text with edges weaker than this (grey levels a pixel) must have been spotted this many times.
-_PLAIN, _SPOTS = 40.0, 3
-# Pictures kept of a text at most, and so few that those from before it was spotted tell its shape too.
+# A text with weaker edges than this (mean gradient) must have been detected this many times.
+_PLAIN, _DETECTIONS = 40.0, 3
+# Most pictures kept of a text; with fewer than the second number, those from before its detection are used too.
 _SAMPLES, _FEW = 12, 4
-# Share of a text's frames that must show it fully: something that drifts through is never there for long.
+# Least share of a text's frames that show it fully, with a presence above the second value: something that drifts
+# through the box is there only for a moment.
 _PLATEAU, _FULL = 0.4, 0.7
 
 
 @dataclass
 class _Track:
+    """A text that is being tracked; `centre` is the frame in which it was detected."""
+
     letters: Box
     template: Template
     centre: int
     back: list[float]
-    """Presence in the frames from `centre` back."""
+    """Presence in the frames from `centre` backwards."""
     presences: list[float]
     """Presence in the frames from `centre` on."""
-    first_local: bool
-    """Whether it came while its surrounding stayed."""
+    appears_alone: bool
+    """Whether it appeared while its surroundings stayed the same."""
     samples: list[np.ndarray]
-    """A few pictures while it stands, spread over its life from `centre` on."""
+    """Some pictures that show it, spread over the time from `centre` on."""
     earlier: list[np.ndarray]
-    """A few from before `centre`."""
+    """Some pictures that show it from before `centre`."""
     hidden: list[np.ndarray]
-    """The picture before it, if it shows the same scene."""
+    """The last picture without it, if that shows the same scene."""
     changes: list[tuple[np.ndarray, np.ndarray]]
-    """The first picture that shows it fully and the one before it, if they show the same scene."""
+    """The first picture that shows it fully and the last one without it, if both show the same scene."""
     sudden: bool
-    """Whether it was fully there within `_HARD` frames."""
+    """Whether it appeared within `_HARD` frames."""
     came: int
-    """The first frame that shows it, or -1 if it was there as far back as was looked."""
+    """The first frame that shows it, or -1 if it may have been shown before the oldest frame that was kept."""
     stride: int = 1
-    spots: int = 1
-    """How many times it was spotted while it was followed."""
+    """Of the pictures that could be samples, every `stride`-th is taken."""
+    detections: int = 1
+    """How many times it was detected."""
 
 
 class SubtitleFinder:
-    """Feed every frame in order (grey, uint8 `H W`), then ask for `events`. Keeps a few seconds of frames only."""
+    """Feed every frame in order (grey, uint8 `H W`), then call `finish`. Keeps only a few seconds of frames."""
 
     def __init__(self, fps: float, model: Path | None) -> None:
         self.fps, self.model = fps, model
-        self._letters = LetterSpotter(_WINDOW)
+        self._letters = LetterFinder(_WINDOW)
         self._tick = max(1, round(fps / _LETTERS_RATE))
         self._model_tick = max(1, round(fps / _MODEL_RATE / self._tick)) * self._tick
         self._learn = max(2, round(_LEARN * fps))
@@ -84,7 +88,7 @@ class SubtitleFinder:
         self.events: list[TextEvent] = []
 
     def feed(self, image_HW: np.ndarray) -> None:
-        """Look at the next frame."""
+        """Take the next frame."""
         self._last += 1
         self._frames.append(image_HW)
         for track in list(self._active):
@@ -95,15 +99,15 @@ class SubtitleFinder:
                 self._start(box, middle)
         if self.model is not None and self._last % self._model_tick == 0 and self._last >= self._learn:
             centre = self._last - self._learn
-            for box in spot_with_model(self._frame(centre), self.model):
+            for box in find_with_model(self._frame(centre), self.model):
                 self._start(box, centre)
 
     def standing(self, since: int) -> list[Box]:
-        """Boxes of the texts that stand in the last frame and came after the frame `since`, as far as known by now."""
+        """Boxes of the texts known so far that the last frame shows and that appeared after the frame `since`."""
         return [t.template.box for t in self._active if t.presences[-1] > _FULL / 2 and t.came > since]
 
     def finish(self) -> list[TextEvent]:
-        """End what still stands and return all events in order."""
+        """End the texts that are still shown, and return all texts in order."""
         for track in list(self._active):
             self._end(track)
         self.events.sort(key=lambda e: (e.start, e.box))
@@ -119,7 +123,7 @@ class SubtitleFinder:
         centre = max(centre, self._oldest())
         held = [track for track in self._active if _holds(track, box, centre)]
         for track in held:
-            track.spots += 1
+            track.detections += 1
         if held:
             return
         height, width = self._frames[-1].shape
@@ -145,20 +149,20 @@ class SubtitleFinder:
         self._active.append(track)
 
     def _stood(self, back: Sequence[float], start: int, centre: int) -> list[np.ndarray]:
-        """A few pictures that show a text fully before it was spotted: one that is spotted late has stood for long."""
+        """Some pictures that show a text fully before its detection, which may come long after its first frame."""
         shown = [n for n in range(centre - self._tick, start - 1, -self._tick) if back[centre - n] > _FULL]
         step = max(1, -(-len(shown) // (_SAMPLES // 2)))
         return [self._frame(n) for n in shown[::step]]
 
     def cut(self, number: int) -> None:
-        """Tell that a new shot begins with this frame, as soon as it is known."""
+        """State that a new shot begins with this frame; to be called as soon as that is known."""
         self._cuts.add(number)
 
     def _without(self, number: int, shown: int) -> list[np.ndarray]:
-        """The frame of this number if it is still there and in the same shot as the frame `shown`, else nothing."""
+        """The frame of this number if it is still kept and in the same shot as the frame `shown`, else nothing."""
         if not self._oldest() <= number <= self._last or self._cut_between(number, shown):
             return []
-        # A scene that itself fades in or out shows nothing about the text.
+        # If the whole scene fades in or out, the two frames can't be compared.
         image, other = self._frame(number), self._frame(max(shown, self._oldest()))
         return [image] if _scene_change(image, other) < _CUT else []
 
@@ -166,10 +170,10 @@ class SubtitleFinder:
         return any(min(one, other) < cut <= max(one, other) for cut in self._cuts)
 
     def _comes_alone(self, template: Template, presences: Sequence[float], outside: int, centre: int) -> bool:
-        """Whether the text comes (or goes) while its surrounding stays: `outside` is the nearest frame without it.
+        """Whether a text appears (or disappears) while its surroundings stay; `outside`: the nearest frame without it.
 
-        `presences` run from the frame `centre` towards `outside`. A hard change is compared over few frames, in which
-        even a moving scene changes little; a slow one must be told from a camera that comes to rest.
+        `presences` run from the frame `centre` towards `outside`. In the few frames of a sudden change even a moving
+        scene changes little. In a slow one the surroundings must stay: a camera that comes to rest looks similar.
         """
         if not self._oldest() <= outside <= self._last:
             return False
@@ -196,13 +200,13 @@ class SubtitleFinder:
 
     def _end(self, track: _Track) -> None:
         self._active.remove(track)
-        # A template that was learnt while the text faded in is fainter than the text.
+        # A template that was learnt while the text faded in is weaker than the text.
         scale = float(np.percentile(track.presences, 75))
         if scale < _SHOWN_AT_ALL:
             return
         history = [value / scale for value in [*track.back[:0:-1], *track.presences]]
         first, centre = track.centre - len(track.back) + 1, len(track.back) - 1
-        # It may have been spotted before it was fully there.
+        # It may have been detected before it was fully shown.
         full = next((n for n in range(centre, len(history)) if history[n] > _FULL), centre)
         start = first + full - frames_shown(history[full::-1]) + 1
         end = min(first + full + frames_shown(history[full:]), self._last + 1)
@@ -216,37 +220,37 @@ class SubtitleFinder:
         if strength < _WEAKEST:
             return
         last = max((n for n in range(start, end) if history[n - first] > _FULL), default=start)
-        alone = track.first_local or self._comes_alone(track.template, history[full:], end, first + full)
+        alone = track.appears_alone or self._comes_alone(track.template, history[full:], end, first + full)
         self._add(track, start, end, last, strength, alone)
 
     def _add(self, track: _Track, start: int, end: int, last: int, strength: float, alone: bool) -> None:
-        """Add a text that ended: its frames, the last that shows it fully, whether it came or went alone."""
-        # What is drawn behind a text that this one takes the place of; one that fades has gone already.
+        """Add a text that ended. `last` is the last frame that shows it fully; `alone`: it came or went by itself."""
+        # The boxes behind a text that this one replaces at once; while a text fades in, the one before has gone.
         replaced = [event for event in self.events if track.sudden and abs(event.end - 1 - start) <= _HARD]
         others = [box for event in replaced for box in event.boxes]
         after = self._without(end, max(start, end - 2))
         changes = [(*change, others) for change in track.changes]
         changes += [(self._frame(max(last, self._oldest())), image, []) for image in after]
         darkened = [box for change in changes if (box := darkened_box(track.letters, *change)) is not None]
-        drawn = drawn_box(track.letters, np.mean(track.samples, axis=0, dtype=np.float32))
-        boxes = darkened + [drawn] * (drawn is not None)
+        drawn = drawn_box(track.letters, np.stack(track.samples).mean(axis=0, dtype=np.float32))
+        boxes = [box for box in (*darkened, drawn) if box is not None]
         hidden = track.hidden + after
-        moves = _surrounding_moves(track.template.box, track.earlier + track.samples)
+        moves = _surroundings_move(track.template.box, track.earlier + track.samples)
         letters = track.letters
-        # What comes and goes with a text belongs to it, if the rest of the scene moves all the time or not at all.
+        # What appears and disappears with a text belongs to it if the scene moves all the time or stays the same.
         if hidden and (moves or any(_stays(track.template.box, track.samples[0], image) for image in hidden)):
             letters = grow_letters(letters, strength, track.samples, hidden)
         box, covered = text_shape(letters, strength, track.samples, hidden, boxes)
-        # Eyes and leaves are taken for letters now and then, but not again and again.
-        sure = (alone or moves or bool(darkened)) and (strength > _PLAIN or track.spots >= _SPOTS)
-        # One frame more at either end: the faintest trace must not be trained on. It does not outlast a cut.
+        # Eyes and leaves are taken for letters now and then, but not repeatedly.
+        sure = (alone or moves or bool(darkened)) and (strength > _PLAIN or track.detections >= _DETECTIONS)
+        # One frame more at both ends, because no trace may be trained on; but no text outlasts a cut.
         start -= start > 0 and start not in self._cuts
         end += end <= self._last and end not in self._cuts
         self.events.append(TextEvent(start, end, box, covered, boxes, sure))
 
 
 def _holds(track: _Track, box: Box, frame: int) -> bool:
-    """Whether a box spotted in a frame is what the track follows already."""
+    """Whether a box detected in a frame belongs to this track already."""
     number = frame - track.centre
     if (
         number >= len(track.presences)
@@ -261,7 +265,7 @@ def _holds(track: _Track, box: Box, frame: int) -> bool:
 
 
 def _around(box: Box, image: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
-    """A window around the box, wider by more than a line, and which of its pixels lie outside the box."""
+    """A window around the box, larger by 1.5 lines on each side, and which of its pixels lie outside the box."""
     top, left, bottom, right = box
     pad = round(1.5 * (bottom - top))
     window = np.s_[max(0, top - pad) : bottom + pad, max(0, left - pad) : right + pad]
@@ -272,7 +276,7 @@ def _around(box: Box, image: np.ndarray) -> tuple[tuple[slice, slice], np.ndarra
 
 
 def _stays(box: Box, one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether what is around the box is the same in both pictures, but for other lines of text."""
+    """Whether most of what is around the box is the same in both pictures; other lines of text may differ."""
     window, outside = _around(box, one)
     change = cv2.absdiff(one[window], other[window])[outside]
     return bool(change.size and np.median(change) < _STILL)
@@ -283,7 +287,8 @@ def _scene_change(one: np.ndarray, other: np.ndarray) -> float:
     return float(cv2.absdiff(one[::8, ::8], other[::8, ::8]).mean())
 
 
-def _surrounding_moves(box: Box, samples: list[np.ndarray]) -> bool:
+def _surroundings_move(box: Box, samples: list[np.ndarray]) -> bool:
+    """Whether what is around the box moves from sample to sample."""
     window, outside = _around(box, samples[0])
     deviation = np.std([sample[window][outside] for sample in samples], axis=0)
     return bool(deviation.size and (deviation > _DEVIATES).mean() > _SHARE)

@@ -1,4 +1,4 @@
-"""The work on one video, as plain functions of plain values: what a worker process runs."""
+"""What a worker process runs for one video, as functions of plain values."""
 
 import base64
 from dataclasses import dataclass
@@ -8,21 +8,22 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_prep.analysis import analyse, mean_maps, unpack
+from data_prep.analysis import Analysis, analyse, mean_maps, unpack
 from data_prep.config import Preprocess
 from data_prep.decode import Probe, pictures, probe
 from data_prep.hashes import stamped_hash
-from data_prep.masking import Coverage, Found, shot_mask, verdict, views
+from data_prep.masking import Coverage, shot_mask, verdict, views
 from data_prep.page import VideoPage, tile, video_block
 from data_prep.records import Records
 from data_prep.stopwatch import Stopwatch
 from data_prep.store import centre_crop, store_shots
+from data_prep.workers import reason_of
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
 from vidboot.data.video import UnreadableError, VideoError
 from vidboot.errors import UserError
 
-# Frames of a video in the report: spread over it, and as many that show texts.
+# Frames of a video in the report: so many spread over it, and at most as many that show texts.
 _SHOWN = 4
 
 
@@ -45,7 +46,7 @@ class AnalyseJob:
 
 @dataclass(frozen=True)
 class StoreJob:
-    """A video to be stored; `analysis` and `key` name its records, `pooled` is what its source's videos share."""
+    """A video to be stored. `analysis` and `key` name its records; `pooled`: overlays shared by its source's videos."""
 
     path: Path
     analysis: str
@@ -56,7 +57,7 @@ class StoreJob:
 
 
 def hash_file(job: HashJob) -> list | VideoError:
-    """What `HashCache` keeps of a file, or why it can't be read."""
+    """The entry of a file in `HashCache`, or why the file can't be read."""
     try:
         return stamped_hash(job.path)
     except OSError as error:
@@ -64,77 +65,78 @@ def hash_file(job: HashJob) -> list | VideoError:
 
 
 def analyse_video(job: AnalyseJob) -> UnreadableError | None:
-    """Analyse one video and leave its record; a video that can't be used leaves the reason.
+    """Analyse one video and write its record; for a video that can't be used, the record holds the reason.
 
-    Only one that can't be read now leaves none, and is returned, so that a later run tries again.
+    For a video that can't be read now there is no record, so that a later run tries again; the error is returned.
     """
     folder = job.output / "analysis"
     try:
         about = probe(job.path)
-        found, sums = analyse(job.path, about, job.settings)
+        analysis, sums = analyse(job.path, about, job.settings)
         with atomic_path(folder / f"{job.key}.npz") as partial, partial.open("wb") as file:
-            np.savez_compressed(file, **mean_maps(sums))
-        record = {"refused": None, **found}
+            maps = mean_maps(sums)
+            np.savez_compressed(file, dx=maps["dx"], dy=maps["dy"], grey=maps["grey"])
+        record: dict[str, Any] = {"refused": None, **analysis}
     except UnreadableError as error:
         return error
     except VideoError as error:
-        record = {"refused": error.reason}
+        record = {"refused": reason_of(error)}
     Records(folder).put(job.key, record)
     return None
 
 
 def store_video(job: StoreJob) -> UnreadableError | None:
-    """Store the shots and masks of an analysed video, the part of the report about it, and its record.
+    """Write the shots and masks of an analysed video, its part of the report, and its record.
 
-    A video that can't be read now is returned as by `analyse_video`.
+    Returns an error for a video that can't be read now, like `analyse_video`.
     """
     watch = Stopwatch()
     try:
-        found = _analysis_of(job)
-        shots, set_aside, masks = plan_shots(job, found)
-        encoded = _encoded(job, found, shots)
+        analysis = _analysis_of(job)
+        shots, set_aside, masks = plan_shots(job, analysis)
+        encoded = _encoded(job, analysis, shots)
         for shot, mask, fps in zip(shots, masks, encoded["fps"], strict=True):
             shot["fps"] = fps
             if mask.events:
                 mask.save(job.output / shot["mask"])
         if shots:
             tiles = {int(number): _image(text) for number, text in encoded["tiles"].items()}
-            Records(job.output / "pages").put(job.key, video_block(_page(job, found, shots, tiles)))
+            Records(job.output / "pages").put(job.key, video_block(_page(job, analysis, shots, tiles)))
         watch.lap("storing")
         sizes = {**encoded["files"], **_sizes(job.output, [shot["mask"] for shot in shots])}
-        record = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
-        # As if it had been encoded just now, so that the report's shares are those of the whole work.
+        record: dict[str, Any] = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
+        # With the time of encoding, even if an earlier run did it: the report shows the shares of the whole work.
         record["seconds"] = {"storing": max(watch.seconds["storing"], encoded["seconds"])}
     except UnreadableError as error:
         return error
-    except VideoError as error:
-        record = {"refused": error.reason}
     except UserError as error:
-        record = {"refused": str(error)}
+        record = {"refused": reason_of(error)}
     Records(job.output / "records").put(job.key, record)
     return None
 
 
-def _encoded(job: StoreJob, found: Found, shots: list[dict[str, Any]]) -> dict[str, Any]:
-    """The record of the encoded shots: `fps` of each, their `files`, and the `tiles` for the report.
+def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of the encoded shots, which are encoded if they are missing: `fps` of each, `files`, `tiles`.
 
-    It does not depend on the masks, so a video whose masks change, because its folder has more videos to pool or the
-    user gave one, is not encoded again.
+    It does not depend on the masks: a video is not encoded again when its masks change, because more videos of its
+    folder are known or the user gave a mask.
     """
     records = Records(job.output / "encoded")
     if not records.has_whole(job.analysis, job.output):
         watch = Stopwatch()
         spans = {(shot["start"], shot["end"]): job.output / shot["path"] for shot in shots}
-        seen = dict.fromkeys(_shown_numbers(found, shots))
         crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
-        fps = store_shots(job.path, _probe_of(found), list(spans), crop, job.settings, lambda *span: spans[span], seen)
-        tiles = {number: _text(tile(image)) for number, image in seen.items() if image is not None}
+        numbers = _shown_numbers(analysis, shots)
+        fps, images = store_shots(
+            job.path, _probe_of(analysis), list(spans), crop, job.settings, lambda *span: spans[span], numbers
+        )
+        tiles = {number: _text(tile(image)) for number, image in images.items()}
         watch.lap("storing")
         sizes = _sizes(job.output, [shot["path"] for shot in shots])
         records.put(job.analysis, {"fps": fps, "files": sizes, "tiles": tiles, "seconds": watch.seconds["storing"]})
     record = records.get(job.analysis)
     if record is None:
-        raise UnreadableError(job.path, "the record of its shots has gone; run the same command again")
+        raise UnreadableError(job.path, "the record of its shots is missing; run the same command again")
     return record
 
 
@@ -143,51 +145,53 @@ def _sizes(output: Path, names: list[str | None]) -> dict[str, int]:
 
 
 def _text(image: np.ndarray) -> str:
-    return base64.b64encode(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]).decode()
+    _, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return base64.b64encode(jpeg.tobytes()).decode()
 
 
 def _image(text: str) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None, "a tile that `_text` wrote can be read"
+    return image[..., ::-1]
 
 
 def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
-    """The part of the report about an analysed video, with nothing stored."""
+    """The report's part about an analysed video; writes nothing."""
     try:
-        found = _analysis_of(job)
-        shots, _, _ = plan_shots(job, found)
-        seen = dict.fromkeys(_shown_numbers(found, shots))
-        for picture in pictures(job.path, _probe_of(found)):
-            if picture.number in seen:
-                seen[picture.number] = tile(picture.image)
-            if picture.number >= max(seen):
+        analysis = _analysis_of(job)
+        shots, _, _ = plan_shots(job, analysis)
+        numbers = _shown_numbers(analysis, shots)
+        tiles = {}
+        for picture in pictures(job.path, _probe_of(analysis)):
+            if picture.number in numbers:
+                tiles[picture.number] = tile(picture.image)
+            if picture.number >= max(numbers):
                 break
-        return video_block(
-            _page(job, found, shots, {number: image for number, image in seen.items() if image is not None})
-        )
+        return video_block(_page(job, analysis, shots, tiles))
     except VideoError as error:
         return error
 
 
-def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[list], list[MaskTrack]]:
-    """The shots to be stored, what is set aside and why (first frame, frame after the last, reason), and the masks."""
-    settings, pooled = job.settings, _pooled_of(job, found)
-    crop = centre_crop(_probe_of(found), tuple(found["picture"]), settings.height, settings.width)
-    coverage = Coverage(found, pooled, job.path, settings)
+def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]], list[list], list[MaskTrack]]:
+    """The rows of the shots to store, what is set aside (first frame, frame after the last, reason), and the masks."""
+    settings, pooled = job.settings, _pooled_of(job, analysis)
+    crop = centre_crop(_probe_of(analysis), tuple(analysis["picture"]), settings.height, settings.width)
+    coverage = Coverage(analysis, pooled, job.path, settings)
     shots, masks = [], []
-    set_aside = [] if found["spans"] else [[0, found["frames"], "every frame is black"]]
-    for start, end in found["spans"]:
-        quality = _quality(found, start, end)
+    set_aside = [] if analysis["spans"] else [[0, analysis["frames"], "every frame is black"]]
+    for start, end in analysis["spans"]:
+        quality = _quality(analysis, start, end)
         supplied, why = views(end - start, crop, quality, settings)
         if not supplied:
             set_aside.append([start, end, why])
             continue
-        masks.append(shot_mask(coverage.of(range(start, end)), (start, end), crop, found, settings))
+        masks.append(shot_mask(coverage.of(range(start, end)), (start, end), crop, analysis, settings))
         masked = bool(masks[-1].events)
         name = f"{start:07d}-{end:07d}"
-        said, reason = verdict(found, pooled is not None, (start, end), masked)
+        said, reason = verdict(analysis, pooled is not None, (start, end), masked)
         shots.append(
             {
-                "start": start, "end": end, "crop": list(crop), "picture": found["picture"],
+                "start": start, "end": end, "crop": list(crop), "picture": analysis["picture"],
                 "path": f"shots/{job.analysis[:20]}/{name}.mp4",
                 "mask": f"masks/{job.key[:20]}/{name}.npz" if masked else None, "views": supplied,
                 "verdict": said, "reason": reason, **quality,
@@ -196,38 +200,38 @@ def plan_shots(job: StoreJob, found: Found) -> tuple[list[dict[str, Any]], list[
     return shots, set_aside, masks
 
 
-def _analysis_of(job: StoreJob) -> Found:
-    found = Records(job.output / "analysis").get(job.analysis)
-    if found is None:
-        raise UnreadableError(job.path, "its analysis has gone; run the same command again")
-    return found
+def _analysis_of(job: StoreJob) -> Analysis:
+    analysis = Records(job.output / "analysis").get(job.analysis)
+    if analysis is None:
+        raise UnreadableError(job.path, "its analysis is missing; run the same command again")
+    return analysis
 
 
-def _probe_of(found: Found) -> Probe:
-    return Probe(**{**found["probe"], "notes": tuple(found["probe"]["notes"])})
+def _probe_of(analysis: Analysis) -> Probe:
+    return Probe(**{**analysis["probe"], "notes": tuple(analysis["probe"]["notes"])})
 
 
-def _pooled_of(job: StoreJob, found: Found) -> np.ndarray | None:
-    return None if job.pooled is None else unpack(job.pooled, *found["size"])
+def _pooled_of(job: StoreJob, analysis: Analysis) -> np.ndarray | None:
+    return None if job.pooled is None else unpack(job.pooled, *analysis["size"])
 
 
-def _shown_numbers(found: Found, shots: list[dict[str, Any]]) -> list[int]:
-    """Numbers of the frames for the report: spread over the shots, and the middles of some texts."""
-    inside = [n for shot in shots for n in range(shot["start"], shot["end"])] or list(range(found["frames"]))
+def _shown_numbers(analysis: Analysis, shots: list[dict[str, Any]]) -> list[int]:
+    """Numbers of the frames for the report: some spread over the shots, and the middle frames of some texts."""
+    inside = [n for shot in shots for n in range(shot["start"], shot["end"])] or list(range(analysis["frames"]))
     spread = [inside[(2 * k + 1) * len(inside) // (2 * _SHOWN)] for k in range(_SHOWN)]
     kept = set(inside)
-    texts = [(t["start"] + t["end"]) // 2 for t in found["texts"] if t["sure"]]
+    texts = [(t["start"] + t["end"]) // 2 for t in analysis["texts"] if t["sure"]]
     return sorted({*spread, *[n for n in texts if n in kept][:_SHOWN]})
 
 
-def _page(job: StoreJob, found: Found, shots: list[dict[str, Any]], tiles: dict[int, np.ndarray]) -> VideoPage:
+def _page(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]], tiles: dict[int, np.ndarray]) -> VideoPage:
     verdicts = [(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots]
-    coverage = Coverage(found, _pooled_of(job, found), job.path, job.settings)
+    coverage = Coverage(analysis, _pooled_of(job, analysis), job.path, job.settings)
     spans = [span for number in tiles for span in coverage.of(range(number, number + 1))]
-    return VideoPage(job.path.name, found, _probe_of(found).width, sorted(tiles.items()), spans, verdicts)
+    return VideoPage(job.path.name, analysis, _probe_of(analysis).width, sorted(tiles.items()), spans, verdicts)
 
 
-def _quality(found: dict[str, Any], start: int, end: int) -> dict[str, float]:
-    """The quality of the segment that the shot lies in: the one that it shares most frames with."""
-    best = max(found["segments"], key=lambda s: min(end, s["end"]) - max(start, s["start"]))
+def _quality(analysis: Analysis, start: int, end: int) -> dict[str, float]:
+    """The quality of the segment that shares most frames with the shot."""
+    best = max(analysis["segments"], key=lambda s: min(end, s["end"]) - max(start, s["start"]))
     return best["quality"]

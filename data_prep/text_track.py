@@ -1,8 +1,8 @@
-"""A text that stands still for a while: what it looks like, how strongly each frame shows it, when it begins and ends.
+"""Track a static text: its template, its presence in each frame, its first and last frame.
 
 Burnt-in text adds the same signed gradients to every frame that shows it. Their mean over a few frames is the template
-(after Dekel et al. 2017, who do it for watermarks); the projection of a frame's gradients onto the template is the
-presence: 1 where the text is fully there, about 0 where it is not, and the opacity in between while it fades.
+(after Dekel et al. 2017, who use it for watermarks). The projection of a frame's gradients onto the template is the
+presence: 1 if the text is fully shown, about 0 if it is not shown, and its opacity while it fades in or out.
 """
 
 from collections.abc import Sequence
@@ -15,32 +15,36 @@ import numpy as np
 Box = tuple[int, int, int, int]
 """Top, left, bottom, right; bottom and right exclusive; pixels of the analysed picture."""
 
-# Weakest mean gradient (grey levels a pixel) and consistency (|mean| over mean of |.|) of a stroke's edge.
+TALLEST = 0.14
+"""Greatest height of a line of text, as a share of the picture's height."""
+# Least mean gradient (grey levels per pixel) and consistency (|mean| over mean of |.|) at the edge of a stroke.
 _EDGE, _CONSISTENT = 6.0, 0.75
-# A still background has edges too, but weaker ones than the text: share of the box's strongest that strokes reach.
+# Edges of a static background are weaker than the text's: least strength, as a share of the strongest in the box.
 _RELATIVE = 0.3
-# Share of a box that its strokes' edges must cover; less is a smear, not text.
+# Least share of a box that edges of strokes cover; with less it is no text.
 _COVER = 0.06
-# Presence that tells "shown" from "not shown", and the share above the background's level that counts as a trace of it.
+# From this presence on a text counts as shown; from this share above the background's level on, as a trace.
 _SHOWN, _TRACE = 0.5, 0.10
 
 
 @dataclass(frozen=True)
 class TextEvent:
-    """A text and the frames that show a trace of it."""
+    """A text and the frames that show it, including traces while it fades."""
 
     start: int
     end: int
+    """The frame after the last one."""
     box: Box
     covered: np.ndarray
-    """bool `H W` of the box: pixels that it covers."""
+    """bool `H W` of the box: the pixels that the text covers."""
     boxes: list[Box]
-    """What is drawn behind the letters."""
+    """Boxes that are drawn behind the letters."""
     sure: bool
+    """Whether there is evidence that it is burnt in."""
 
 
 def gradients(image_HW: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Signed gradients in grey levels a pixel, float32 `2 H W`."""
+    """Signed gradients, grey levels per pixel, float32 `2 H W`."""
     grads = np.empty((2, *image_HW.shape), np.float32) if out is None else out
     for axis, part in enumerate(grads):
         cv2.Sobel(image_HW, cv2.CV_32F, 1 - axis, axis, part, ksize=3, scale=0.125)
@@ -53,17 +57,17 @@ class Template:
 
     box: Box
     edges: np.ndarray
-    """bool `H W` of the box: pixels of strokes' edges."""
+    """bool `H W` of the box: pixels at edges of strokes."""
     values: np.ndarray
     """float32 `2 N`: mean gradients at those pixels."""
     weights: np.ndarray
-    """float32 `H W` of the box: what each pixel's brightness adds to the presence."""
+    """float32 `H W` of the box: the presence is the sum of brightness times these weights."""
 
     @classmethod
     def learn(cls, images: Sequence[np.ndarray], box: Box, least: float = _EDGE, cover: float = _COVER) -> Self | None:
-        """From grey pictures that show the text; None if nothing in the box stands still like text.
+        """The template from grey pictures that show the text; None if the box has no static edges like those of text.
 
-        `least` is the weakest mean gradient of an edge, `cover` the share of the box that edges must cover.
+        `least` is the least mean gradient of an edge, `cover` the share of the box that edges must cover.
         """
         top, left, bottom, right = box
         grads = np.stack([gradients(image[top:bottom, left:right]) for image in images])
@@ -90,15 +94,15 @@ class Template:
 
 
 def _adjoint(fields: np.ndarray) -> np.ndarray:
-    """The weights w, `H W`, with (w · image) = (fields · gradients of the image) for every image; `fields` is `2 H W`.
+    """The weights w, `H W`, with ⟨w, image⟩ = ⟨fields, gradients(image)⟩ for every image; `fields` is `2 H W`.
 
-    A frame is compared with a template by one such product, many times faster than by its gradients.
+    Comparing a frame with a template is then one product, many times faster than computing the frame's gradients.
     """
     smooth, slope = np.array([1, 2, 1], np.float32), np.array([-1, 0, 1], np.float32) / 8
     dx, dy = (np.pad(field, 2) for field in fields)
     wide = cv2.sepFilter2D(dx, -1, -slope, smooth) + cv2.sepFilter2D(dy, -1, smooth, -slope)
     wide = wide[1:-1, 1:-1]
-    # Beyond its border a picture is mirrored, the border row itself once (OpenCV's default).
+    # OpenCV's default mirrors a picture beyond its border without repeating the border row.
     for rows in (wide, wide.T):
         rows[2] += rows[0]
         rows[-3] += rows[-1]
@@ -106,10 +110,10 @@ def _adjoint(fields: np.ndarray) -> np.ndarray:
 
 
 def frames_shown(presences: Sequence[float]) -> int:
-    """How many of the frames show a trace of the text, counted outwards from one that shows it fully.
+    """How many frames show at least a trace of the text, counted from the first one, which shows it fully.
 
-    `presences` run from that frame to beyond the text's end. The level that they settle on is the background's: a still
-    background has gradients of its own in the template.
+    `presences` continue beyond the text's end. The level at which they settle there is that of the background: the
+    template holds gradients of a static background too.
     """
     gone = _first_gone(presences)
     if gone is None:
@@ -124,7 +128,7 @@ def frames_shown(presences: Sequence[float]) -> int:
 
 
 def _first_gone(presences: Sequence[float]) -> int | None:
-    """The first frame from which the text stays away; single frames (flashes, damage) do not end it."""
+    """The first of three frames without the text; one or two such frames (flashes, damage) do not end it."""
     for number in range(len(presences)):
         if all(value < _SHOWN for value in presences[number : number + 3]):
             return number

@@ -1,7 +1,7 @@
-"""Writing that runs across the picture all the time (tickers): no mask fits it, so it is reported.
+"""Find tickers: text that scrolls across the picture. No mask fits it, so it is reported.
 
-A few times a second rows of letters are looked for in a single frame, and how far the row has moved since the frame
-before is compared with how far the picture above and below has.
+A few times per second, rows of letters are searched for in a single frame, and the row's motion since the frame before
+is compared with the motion of the picture above and below it.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.letters import LetterSpotter
+from data_prep.letters import LetterFinder
 
-# Share of the picture's width that a ticker's letters span, and the least contrast of its movement's correlation.
+# Least share of the picture's width that a ticker's letters span; least response of the phase correlation.
 _WIDE, _CLEAR = 0.3, 0.15
-# Pixels a frame: how fast it must run, how much faster than the scene, how steadily, and how little up or down.
+# Pixels per frame: least speed, least difference from the scene's, largest change of speed, largest vertical speed.
 _RUNS, _FASTER, _STEADY, _LEVEL = 0.7, 0.7, 0.5, 0.4
-# Looks that must agree; looks that may fail in between.
+# Samples that must agree; samples that may fail in between.
 _LOOKS, _LOST = 5, 3
 
 
 @dataclass(frozen=True)
 class Ticker:
-    """First and last look (frame numbers, `end` exclusive) and the rows that it runs in."""
+    """First and last sample that shows it (frame numbers, `end` exclusive), and the rows of pixels that it covers."""
 
     start: int
     end: int
@@ -31,7 +31,7 @@ class Ticker:
 
 
 class TickerFinder:
-    """Feed pairs of neighbouring frames (grey, uint8 `H W`) a few times a second, then ask for `tickers`."""
+    """Feed pairs of neighbouring frames (grey, uint8 `H W`) a few times per second, then call `tickers`."""
 
     def __init__(self) -> None:
         self._rows: list[list[tuple[int, int, int, float]]] = []
@@ -39,13 +39,13 @@ class TickerFinder:
         self._seen: list[int] = []
 
     def feed(self, number: int, image_HW: np.ndarray, before_HW: np.ndarray) -> None:
-        """Look at the frame `number` and the one before it."""
+        """Take the frame `number` and the one before it."""
         self._look += 1
-        # While nothing seems to run, every other look will do.
+        # While nothing scrolls, every second sample is enough.
         if self._look % 2 == 0 and all(self._look - seen > _LOST for seen in self._seen):
             return
         for image in (image_HW, 255 - image_HW):
-            for top, left, bottom, right in LetterSpotter(1).feed(image):
+            for top, left, bottom, right in LetterFinder(1).feed(image):
                 if right - left >= _WIDE * image.shape[1]:
                     speed = _own_speed(image_HW, before_HW, top, bottom)
                     if speed is not None:
@@ -63,7 +63,7 @@ class TickerFinder:
         self._seen.append(self._look)
 
     def tickers(self) -> list[Ticker]:
-        """What ran steadily, in order."""
+        """What scrolled steadily, in order."""
         long = [row for row in self._rows if len(row) >= _LOOKS]
         tops = [(min(r[1] for r in row), max(r[2] for r in row)) for row in long]
         found = [Ticker(row[0][0], row[-1][0] + 1, *edges) for row, edges in zip(long, tops, strict=True)]
@@ -71,7 +71,7 @@ class TickerFinder:
 
 
 def _own_speed(image: np.ndarray, before: np.ndarray, top: int, bottom: int) -> float | None:
-    """Pixels a frame that these rows move sideways, None if they move no other way than what is around them."""
+    """Horizontal speed of these rows, pixels per frame; None if they are static or move with what is around them."""
     x, y, clear = _shift(image[top:bottom], before[top:bottom])
     if abs(x) < _RUNS or abs(y) > _LEVEL or clear < _CLEAR:
         return None
@@ -86,7 +86,7 @@ def _own_speed(image: np.ndarray, before: np.ndarray, top: int, bottom: int) -> 
 
 
 def _shift(image: np.ndarray, before: np.ndarray) -> Sequence[float]:
-    """Columns and rows that a picture has moved since the one before, and how clear that is (0 to 1)."""
+    """Pixels to the right and down by which a picture has moved since the one before, and the response (0 to 1)."""
     window = cv2.createHanningWindow(image.shape[::-1], cv2.CV_32F)
     (x, y), clear = cv2.phaseCorrelate(before.astype(np.float32), image.astype(np.float32), window)
     return x, y, clear

@@ -1,19 +1,30 @@
-"""What the processes that do tasks have in common, on this machine and on others: errors, and one thread each."""
+"""What worker processes have in common, on this machine and on a cluster: errors, and one thread each."""
 
 import errno
 
+from vidboot.data.video import VideoError
 from vidboot.errors import UserError
 
-# Errors of the disk that every other task would meet too.
+# Errors of the disk that all other tasks would get too.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class TaskError(UserError):
-    """A task that ended without a result, with the reason in words."""
+    """A task that ended without a result; the message is the reason."""
+
+
+def reason_of(error: UserError) -> str:
+    """Why a job failed, without the file's name."""
+    return error.reason if isinstance(error, VideoError) else str(error)
+
+
+def too_long(seconds: float) -> TaskError:
+    """The error of a task that reached its time limit."""
+    return TaskError(f"took longer than {seconds / 60:g} minutes")
 
 
 def failure(error: Exception) -> TaskError:
-    """What an error that no task foresees says about its job; raises what would befall every other job too."""
+    """The `TaskError` for an unexpected error of one task; raises errors that all other tasks would get too."""
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         raise UserError(f"can't write: {error.strerror}; make room and run the same command again") from error
     if isinstance(error, UserError):
@@ -22,7 +33,7 @@ def failure(error: Exception) -> TaskError:
 
 
 def one_thread() -> None:
-    """Each worker is one of many: threads of its own would only get in the others' way."""
+    """Use one thread: there is a worker for each core already."""
     import cv2
 
     cv2.setNumThreads(1)

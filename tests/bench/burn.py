@@ -1,5 +1,6 @@
-"""Footage with known subtitles and logos burnt in, for measuring what preprocessing finds. Not run by pytest."""
+"""Footage with known burnt-in subtitles and logos, to measure what preprocessing finds. Not run by pytest."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ CJK = [
 
 @dataclass(frozen=True)
 class Style:
+    """How subtitles look; lengths in pixels, `fade` in frames."""
+
     name: str
     fill: tuple[int, int, int]
     outline: int
@@ -50,6 +53,16 @@ STYLES = [
 ]
 
 
+def find(folder: Path, name: str) -> Path | None:
+    """The first file of that name below a folder."""
+    return next(iter(sorted(folder.rglob(name))), None)
+
+
+def picture(path: Path) -> np.ndarray:
+    """A picture file as uint8 `H W C` RGB."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
 def load(path: Path, start: int, count: int, side: int = 640) -> np.ndarray:
     """Frames scaled to a longest side, even sizes, uint8 `T H W C`."""
     frames = []
@@ -64,8 +77,16 @@ def load(path: Path, start: int, count: int, side: int = 640) -> np.ndarray:
     return np.stack(frames)
 
 
+def union(spans: Iterable[tuple[int, int, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
+    """Everything that spans (first frame, frame after the last, covered pixels) cover, bool `T H W`."""
+    covered = np.zeros(shape, bool)
+    for start, end, area in spans:
+        covered[start:end] |= area
+    return covered
+
+
 def glide(image: np.ndarray, count: int, size: tuple[int, int], seed: int) -> np.ndarray:
-    """A camera that pans and zooms over a still picture."""
+    """Frames of a camera that pans and zooms over a picture, uint8 `T H W C`."""
     generator = np.random.default_rng(seed)
     height, width = image.shape[:2]
     zooms, xs, ys = (
@@ -84,7 +105,7 @@ def glide(image: np.ndarray, count: int, size: tuple[int, int], seed: int) -> np
 def text_layer(
     size: tuple[int, int], text: str, style: Style, font_path: str, height_share: float, low: float
 ) -> np.ndarray:
-    """The text as RGBA, uint8 `H W 4`; `low` is the share of the height at which its last line ends."""
+    """The text as RGBA, uint8 `H W 4`; the bottom of its last line is at `low` times the height."""
     height, width = size
     font = ImageFont.truetype(font_path, round(height_share * height))
     layer = Image.new("RGBA", (width, height))
@@ -104,7 +125,7 @@ def text_layer(
 def burn(
     frames: np.ndarray, layer: np.ndarray, start: int, end: int, fade: int, covered: np.ndarray, alpha: float = 1.0
 ) -> None:
-    """Draw a layer onto frames in place, fading in and out; marks in `covered` what changes by more than 8."""
+    """Draw a layer onto frames in place, fading in and out; sets `covered` where a pixel changes by more than 8."""
     for t in range(max(0, start), min(end, len(frames))):
         level = alpha * min(1.0, (t - start + 1) / (fade + 1), (end - t) / (fade + 1))
         opacity = layer[..., 3:] / 255 * level
@@ -114,7 +135,7 @@ def burn(
 
 
 def encode(path: Path, frames: np.ndarray, crf: int, rate: int = 25) -> None:
-    """H.264 as a web video would be."""
+    """Write H.264 with settings like those of web videos."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(

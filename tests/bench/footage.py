@@ -1,16 +1,16 @@
-"""Partial and full videos from real footage, for a learning curve. Run by hand on what preprocessing stored:
+"""Make partial and full videos from real footage, for a learning curve. Run by hand on preprocessed footage:
 
 python tools/preprocess.py FOOTAGE --output runs/footage/shots height=72 width=128
 python tests/bench/footage.py runs/footage/shots runs/footage/data
 python tools/evaluate.py learning-curve --config tests/bench/footage.yaml
 
-The shots are cut into spans of 32 frames, of which those without a masked pixel are used, at most four of a shot and
-four shots of a film, and each picture into tiles of 24×24 pixels. A tile of a span is one video, and becomes one of
-three things: a full video, its first 8 frames, or a low-res video (each 2×2 block its mean). So no clip and no low-res
-video shows what a full one shows. A shot counts as one source: the learning curve holds out whole shots. Shots that are
-only good for the low-res view are left out.
+Shots are cut into spans of 32 frames. Spans without a masked pixel are used: at most four per shot, and four shots per
+film. Each picture is cut into tiles of 24×24 pixels. A tile of a span is one video, which is stored in one of three
+ways: in full, as its first 8 frames, or at low resolution (each 2×2 block replaced by its mean). So no clip and no
+low-res video shows the content of a full one. A shot counts as one source: the learning curve holds out whole shots.
+Shots that supply only the low-res view are left out.
 
-FOOTAGE of the published figures (with the extra `ocr`): of Debian 12's packages (`apt-get download`, `dpkg-deb -x`)
+FOOTAGE of the published figures (with the extra `ocr`): from Debian 12's packages (`apt-get download`, `dpkg-deb -x`)
 
 opencv-doc: Megamind.avi, tree.avi, vtest.avi           python3-imageio: cockatoo.mp4, realshort.mp4
 python3-mecavideo: balle1-vp9.avi, balle-jbart.mp4      forensics-samples-files: VID_20191220_170832.mp4
@@ -41,11 +41,11 @@ Item = TypeVar("Item")
 SIZE, FRAMES, CLIP_FRAMES, SCALE = 24, 32, 8, 2
 SHARES = {"full": 0.25, "clip": 0.5, "low_res": 0.25}
 MAX_SPANS, MAX_SHOTS = 4, 4
-"""Of one shot and of one film: else most of what is held out could be one still camera."""
+"""Per shot and per film: otherwise one static camera could give most of the held-out videos."""
 
 
 def spans(folder: Path) -> Iterator[tuple[Shot, UInt8[np.ndarray, "T H W C"]]]:
-    """Shot and frames of the spans that are used: without a masked pixel, evenly spread over film and shot."""
+    """Shot and frames of the spans that are used: without masked pixels, evenly spread over film and shot."""
     films: dict[str, list[tuple[Shot, list[int]]]] = defaultdict(list)
     for shot in load_manifest(folder):
         clean = shot.mask().all((1, 2))
@@ -59,13 +59,13 @@ def spans(folder: Path) -> Iterator[tuple[Shot, UInt8[np.ndarray, "T H W C"]]]:
 
 
 def spread(items: list[Item], at_most: int) -> list[Item]:
-    """Evenly spread ones of a list."""
+    """At most so many items of a list, evenly spread."""
     count = min(at_most, len(items))
     return [items[k * len(items) // count] for k in range(count)]
 
 
 def as_kind(video: UInt8[np.ndarray, "T H W C"], kind: str) -> UInt8[np.ndarray, "T H W C"]:
-    """What is left of a video in a view; low-res videos keep their size."""
+    """The part of a video that a view shows; low-res videos keep their size."""
     if kind == "full":
         return video
     if kind == "clip":
@@ -87,7 +87,7 @@ def main() -> None:
                 kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
                 video = as_kind(frames[:, top : top + SIZE, left : left + SIZE], kind)
                 identity = hashlib.sha256(video.tobytes()).hexdigest()[:16]
-                if identity in rows:  # a still, empty part of the picture, seen before
+                if identity in rows:  # the same pixels as before: a static, empty part of the picture
                     continue
                 path = f"{kind}/{identity}.mp4"
                 write_video(a.output / path, video, shot.fps, lossless=True)

@@ -1,7 +1,9 @@
-"""Measure what of burnt-in logos is found and what is masked without need. Run by hand:
+"""Measure which burnt-in logos are masked, and what else is. Run by hand:
 
-python tests/bench/overlays.py FOOTAGE_DIR [--held-out] — footage as listed below, or pictures, cameras' ways and logos
-that no number was tuned on (and, apart, some that led to mends); missing files are skipped.
+python tests/bench/overlays.py FOOTAGE_DIR [--held-out]
+
+The footage is listed below; the held-out pictures, camera paths and logos were not used for tuning (those that led to
+corrections are reported separately). Missing files are skipped.
 """
 
 import argparse
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from burn import burn, encode, glide, load
+from burn import burn, encode, find, glide, load, picture, union
 from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.analysis import analyse
@@ -20,9 +22,9 @@ from data_prep.masking import covered_spans, verdict
 
 # First frames and lengths of stretches; of the trailer those without its own titles.
 TRAILER = ((553, 257), (866, 266))
-# Films that are cut from shot to shot, long enough to tell.
+# Films with many shots, long enough to decide.
 MOVING = [("bikes.mp4", ((0, 240),)), ("trailer_bbb.mp4", ((0, 1323),))]
-# Cameras that move little, for a few shots.
+# A few shots, in which the camera moves little.
 SLOW = [("trailer_bbb.mp4", stretches) for stretches in (TRAILER, TRAILER[:1], TRAILER[1:])]
 SLOW += [("Megamind.avi", ((0, 260),)), ("carphone_pristine.mp4", ((0, 250),))]
 STILL = [("vtest.avi", ((0, 150),)), ("bigbuckbunny.mp4", ((0, 130),)), ("vtest.avi", ((400, 150),))]
@@ -36,7 +38,7 @@ PICTURES = [
     "butterfly.jpg",
     "building.jpg",
 ]
-# Added later. The shares of edges that may stay and an edge's consistency were set with these in view too.
+# Added later. These too were used to set the shares of edges that may be static, and the consistency of an edge.
 MORE_PICTURES = [
     "astronaut.png",
     "chelsea.png",
@@ -56,7 +58,7 @@ MORE_PICTURES = [
     "coins.png",
 ]
 KINDS = ["text", "disc", "word"]
-# Pictures of opencv-doc, on each of which two cameras' ways and logos are tried.
+# Pictures of opencv-doc; each is used with two camera paths and logos.
 HELD_OUT_PICTURES = [
     "aero3.jpg",
     "stuff.jpg",
@@ -69,7 +71,7 @@ HELD_OUT_PICTURES = [
     "licenseplate_motion.jpg",
     "input.png",
 ]
-# More of them, of scipy 1.2 and scikit-image 0.16: held out once, then they led to mends.
+# More pictures, also of scipy 1.2 and scikit-image 0.16: first held out, then they led to corrections.
 MENDED_PICTURES = [
     "pexels_double_decker_bus.jpg",
     "boat.jpg",
@@ -93,12 +95,8 @@ MENDED_PICTURES = [
     "moon.png",
 ]
 HELD_OUT_KINDS = ["badge", "dark", "outline"]
-# Seeds of cameras' ways over them.
+# Seeds of the camera paths over them.
 HELD_OUT_SEED, MENDED_SEED = 2000, 1000
-
-
-def find(folder, name):
-    return next(iter(sorted(folder.rglob(name))), None)
 
 
 def logo(size, kind, at):
@@ -130,7 +128,7 @@ def logo(size, kind, at):
 
 
 def footage(folder, held_out):
-    """Name of each clip, kind of camera, and what makes its frames."""
+    """Name of each clip, kind of camera, and a function that makes the frames."""
     for kind, clips in (("moving", MOVING), ("slow", SLOW), ("still", STILL)) if not held_out else ():
         for name, stretches in clips:
             path = find(folder, name)
@@ -143,12 +141,11 @@ def footage(folder, held_out):
         for number, name in enumerate(pictures, seed):
             path = find(folder, name)
             if path is not None:
-                image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-                yield name, kind, lambda i=image, k=number: glide(i, 200, (360, 640), k)
+                yield name, kind, lambda p=path, k=number: glide(picture(p), 200, (360, 640), k)
 
 
 def measure(frames, number, kind, alpha, path, settings):
-    """Unmasked share of a logo, share that overlays (not texts) mask beside it, and the verdict on the clip."""
+    """Unmasked share of a logo, share of the picture that overlays (not texts) mask beside it, verdict on the clip."""
     height, width = frames.shape[1:3]
     burnt, truth = frames.copy(), np.zeros(frames.shape[:3], bool)
     at = [(20, 16), (width - 130, 20), (width - 140, height - 60)][number // 3 % 3]
@@ -156,11 +153,8 @@ def measure(frames, number, kind, alpha, path, settings):
         burn(burnt, logo((height, width), kind, at), 0, len(burnt), 0, truth, alpha)
     encode(path, burnt, 26)
     found, _ = analyse(path, probe(path), settings)
-    covered, overlays = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
-    for start, end, area in covered_spans(found, None):
-        covered[start:end] |= area
-    for start, end, area in covered_spans({**found, "texts": []}, None):
-        overlays[start:end] |= area
+    covered = union(covered_spans(found, None), truth.shape)
+    overlays = union(covered_spans({**found, "texts": []}, None), truth.shape)
     said, _ = verdict(found, False, (0, len(burnt)), bool(covered.any()))
     return (truth & ~covered).sum() / max(truth.sum(), 1), (overlays & ~truth).mean(), said
 

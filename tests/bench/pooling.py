@@ -1,6 +1,8 @@
-"""Measure what pooling finds of a logo that six videos of one source share, cameras that do not move. Run by hand:
+"""Measure how much of a logo is masked that six videos of one source share, each of a static camera. Run by hand:
 
-python tests/bench/pooling.py FOOTAGE_DIR — pictures as listed in `SOURCES`; sources with missing files are skipped.
+python tests/bench/pooling.py FOOTAGE_DIR
+
+The pictures are listed in `SOURCES`; sources with missing files are skipped.
 """
 
 import argparse
@@ -9,8 +11,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from burn import burn, encode, load
-from overlays import find, logo
+from burn import burn, encode, find, load, picture, union
+from overlays import logo
 
 from data_prep.analysis import analyse, mean_maps
 from data_prep.config import Preprocess
@@ -20,7 +22,7 @@ from data_prep.pooling import pooled_overlay
 
 SIZE = (360, 640)
 NOISE = 3
-# Six pictures each, every one the view of a camera that stands still. The second source was not looked at in tuning.
+# Six pictures each, every one the view of a static camera. The held-out sources were not used for tuning.
 SOURCES = {
     "tuned": ["china.jpg", "flower.jpg", "fruits.jpg", "messi5.jpg", "home.jpg", "building.jpg"],
     "held out": ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "ihc.png"],
@@ -29,7 +31,7 @@ SOURCES = {
 
 
 def still(image, seed, count=100):
-    """A camera that stands still: one part of a picture, with a sensor's noise."""
+    """Frames of a static camera: one part of a picture, with sensor noise."""
     height, width = image.shape[:2]
     tall = min(height, width * SIZE[0] // SIZE[1])
     wide = tall * SIZE[1] // SIZE[0]
@@ -39,28 +41,24 @@ def still(image, seed, count=100):
 
 
 def footage(folder):
-    """Name of each source and its videos; made once, because the noise takes longer than the analysis."""
-    for name, pictures in SOURCES.items():
-        paths = [find(folder, picture) for picture in pictures]
+    """Name of each source and its videos, which are made once: the noise takes longer than the analysis."""
+    for source, pictures in SOURCES.items():
+        paths = [find(folder, name) for name in pictures]
         if all(paths):
-            images = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
-            yield name, [still(image, number) for number, image in enumerate(images)]
+            yield source, [still(picture(path), number) for number, path in enumerate(paths)]
     street = find(folder, "vtest.avi")
     if street is not None:
-        # One and the same scene six times: nothing can be told.
+        # The same scene six times: nothing can be decided.
         yield "one scene", [load(street, start, 100) for start in range(0, 700, 120)]
 
 
 def masked(found, pooled):
-    """What the tool masks, bool `T H W`."""
-    covered = np.zeros((found["frames"], *found["size"]), bool)
-    for start, end, area in covered_spans(found, pooled):
-        covered[start:end] |= area
-    return covered
+    """The pixels that preprocessing masks, bool `T H W`."""
+    return union(covered_spans(found, pooled), (found["frames"], *found["size"]))
 
 
 def measure(videos, alpha, kind, work, settings):
-    """Unmasked share of the logo, share masked beside it, and how many videos are uncertain alone and pooled."""
+    """Unmasked share of the logo, share masked beside it, number of uncertain videos if alone and if pooled."""
     found, files, truths = [], [], []
     for number, clean in enumerate(videos):
         frames = clean.copy()
@@ -81,8 +79,8 @@ def measure(videos, alpha, kind, work, settings):
         missed += (truth & ~covered).sum() / max(1, sum(t.sum() for t in truths))
         over += (covered & ~truth).mean() / len(videos)
         span = (0, analysis["frames"])
-        for told, area in ((False, masked(analysis, None)), (pooled is not None, covered)):
-            unsure[area is covered] += verdict(analysis, told, span, bool(area.any()))[0] == "uncertain"
+        for is_pooled, area in ((False, masked(analysis, None)), (pooled is not None, covered)):
+            unsure[area is covered] += verdict(analysis, is_pooled, span, bool(area.any()))[0] == "uncertain"
     return missed, over, unsure[False], unsure[True]
 
 

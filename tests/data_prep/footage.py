@@ -1,4 +1,4 @@
-"""Small videos for the tests, written with PyAV directly, so that nothing under test makes its own input."""
+"""Small videos for the tests, written with PyAV directly: the code under test must not make its own input."""
 
 import math
 import re
@@ -12,19 +12,19 @@ import numpy as np
 from vidboot.data.video import read_frames
 
 TRAILER = Path(__file__).parents[1] / "data" / "big_buck_bunny_trailer.mp4"
-# How long each stage took, which the report tells: no two runs agree on that.
+# The report's table of processing times, which differ from run to run.
 _TIMES = re.compile(rb"<table><tr><th>stage</th>.*?</table>", re.DOTALL)
 
 
 def results(output: Path) -> dict[str, bytes]:
-    """What a preprocessing run is for: manifest, masks, shots and report, without the times it took."""
+    """The results of a preprocessing run: manifest, masks, shots and report, without processing times."""
     kept = [p for p in output.rglob("*") if p.suffix in (".parquet", ".npz", ".mp4", ".html")]
     read = {str(p.relative_to(output)): p.read_bytes() for p in kept if not p.name.startswith(".")}
     return {name: _TIMES.sub(b"", content) if name.endswith(".html") else content for name, content in read.items()}
 
 
 def moving_scene(seed: int, num_frames: int, height: int = 72, width: int = 128) -> np.ndarray:
-    """A textured picture that drifts steadily: one shot, uint8 `T H W C`."""
+    """One shot, uint8 `T H W C`: a textured picture that drifts steadily."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (height // 8 + 1, width // 8 + num_frames // 4 + 3, 3), dtype=np.uint8)
     texture = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height]
@@ -34,7 +34,7 @@ def moving_scene(seed: int, num_frames: int, height: int = 72, width: int = 128)
 def write(
     path: Path, frames: np.ndarray, *, times=None, rate: int = 24, codec: str = "libx264", **options: str
 ) -> Path:
-    """Encode RGB frames; `times` (in 1/1000 s) makes the frame rate variable."""
+    """Encode RGB frames; with `times` (1/1000 s) the frame rate is variable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options={"crf": "16", "threads": "1", **options})
@@ -51,7 +51,7 @@ def write(
 
 
 def titled_films(folder: Path, count: int, num_frames: int = 48) -> list[Path]:
-    """Stretches of the trailer with a subtitle burnt into each, so that there is something to mask."""
+    """Parts of the trailer, each with a burnt-in subtitle."""
     every = read_frames(TRAILER)
     paths = []
     for number in range(count):
@@ -65,7 +65,7 @@ def titled_films(folder: Path, count: int, num_frames: int = 48) -> list[Path]:
 
 
 def oriented(path: Path, a: int, b: int, c: int, d: int) -> Path:
-    """Write a display matrix into an mp4: a point x, y is shown at ax + cy, bx + dy, moved back into the picture."""
+    """Write a display matrix into an mp4: a point x, y is shown at ax + cy, bx + dy, shifted into the picture."""
     data = bytearray(path.read_bytes())
     # The 3×3 matrix of the track header is the last 44 bytes before the sizes.
     header = data.index(b"tkhd") + 4
@@ -76,7 +76,7 @@ def oriented(path: Path, a: int, b: int, c: int, d: int) -> Path:
 
 
 def loop(source: Path, target: Path, seconds: float) -> Path:
-    """Repeat a video's packets until it is `seconds` long, nothing encoded again."""
+    """Repeat a video's packets until it is `seconds` long, without encoding."""
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
         length = int(stream.duration)
@@ -94,7 +94,7 @@ def loop(source: Path, target: Path, seconds: float) -> Path:
 
 
 def grey_scene(seed, num_frames):
-    """A soft texture that drifts fast enough to tell what stands still on it."""
+    """A soft texture that drifts fast enough to tell static overlays from it."""
     noise = np.random.default_rng(seed).integers(0, 256, (60, 300), dtype=np.uint8)
     wide = cv2.resize(noise, (3600, 360), interpolation=cv2.INTER_CUBIC) // 2 + 40
     return np.stack([wide[:, 7 * t : 7 * t + 640] for t in range(num_frames)])

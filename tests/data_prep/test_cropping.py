@@ -16,7 +16,7 @@ def in_format(image, pixels):
 )
 @pytest.mark.parametrize(("top", "left"), [(8, 16), (7, 13)])
 def test_a_part_is_averaged_whatever_holds_it(pixels, top, left):
-    # Blocks of 4 by 4 pixels, one for each pixel of the result, in colours that change slowly.
+    # Blocks of 4 × 4 pixels, one for each pixel of the result, in colours that change slowly.
     rows, columns = np.mgrid[:20, :40]
     coarse = np.stack([40 + 5 * rows, 200 - 3 * columns, 60 + 3 * rows + columns], axis=-1).astype(np.uint8)
     image = np.full((96, 192, 3), 128, np.uint8)
@@ -25,14 +25,14 @@ def test_a_part_is_averaged_whatever_holds_it(pixels, top, left):
     expected = coarse.astype(float)
     if pixels == "gray":
         expected = (expected @ [0.299, 0.587, 0.114])[..., None].repeat(3, axis=-1)
-    # The part's edges share colours with what is around it.
+    # At its edges, the part shares chroma samples with its surroundings.
     difference = (small - expected)[2:-2, 2:-2]
     assert np.abs(difference).max() <= 4 and np.abs(difference.mean(axis=(0, 1))).max() < 1.5
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv422p", "yuva420p", "nv12"])
 def test_a_picture_that_is_stored_at_its_own_size_is_whole(pixels):
-    # 100 wide: no multiple of what a processor converts at once.
+    # A width of 100 is no multiple of the number of pixels that a processor converts at once.
     frame = in_format(np.full((60, 100, 3), 128, np.uint8), pixels)
     same = Cropper((0, 0, 60, 100), 60, 100)(frame)
     assert same.shape == (60, 100, 3) and np.abs(same.astype(int) - 128).max() <= 2

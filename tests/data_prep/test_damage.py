@@ -1,4 +1,4 @@
-"""Of 200 files that are damaged in different ways none stops the run, and each is named with its reason."""
+"""None of 200 files, damaged in different ways, stops the run; each is named with the reason."""
 
 import zipfile
 from pathlib import Path
@@ -21,7 +21,7 @@ def truncated(path: Path, data: bytes, number: int) -> None:
 
 
 def flipped(path: Path, data: bytes, number: int) -> None:
-    """Bytes of the coded pictures, which lie between the headers (index at the end, as PyAV writes it)."""
+    """Change bytes of the coded pictures, which lie between the headers (PyAV writes the index at the end)."""
     generator, changed = np.random.default_rng(number), bytearray(data)
     for position in generator.integers(len(data) // 10, len(data) * 7 // 10, 40 + 4 * number):
         changed[position] ^= int(generator.integers(1, 256))
@@ -71,13 +71,13 @@ def no_key_frame(path: Path, data: bytes, number: int) -> None:
 
 
 def no_index(path: Path, data: bytes, number: int) -> None:
-    """The box `moov`, without which an mp4 can't be read, renamed or cut away."""
+    """Rename or cut off the box `moov`, without which an mp4 can't be read."""
     at = data.rindex(b"moov")
     path.write_bytes(data[: at - 4] if number % 2 else data.replace(b"moov", b"xxxx"))
 
 
 def hole(path: Path, data: bytes, number: int) -> None:
-    """Zeros in the middle, as a broken download or disk leaves."""
+    """Zeros in the middle, as after a failed download or disk."""
     changed = bytearray(data)
     at = len(data) * (20 + number) // 100
     changed[at : at + len(data) // 6] = bytes(len(data) // 6)

@@ -58,7 +58,7 @@ def test_a_camcorders_tape_has_its_rate_and_is_whole(tmp_path):
     assert about.fps == pytest.approx(25) and len(list(raw_frames(path, about))) == 30
 
 
-# A transport stream is not here: it says nowhere how long it is, so a cut one is simply a shorter one.
+# No transport stream: it does not state its length, so a cut one is just shorter.
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_a_truncated_file_is_refused_and_a_whole_one_is_not(tmp_path, suffix):
     path = write(tmp_path / f"a{suffix}", moving_scene(0, 120), rate=24, g="12")
@@ -73,7 +73,7 @@ def test_a_truncated_file_is_refused_and_a_whole_one_is_not(tmp_path, suffix):
 
 
 def faststart(path):
-    """Copy with the index in front, so that a cut file still opens."""
+    """Move the index to the front, so that a cut file can still be opened."""
     moved = path.with_name("moved.mp4")
     with av.open(str(path)) as source, av.open(str(moved), "w", options={"movflags": "+faststart"}) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -85,7 +85,7 @@ def faststart(path):
 
 
 def with_sound(path, frames, seconds):
-    """A film of `frames` pictures, 24 a second, and a sound of other length."""
+    """A film of `frames` pictures, 24 per second, with sound of another length."""
     with av.open(str(path), "w") as container:
         video, sound = container.add_stream("libx264", rate=24), container.add_stream("aac", rate=48000)
         video.height, video.width, video.pix_fmt = 72, 128, "yuv420p"
@@ -178,7 +178,7 @@ def test_ten_bits_grey_and_transparency_are_read_and_noted(tmp_path):
 
 
 def tagged(path, tags):
-    """The stream of a film with other numbers for kinds of colour in its headers (options of `h264_metadata`)."""
+    """A film whose headers state other colour properties, given as options of `h264_metadata`."""
     plain = write(path.with_suffix(".mp4"), moving_scene(0, 8))
     with av.open(plain) as source, av.open(path, "w") as target:
         stream = source.streams.video[0]
@@ -259,7 +259,7 @@ def test_a_file_of_a_codec_that_nobody_decodes_is_refused(tmp_path):
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "nv12", "yuv444p", "yuv420p10le", "gray", "rgb24"])
 def test_grey_pictures_are_what_ffmpeg_makes_of_the_frame(pixels):
-    # 130 wide: rows of a plane do not follow one another without a gap.
+    # A width of 130 leaves gaps between the rows of a plane.
     image = np.random.default_rng(0).integers(0, 256, (72, 130, 3), dtype=np.uint8)
     frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels)
     assert np.array_equal(grey(frame, Converter("gray")), frame.to_ndarray(format="gray"))
@@ -274,7 +274,7 @@ def test_grey_levels_beyond_black_and_white_are_cut_off():
 
 
 def test_a_frame_is_let_go_when_the_next_one_comes(tmp_path):
-    """Not when Python's collector comes by: in Full HD it would find a gigabyte of them."""
+    """At once, not by Python's garbage collector: in Full HD a gigabyte of frames would wait for it."""
     path = write(tmp_path / "a.mp4", moving_scene(0, 40))
     gc.collect()
     gc.disable()

@@ -11,7 +11,7 @@ from vidboot.errors import UserError
 
 
 def awkward(job):
-    """A task that ends as it is told to."""
+    """A task that ends in the way that its job names."""
     if job == "die":
         os._exit(11)
     if job == "stall":
@@ -41,7 +41,7 @@ def test_an_unforeseen_error_costs_only_its_task_but_a_full_disk_ends_the_run():
 
 
 def meeting(path):
-    """Whether another task is at work at the same time."""
+    """Whether another task runs at the same time."""
     path.touch()
     for _ in range(100):
         if len(list(path.parent.iterdir())) == 2:

@@ -6,7 +6,7 @@ from data_prep.fingerprint import Fingerprint, alike
 
 
 def hashes(first, last):
-    """Hashes of pictures that have nothing in common."""
+    """Hashes of unrelated pictures."""
     made = Fingerprint()
     for seed in range(first, last):
         coarse = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A run that is killed at any time loses at most the videos in hand, and nothing of the result."""
+"""A run that is killed at any time loses at most the work on its current videos, and changes no result."""
 
 import os
 import random
@@ -25,14 +25,14 @@ def start(films: Path, output: Path) -> subprocess.Popen:
 
 
 def finished_work(output: Path) -> dict[Path, int]:
-    """Time at which each record was written."""
+    """The time at which each record was written."""
     records = [*output.glob("records/*.json"), *output.glob("analysis/*.json")]
     return {p: p.stat().st_mtime_ns for p in records if not p.name.startswith(".") and p.name != "hashes.json"}
 
 
 def begun(films: Path, output: Path) -> subprocess.Popen:
     """A run that has just begun to work."""
-    (output / ".lock").unlink(missing_ok=True)  # tells when it does
+    (output / ".lock").unlink(missing_ok=True)  # the new one shows when it begins
     running = start(films, output)
     while not (output / ".lock").exists() and running.poll() is None:
         time.sleep(0.02)
@@ -40,12 +40,12 @@ def begun(films: Path, output: Path) -> subprocess.Popen:
 
 
 def kill_a_run(films: Path, output: Path, after: float, whole_group: bool) -> bool:
-    """Start a run and kill it some time after it has begun to work; False if it was done before."""
+    """Start a run and kill it some time after it has begun to work; False if it had ended by then."""
     running = begun(films, output)
     time.sleep(after)
     hit = running.poll() is None
     if hit:
-        # The parent alone (as by the kernel out of memory) leaves workers behind; the group is what a terminal kills.
+        # If memory runs out, the kernel kills the parent alone and workers are left; a terminal kills the whole group.
         (os.killpg if whole_group else os.kill)(running.pid, signal.SIGKILL)
     running.wait()
     return hit
@@ -57,7 +57,7 @@ def test_ten_kills_and_a_clean_run_give_what_an_uninterrupted_run_gives(tmp_path
     titled_films(films, 12)
     uninterrupted, since = begun(films, tmp_path / "whole"), time.monotonic()
     assert uninterrupted.wait() == 0
-    # Kills at any time of a run, however fast this machine is just now.
+    # The kills are spread over the time that a run takes on this machine at present.
     longest = time.monotonic() - since
     wanted = results(tmp_path / "whole")
     assert sum(name.startswith("masks/") for name in wanted) >= 6
@@ -69,7 +69,7 @@ def test_ten_kills_and_a_clean_run_give_what_an_uninterrupted_run_gives(tmp_path
             left_unfinished += bool(finished_work(output))
         else:
             shutil.rmtree(output)
-    assert left_unfinished >= 3  # the kills did hit runs that had something to lose
+    assert left_unfinished >= 3  # kills hit runs that had finished some work
     done_before = finished_work(output)
     assert start(films, output).wait() == 0
     assert results(output) == wanted
@@ -85,7 +85,7 @@ def test_a_second_run_reads_no_video(tmp_path):
     assert start(films, output).wait() == 0
     wanted = results(output)
     for path in paths:
-        # Whoever looks into the file now finds nothing; its size and times are as before.
+        # The content is gone, but size and times are as before.
         status = path.stat()
         path.write_bytes(bytes(status.st_size))
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -101,10 +101,10 @@ def test_workers_end_with_their_parent(tmp_path, number):
     while not [*tmp_path.glob("out/records/hashes.json")]:
         time.sleep(0.1)
         assert running.poll() is None
-    time.sleep(1)  # at work on pictures
+    time.sleep(1)  # now it decodes pictures
     os.kill(running.pid, number)
     running.wait()
-    until = time.monotonic() + 3  # the task in hand takes longer
+    until = time.monotonic() + 3  # the current task takes longer
     while group_lives(running.pid) and time.monotonic() < until:
         time.sleep(0.1)
     assert not group_lives(running.pid)

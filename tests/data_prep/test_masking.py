@@ -26,7 +26,7 @@ def test_a_still_shot_with_a_logo_is_not_clean_because_another_shot_moves(tmp_pa
     path = write(tmp_path / "film.mp4", film, preset="ultrafast")
     found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
     assert found["spans"] == [(0, 240), (240, 340)] and found["moving"]
-    # What is found of the texts is another matter.
+    # Without the texts: this test is about overlays.
     verdicts = [verdict(found | {"texts": []}, False, span, False)[0] for span in found["spans"]]
     assert verdicts == ["clean", "uncertain"]
     assert verdict(found | {"texts": []}, True, (240, 340), False)[0] == "clean"
@@ -48,7 +48,7 @@ def test_a_film_of_many_shots_tells_of_a_short_one_that_is_no_still_picture(fram
 
 
 def users(**mask):
-    """Settings with one mask of the user's, for all files unless it says otherwise."""
+    """Settings with one mask of the user's, for all files by default."""
     return check_settings(Preprocess, {"height": 90, "width": 160, "masks": [{"source": "*", **mask}]}, "settings")
 
 
@@ -67,7 +67,7 @@ def test_a_mask_that_covers_nothing_is_refused():
             users(**wrong)
     with pytest.raises(VideoError, match=r"a.mp4: its mask's box .* outside the picture of 3840×2160"):
         list(users_spans(FILM, Path("a.mp4"), users(box=[0, 3840, 40, 60]).masks))
-    # In a film that ends before it begins it is of no use, but no mistake either.
+    # A mask that begins after the film's end has no effect, but is no error.
     assert not list(users_spans(FILM, Path("a.mp4"), users(box=[0, 0, 9, 9], start=100).masks))
 
 
@@ -81,7 +81,7 @@ def test_a_mask_replaces_what_is_found_whether_it_matches_the_name_or_the_path()
 
 
 def test_columns_are_shrunk_by_their_own_ratio():
-    # 2000 by 45 pixels: analysed with 640 by 14, so rows and columns shrink by 3.21 and 3.125.
+    # 2000 × 45 pixels are analysed at 640 × 14, so rows and columns shrink by 3.21 and 3.125.
     film = FILM | {"size": (14, 640), "probe": {"height": 45, "width": 2000}}
     covered = np.zeros((14, 640), bool)
     covered[:, 608:] = True  # columns from 1900 on

@@ -1,4 +1,4 @@
-"""Memory of a worker does not grow with the length of its video."""
+"""The memory of a worker does not grow with the length of its video."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ print("peak", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-# The model looks at single frames, so it is measured on a shorter film: two hours of it take one core an hour.
+# The model processes single frames, so a short film suffices; two hours of film take it an hour on one core.
 @pytest.mark.slow
 @pytest.mark.parametrize(("detector", "seconds"), [("opencv", 7200), ("model", 120)])
 def test_a_long_film_in_full_hd_takes_less_than_a_gigabyte(tmp_path, detector, seconds):

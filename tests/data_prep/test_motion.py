@@ -14,13 +14,13 @@ def picture(seed, height=600, width=900):
 
 
 def view(image, left, top, zoom=1.0):
-    """What a camera sees, 360×640, from this corner."""
+    """The part of the picture that a camera sees, 360×640, from this corner on."""
     matrix = np.array([[1 / zoom, 0, left], [0, 1 / zoom, top]])
     return cv2.warpAffine(image, matrix, (640, 360), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 def with_sign(image):
-    """The same with something that stands still on it."""
+    """The picture with static letters on it."""
     return cv2.putText(image.copy(), "example.org", (60, 320), cv2.FONT_HERSHEY_SIMPLEX, 2.0, 255, 6)
 
 
@@ -30,7 +30,7 @@ def test_the_cameras_motion_is_found_to_half_a_pixel_though_a_sign_stands_still(
     matrix = camera_motion(with_sign(view(scene, 100, 100)), with_sign(view(scene, left, top, zoom)))
     moved = displacements(matrix, 360, 640)
     ys, xs = np.mgrid[:360, :640]
-    # Where a point of the scene that was at (x, y) is now.
+    # By how much a point of the scene at (x, y) has moved.
     wanted = np.stack([(xs + 100 - left) * zoom - xs, (ys + 100 - top) * zoom - ys])
     assert np.abs(moved - wanted).max() < 0.5
 

@@ -56,7 +56,7 @@ def test_a_logo_as_bright_as_the_scene_is_found_by_its_colour(tmp_path):
     logo[40:80, 500:560] = True
     scene = np.stack([grey_scene(seed, 100) for seed in (2, 3, 4)], axis=-1)
     red = np.array([255.0, 40, 40])
-    # Darkened where the logo is to its very brightness, as far as a mean can be.
+    # The logo's colour is darkened until its brightness is the mean of the scene behind it.
     level = (scene[:, logo] @ LUMA).mean() / (red @ LUMA)
     assert level < 1
     burnt = np.where(logo[..., None], 0.55 * scene + 0.45 * level * red, scene).astype(np.uint8)
@@ -86,7 +86,7 @@ def test_a_logo_is_found_though_its_own_letters_are_taken_for_a_text():
     covered = find_overlays(burnt.sums)
     assert (sign & ~covered).sum() <= 0.05 * sign.sum()
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
-    assert rows[0] >= 20 and rows[-1] < 95 and columns[0] >= 20 and columns[-1] < 160  # the text's box, and a margin
+    assert rows[0] >= 20 and rows[-1] < 95 and columns[0] >= 20 and columns[-1] < 160  # the text's box and a margin
     assert not find_overlays(clean.sums).any()
 
 
@@ -114,7 +114,7 @@ def test_a_logo_in_front_of_a_plain_sky_is_left_open_unless_the_camera_goes_past
 
 
 def rails(seed, num_frames, speed):
-    """A scene that passes sideways by `speed` pixels a picture, most of its edges long ones along the way."""
+    """A scene that moves sideways by `speed` pixels per frame; most edges are long and parallel to the motion."""
     generator = np.random.default_rng(seed)
     wide = generator.integers(0, 256, (30, 640 + round(num_frames * speed)), dtype=np.uint8)
     wide = cv2.resize(wide, (wide.shape[1], 360), interpolation=cv2.INTER_NEAREST)
@@ -194,7 +194,7 @@ def test_few_still_shots_are_left_open_and_of_many_the_logo_is_told():
     for shot in range(24):
         picture = grey_scene(40 + shot, 1)[0]
         burnt = cv2.putText(picture.copy(), "NEWS", (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4)
-        # Lights that flicker: the picture varies, and its edges stay.
+        # Flickering light: the brightness varies, but the edges are static.
         for light in (0.8, 1.0, 0.7):
             clean.feed((light * picture).astype(np.uint8))
             many.feed((light * burnt).astype(np.uint8))

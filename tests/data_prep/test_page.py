@@ -69,13 +69,13 @@ def test_chromium_opens_the_page_without_errors(tmp_path):
     document, errors = opened(path)
     assert "<h1>Preprocessing report</h1>" in document and "too short" in document
     assert errors == []
-    # The same look at a page that is broken finds it.
+    # The same check finds the errors of a broken page.
     path.write_text("<script>missing()</script><img src='gone.png'>")
     assert opened(path)[1]
 
 
 def opened(path: Path) -> tuple[str, list[str]]:
-    """The document as Chromium understood it, and what its console says."""
+    """The document as Chromium parsed it, and the lines of its console."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
     folder = f"--user-data-dir={path.parent / 'profile'}"
     done = subprocess.run([CHROMIUM, *options, folder, path.as_uri()], capture_output=True, text=True, timeout=90)

@@ -7,13 +7,13 @@ from data_prep.static_edges import OverlayFinder
 
 
 def still_camera(seed):
-    """A view with edges everywhere."""
+    """The view of a static camera, with edges everywhere."""
     coarse = np.random.default_rng(seed).integers(0, 200, (45, 80), dtype=np.uint8)
     return cv2.resize(coarse, (640, 360), interpolation=cv2.INTER_LINEAR)
 
 
 def maps_of(folder, views):
-    """Files of mean maps of views of cameras that stand still."""
+    """Files with the mean maps of videos, each of a static camera."""
     files = []
     for number, view in enumerate(views):
         finder = OverlayFinder(360, 640)
@@ -27,7 +27,7 @@ def maps_of(folder, views):
 
 
 def pool(folder, views):
-    """What is pooled from them."""
+    """The overlay that is found in all views together."""
     return pooled_overlay(maps_of(folder, views))
 
 

@@ -1,4 +1,4 @@
-"""Ray does the same work as the local pool."""
+"""Ray gives the same results as the local pool."""
 
 import pytest
 from footage import results, titled_films

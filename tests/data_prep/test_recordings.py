@@ -1,4 +1,4 @@
-"""Recordings of something that was on air: they begin anywhere, and their clock jumps."""
+"""Recordings of broadcasts: they begin anywhere, and their clock jumps."""
 
 import av
 import numpy as np
@@ -10,7 +10,7 @@ from data_prep.decode import pictures, probe
 from data_prep.store import store_shots
 from vidboot.data.video import VideoError, read_frames
 
-# Headers before each key frame and groups of 25, closed or open, as broadcasters send.
+# As in broadcasts: headers before each key frame, and groups of 25 frames, closed or open.
 KINDS = {
     "h264": ("libx264", {"x264-params": "bframes=3:keyint=25:scenecut=0:repeat-headers=1"}),
     "h264 open": ("libx264", {"x264-params": "bframes=3:keyint=25:scenecut=0:repeat-headers=1:open-gop=1"}),
@@ -22,7 +22,7 @@ KINDS = {
 
 
 def copied(source, target, skip=0, end=None, jump=0):
-    """The packets of a transport stream from number `skip` to `end`; the clock jumps by seconds halfway."""
+    """Copy the packets `skip` to `end` of a transport stream; the clock jumps by so many seconds halfway."""
     with av.open(source) as old, av.open(target, "w") as new:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
@@ -47,7 +47,7 @@ def test_a_recording_that_begins_between_key_frames_is_read_from_the_first_whole
     cut = copied(on_air, tmp_path / "cut.ts", skip)
     about = probe(cut)
     found = [picture.image for picture in pictures(cut, about)]
-    # Up to the end, nothing between, as the whole one shows them: no picture that was guessed.
+    # All frames up to the end, equal to those of the whole file: the decoder guessed none.
     assert len(found) >= 80 - 51
     assert np.array_equal(found, read_frames(on_air)[-len(found) :])
     lost = 80 - skip - len(found)
@@ -83,8 +83,8 @@ def test_a_jump_of_the_clock_within_a_shot_changes_no_frame_rate(tmp_path):
     path = copied(whole, tmp_path / "jump.ts", jump=1000)
     settings = Preprocess(height=36, width=64)
     about = probe(path)
-    rates = store_shots(
-        path, about, [(0, 10), (10, 60)], (0, 0, 72, 128), settings, lambda start, _: tmp_path / f"{start}.mp4", {}
+    rates, _ = store_shots(
+        path, about, [(0, 10), (10, 60)], (0, 0, 72, 128), settings, lambda start, _: tmp_path / f"{start}.mp4"
     )
     assert rates == [25.0, 25.0]
 
@@ -92,13 +92,12 @@ def test_a_jump_of_the_clock_within_a_shot_changes_no_frame_rate(tmp_path):
 def test_a_shot_that_is_slower_than_the_file_says_has_its_own_rate(tmp_path):
     times = np.cumsum([40] * 30 + [125] * 30)
     path = write(tmp_path / "a.mkv", moving_scene(0, 60), rate=25, times=times.tolist())
-    rates = store_shots(
+    rates, _ = store_shots(
         path,
         probe(path),
         [(0, 30), (31, 60)],
         (0, 0, 72, 128),
         Preprocess(height=36, width=64),
         lambda start, _: tmp_path / f"{start}.mp4",
-        {},
     )
     assert rates == [pytest.approx(25, rel=0.02), pytest.approx(8, rel=0.02)]

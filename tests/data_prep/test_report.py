@@ -1,5 +1,4 @@
 import io
-from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +16,7 @@ def test_brackets_in_names_are_printed(tmp_path):
         root / "report.html",
         [SetAside("/in/[anime] one.mp4", "the same file as /in/[anime] two.mp4")],
         [Remark(Path("/in/[bold] three.mp4"), "looks like [red] four.mp4")],
-        videos=2, new=2, frames=10, seconds=Counter(decoding=1.0),
+        videos=2, new=2, frames=10, seconds={"decoding": 1.0},
     )  # fmt: skip
     text = io.StringIO()
     print_report(outcome, Console(file=text, width=200))

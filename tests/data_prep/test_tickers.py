@@ -9,13 +9,14 @@ WORDS = "Markets fall for a third day as talks go on - Rain in the north - Ships
 
 
 def scene(number, speed):
-    """Frame of a soft texture that drifts by `speed` pixels a frame."""
+    """A frame of a soft texture that drifts by `speed` pixels per frame."""
     noise = np.random.default_rng(0).integers(0, 256, (60, 300), dtype=np.uint8)
     wide = cv2.resize(noise, (3600, 360), interpolation=cv2.INTER_CUBIC) // 2 + 40
     return wide[:, round(speed * number) : round(speed * number) + 640].copy()
 
 
 def run(speed, ticker, dark=False):
+    """The tickers that are found in a scene with text that scrolls by `ticker` pixels per frame, or without text."""
     finder, before = TickerFinder(), None
     for number in range(100):
         image = scene(number, speed)
