@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.stats
+import scipy.special
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -138,7 +138,7 @@ def fit_band(plan: ViewPlan, level: int, band: ErrorCovariance) -> tuple[dict[Es
     m_nKK = band.per_video
     rule_errors = np.einsum("rk,nkl,rl->rn", centres, m_nKK, centres)
     best = int(rule_errors.mean(axis=1).argmin())
-    confident = scipy.stats.t.ppf(0.95, max(1, len(m_nKK) - 1))
+    confident = scipy.special.stdtrit(max(1, len(m_nKK) - 1), 0.95)  # t quantile
     if _standard_errors(rule_errors[COUNTING] - rule_errors[best]) <= confident:
         best = COUNTING
     weights, chosen = centres[best], {"centre": names[best], "strength": None, "error": float(rule_errors[best].mean())}
