@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from vidboot.method.composition import Denoiser, per_item
+from vidboot.method.composition import Denoiser, NoiseLevel, per_item
 
 Prediction = Callable[[Tensor, Tensor], Tensor]
 """F: a network's prediction from its noisy input (B C T H W) and its time (B)."""
@@ -84,7 +84,7 @@ class _Adapted:
     c_out: OfSigma
     time: OfSigma
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevel) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`, whose item b has noise of standard deviation `sigma[b]` (or a number for all)."""
         sigma = per_item(sigma, x).double()
         c_in, c_skip, c_out = (
