@@ -82,7 +82,9 @@ def conditioning(steps: int = 18, count: int = 1000) -> None:
             if iterations is None:
                 conditioned = given(video, observation)
             else:
-                conditioned = MomentMatched(denoise, observation, iterations) if iterations else Corrected(denoise, observation)
+                conditioned = (
+                    MomentMatched(denoise, observation, iterations) if iterations else Corrected(denoise, observation)
+                )
             generators = seeded(range(count))
             x = torch.stack([torch.randn(*video.shape, dtype=torch.float64, generator=g) for g in generators])
             samples = sample_heun(conditioned, x * schedule[0], schedule, generators=generators).flatten(1)

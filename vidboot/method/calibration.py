@@ -16,14 +16,14 @@ import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.method.composition import DenoiserOf, denoise_views, per_item
+from vidboot.method.composition import DenoiserOf, NoiseLevel, denoise_views, per_item
 from vidboot.method.regions import ViewPlan, region_graph
 from vidboot.method.views import View, add_frames_, pool, unpool
 
@@ -118,7 +118,8 @@ class Calibration:
             for bands in values["weights"]
         )
         record = tuple(tuple(bands) for bands in values["record"])
-        plan, sigmas = ViewPlan(**values["plan"]), tuple(values["sigmas"])
+        plan = ViewPlan(**(values["plan"] | {"low_res": tuple(values["plan"]["low_res"])}))
+        sigmas = tuple(values["sigmas"])
         if not sigmas or len(weights) != len(sigmas) or list(sigmas) != sorted(set(sigmas)) or sigmas[0] <= 0:
             raise ValueError("noise levels must rise, and have weights each")
         for bands in weights:
@@ -151,34 +152,33 @@ class CalibratedDenoiser:
     def __init__(self, calibration: Calibration, denoiser_of: DenoiserOf, max_batch_frames: int | None = None) -> None:
         self.calibration, self.denoiser_of, self.max_batch_frames = calibration, denoiser_of, max_batch_frames
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevel) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item."""
         sigma = per_item(sigma, x)
-        plan, levels = self.calibration.plan, range(len(self.calibration.plan.scales))
+        plan = self.calibration.plan
         of_item = {s: self.calibration.at(s) for s in set(sigma.tolist())}
         items = [of_item[s] for s in sigma.tolist()]
         used = dict.fromkeys(k for bands in of_item.values() for band in bands for k in band)
         made = make_estimates(plan, list(used), self.denoiser_of, x, sigma, self.max_batch_frames)
-        x0 = None
+        of_band = [[bands[level] for bands in items] for level in range(len(plan.scales))]
         # From the coarsest band to the finest: D_j = S_j + P_{j+1} (D_{j+1} − S_j).
-        for level in reversed(levels):
-            mixed = _weighted_sum(plan.scales[level], [bands[level] for bands in items], made)
-            if x0 is not None:
-                ratio = plan.scales[level + 1] // plan.scales[level]
-                mixed = mixed + unpool(x0 - pool(mixed, ratio), ratio)
-            x0 = mixed
+        x0 = _weighted_sum(plan.scales[-1], of_band[-1], made)
+        for level in reversed(range(len(plan.scales) - 1)):
+            mixed = _weighted_sum(plan.scales[level], of_band[level], made)
+            ratio = plan.scales[level + 1] // plan.scales[level]
+            x0 = mixed + unpool(x0 - pool(mixed, ratio), ratio)
         return x0
 
 
 def _weighted_sum(scale: int, weights: Sequence[Mapping[Estimate, float]], made: Mapping[Estimate, Tensor]) -> Tensor:
     """S_j = Σ_k w_jk E_k at one scale; `weights` holds those of each item of the batch."""
-    total = None
-    for estimate, value in made.items():
-        of_items = [band.get(estimate, 0.0) for band in weights]
-        if any(of_items):
-            term = pool(value, scale // estimate.scale) * value.new_tensor(of_items)[:, None, None, None, None]
-            total = term if total is None else total + term
-    return total
+    of_items = {estimate: [band.get(estimate, 0.0) for band in weights] for estimate in made}
+    terms = (
+        pool(made[estimate], scale // estimate.scale) * made[estimate].new_tensor(w)[:, None, None, None, None]
+        for estimate, w in of_items.items()
+        if any(w)
+    )
+    return reduce(torch.add, terms)
 
 
 def make_estimates(
@@ -190,7 +190,7 @@ def make_estimates(
     max_batch_frames: int | None = None,
 ) -> dict[Estimate, Float[Tensor, "B C T h w"]]:
     """E_k(x; σ) for each of `estimates`, at its own scale as a view (r times the natural range)."""
-    made = {}
+    made: dict[Estimate, Tensor] = {}
     for scale in dict.fromkeys(estimate.scale for estimate in estimates):
         y = pool(x, scale)
         shares = {k: _shares(plan, k, x.shape[2]) for k in estimates if k.scale == scale}

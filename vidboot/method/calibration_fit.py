@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.stats
+import scipy.special
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -138,10 +138,11 @@ def fit_band(plan: ViewPlan, level: int, band: ErrorCovariance) -> tuple[dict[Es
     m_nKK = band.per_video
     rule_errors = np.einsum("rk,nkl,rl->rn", centres, m_nKK, centres)
     best = int(rule_errors.mean(axis=1).argmin())
-    confident = scipy.stats.t.ppf(0.95, max(1, len(m_nKK) - 1))
+    confident = scipy.special.stdtrit(max(1, len(m_nKK) - 1), 0.95)  # t quantile
     if _standard_errors(rule_errors[COUNTING] - rule_errors[best]) <= confident:
         best = COUNTING
-    weights, chosen = centres[best], {"centre": names[best], "strength": None, "error": float(rule_errors[best].mean())}
+    weights = centres[best]
+    chosen: dict[str, Any] = {"centre": names[best], "strength": None, "error": float(rule_errors[best].mean())}
     if len(m_nKK) > 1:
         held_out = {
             (r, strength): cross_validate(m_nKK, centre, strength)
@@ -185,7 +186,8 @@ def combine(
     floor = 1e-9 * np.trace(m_KK, axis1=-2, axis2=-1) + np.finfo(float).tiny
     ridge = np.maximum(strength * size, floor)[..., None, None] * np.eye(basis.shape[1])
     step = np.linalg.solve(reduced + ridge, gradient[..., None])[..., 0]
-    return centre - step @ basis.T
+    w: np.ndarray = centre - step @ basis.T
+    return w
 
 
 def cross_validate(
@@ -195,4 +197,5 @@ def cross_validate(
     fold = np.arange(len(m_nKK)) % min(FOLDS, len(m_nKK))
     rest = np.stack([m_nKK[fold != f].mean(axis=0) for f in range(fold.max() + 1)])
     w_nK = combine(rest, centre, strength)[fold]
-    return np.einsum("nk,nkl,nl->n", w_nK, m_nKK, w_nK)
+    errors: np.ndarray = np.einsum("nk,nkl,nl->n", w_nK, m_nKK, w_nK)
+    return errors

@@ -21,10 +21,11 @@ from vidboot.method.regions import Region, windows
 from vidboot.method.views import View, add_frames_, pool, take_frames, unpool
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """E[x0 | x0 + σ n = x], or an estimate of it."""
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], /) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`, whose item b has noise of standard deviation `sigma[b]`."""
         ...
 
@@ -40,16 +41,21 @@ class AccumulatingDenoiser(Denoiser, Protocol):
         ...
 
 
-def per_item(sigma: Float[Tensor, "..."] | float, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B"]:
+NoiseLevel = Float[Tensor, "B"] | float
+"""σ of each item of a batch, or one number for all."""
+
+
+def per_item(sigma: NoiseLevel, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
     """σ as one number for each item of the batch `x`."""
     return torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
 
 
+@runtime_checkable
 class Network(Protocol):
     """A denoiser that can be given more than the noisy video."""
 
     def __call__(
-        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = ...
+        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], /, inputs: NetworkInputs = ...
     ) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`, given `inputs`."""
         ...
@@ -75,7 +81,9 @@ class LowResDenoiser:
 
 def by_scale(networks: Mapping[int, Network]) -> Callable[[View], Network]:
     """One network for each low-res factor (1: the clip network), for regions of any frames."""
-    denoisers = {r: denoise if r == 1 else LowResDenoiser(denoise, r) for r, denoise in networks.items()}
+    denoisers: dict[int, Network] = {
+        r: denoise if r == 1 else LowResDenoiser(denoise, r) for r, denoise in networks.items()
+    }
     return lambda view: denoisers[view.scale]
 
 
@@ -95,7 +103,7 @@ class ComposedDenoiser:
         self.regions, self.denoisers, self.max_batch_frames = list(regions), denoisers, max_batch_frames
         self.num_frames = 1 + max(region.view.frames[-1] for region in self.regions)
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevel) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item. Raises `ValueError` if the regions have another length."""
         if x.shape[2] != self.num_frames:
             raise ValueError(f"the regions are those of {self.num_frames} frames, the video has {x.shape[2]}")
@@ -108,7 +116,7 @@ class ComposedDenoiser:
             y = pool(x, scale)
             total = torch.zeros_like(y)
             for view, denoised in denoise_views(list(count_of), y, sigma, self.denoisers, self.max_batch_frames):
-                add_frames_(total, denoised, view.frames, count_of[view])
+                add_frames_(total, denoised, view.frames, float(count_of[view]))
             x0 += unpool(total, scale)
         return x0
 
@@ -131,7 +139,7 @@ def denoise_views(
     for (denoise, num_frames), group in groups.items():
         noisy = torch.cat([take_frames(y_BCThw, view.frames) for view in group])
         denoised = in_batches(denoise, noisy, sigma.repeat(len(group)), max_batch_frames, num_frames)
-        yield from zip(group, denoised.split(y_BCThw.shape[0]), strict=True)
+        yield from zip(group, torch.split(denoised, len(y_BCThw)), strict=True)
 
 
 def in_batches(denoise: Denoiser, x: Tensor, sigma: Tensor, max_batch_frames: int | None, num_frames: int) -> Tensor:
@@ -144,7 +152,7 @@ def in_batches(denoise: Denoiser, x: Tensor, sigma: Tensor, max_batch_frames: in
         denoise = partial(checkpoint, denoise, use_reentrant=False)
     if size >= len(x):
         return denoise(x, sigma)
-    return torch.cat([denoise(a, b) for a, b in zip(x.split(size), sigma.split(size), strict=True)])
+    return torch.cat([denoise(a, b) for a, b in zip(torch.split(x, size), torch.split(sigma, size), strict=True)])
 
 
 def disjoint_windows(num_frames: int, length: int) -> list[Region]:
@@ -159,7 +167,7 @@ class AveragedWindows:
     def __init__(self, length: int, overlap: int, denoise: Denoiser, max_batch_frames: int | None = None) -> None:
         self.length, self.overlap, self.denoise, self.max_batch_frames = length, overlap, denoise, max_batch_frames
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevel) -> Float[Tensor, "B C T H W"]:
         """Denoise `x`: the mean over the windows that see a frame."""
         regions = [Region(view, 1) for view in windows(x.shape[2], self.length, self.overlap)]
         total = ComposedDenoiser(regions, lambda view: self.denoise, self.max_batch_frames)(x, sigma)
@@ -179,7 +187,7 @@ class ResidualDenoiser:
     def __init__(self, base: Denoiser, network: Network, gate: Callable[[Tensor], Tensor]) -> None:
         self.base, self.network, self.gate = base, network, gate
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevel) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item."""
         sigma = per_item(sigma, x)
         base = self.base(x, sigma)

@@ -79,7 +79,7 @@ class Observation:
             return F.pad(tensor[:, :, start:end], beyond) if beyond[-1] else tensor[:, :, start:end]
 
         part = Observation(cut(self.pixels), cut(self.values))
-        if self.blocks is None or not self.block_frames[start:end].any():
+        if self.blocks is None or self.block_frames is None or not self.block_frames[start:end].any():
             return part
         return replace(part, blocks=cut(self.blocks), block_frames=F.pad(self.block_frames[start:end], beyond[4:]))
 
@@ -91,20 +91,16 @@ class Observation:
 
     def project(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """P x = AᵀA x: x where pixels are known, else the mean over the unknown pixels of a known block, else 0."""
-        kept = torch.where(self.pixels, x, torch.zeros_like(x))
-        if self.blocks is None:
-            return kept
-        rest, share = self._rest(x.dtype)
-        return kept + rest * self._spread(self._sum(rest * x) * share)
+        kept, low = torch.where(self.pixels, x, torch.zeros_like(x)), self._low_res(x.dtype)
+        return kept if low is None else kept + low.rest * low.mean(x)
 
     @property
     def lifted(self) -> Float[Tensor, "b C T H W"]:
         """Aᵀ y: the video in the range of P that agrees with all that is known."""
-        if self.blocks is None:
+        if (low := self._low_res(self.values.dtype)) is None:
             return self.values
-        rest, share = self._rest(self.values.dtype)
-        left = self.blocks * self._scale**2 - self._sum(self.values)
-        return self.values + rest * self._spread(left * share)
+        left = low.blocks * low.scale**2 - low.sum(self.values)
+        return self.values + low.rest * low.spread(left * low.share)
 
     def impose(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """x + Aᵀ(y − A x): the nearest video to x that agrees with all that is known."""
@@ -115,34 +111,52 @@ class Observation:
 
         In a block that leaves the range, its unknown pixels are drawn towards their mean, as little as it takes.
         """
-        if self.blocks is None:
+        if (low := self._low_res(x.dtype)) is None:
             return x.clamp(-1, 1)
-        rest, share = self._rest(x.dtype)
-        mean = self._spread(self._sum(rest * x) * share)
-        apart = rest * (x - mean)
+        mean = low.mean(x)
+        apart = low.rest * (x - mean)
         room = mean.clamp(-1, 1)
-        above, below = ((self._spread(self._largest(side)).clamp(min=1e-12)) for side in (apart, -apart))
+        above, below = (low.spread(low.largest(side)).clamp(min=1e-12) for side in (apart, -apart))
         factor = torch.minimum((1 - room) / above, (1 + room) / below).clamp(max=1)
-        return torch.where(rest > 0, room + factor * apart, x.clamp(-1, 1))
+        return torch.where(low.rest > 0, room + factor * apart, x.clamp(-1, 1))
+
+    def _low_res(self, dtype: torch.dtype) -> "_LowRes | None":
+        if self.blocks is None or self.block_frames is None:
+            return None
+        scale = self.pixels.shape[-1] // self.blocks.shape[-1]
+        return _LowRes(self.blocks, scale, (~self.pixels & self.block_frames[:, None, None]).to(dtype))
+
+
+@dataclass(frozen=True)
+class _LowRes:
+    """Known means of r×r blocks and the pixels that they tell about."""
+
+    blocks: Float[Tensor, "b C T h w"]
+    scale: int
+    rest: Float[Tensor, "b 1 T H W"]
+    """1 at unknown pixels of frames with known blocks, else 0."""
 
     @property
-    def _scale(self) -> int:
-        return self.pixels.shape[-1] // self.blocks.shape[-1]
+    def share(self) -> Float[Tensor, "b 1 T h w"]:
+        """One over the number of these pixels in each block, 0 for none."""
+        count = self.sum(self.rest)
+        return torch.where(count > 0, 1 / count.clamp(min=1), torch.zeros_like(count))
 
-    def _rest(self, dtype: torch.dtype) -> tuple[Float[Tensor, "b 1 T H W"], Float[Tensor, "b 1 T h w"]]:
-        """Unknown pixels of frames with known blocks, and one over their number in each block (0 for none)."""
-        rest = (~self.pixels & self.block_frames[:, None, None]).to(dtype)
-        count = self._sum(rest)
-        return rest, torch.where(count > 0, 1 / count.clamp(min=1), torch.zeros_like(count))
+    def sum(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T h w"]:
+        """The sum over each block."""
+        return F.avg_pool3d(x, (1, self.scale, self.scale)) * self.scale**2
 
-    def _sum(self, x: Float[Tensor, "b C T H W"]) -> Float[Tensor, "b C T h w"]:
-        return F.avg_pool3d(x, (1, self._scale, self._scale)) * self._scale**2
+    def mean(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """The mean over the unknown pixels of each block, at all of its pixels."""
+        return self.spread(self.sum(self.rest * x) * self.share)
 
-    def _largest(self, x: Float[Tensor, "b C T H W"]) -> Float[Tensor, "b C T h w"]:
-        return F.max_pool3d(x, (1, self._scale, self._scale))
+    def largest(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T h w"]:
+        """The maximum over each block."""
+        return F.max_pool3d(x, (1, self.scale, self.scale))
 
-    def _spread(self, y: Float[Tensor, "b C T h w"]) -> Float[Tensor, "b C T H W"]:
-        return y.repeat_interleave(self._scale, -1).repeat_interleave(self._scale, -2)
+    def spread(self, y: Float[Tensor, "B C T h w"]) -> Float[Tensor, "B C T H W"]:
+        """Each block's value at all of its pixels."""
+        return y.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
 
 
 class Corrected:
@@ -208,14 +222,15 @@ def conjugate_residuals(
     Each step takes off what it can of the residual b − M u, so for no M, symmetric or not, does the residual ever grow.
     """
     u, residual = torch.zeros_like(b), b.clone()
-    direction, image, size = residual, times(residual), None
+    direction, image = residual, times(residual)
+    size = _dot(image, image)
     for iteration in range(iterations):
         if iteration:
             # The next direction is the residual, made so that its image is orthogonal to the image before.
             fresh = times(residual)
             share = _ratio(_dot(fresh, image), size)
             direction, image = residual - share * direction, fresh - share * image
-        size = _dot(image, image)
+            size = _dot(image, image)
         step = _ratio(_dot(residual, image), size)
         u, residual = u + step * direction, residual - step * image
     return u

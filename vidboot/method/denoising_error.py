@@ -49,5 +49,5 @@ def denoising_errors(
 
 def edm_weighted(errors: Mapping[float, float], sigma_data: float) -> float:
     """Mean over the noise levels σ of λ(σ) · error(σ), with the training loss's λ: one number to compare by."""
-    weights = loss_weight(torch.tensor(list(errors), dtype=torch.float64), sigma_data).tolist()
+    weights: list[float] = loss_weight(torch.tensor(list(errors), dtype=torch.float64), sigma_data).tolist()
     return sum(w * error for w, error in zip(weights, errors.values(), strict=True)) / len(errors)

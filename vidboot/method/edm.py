@@ -63,12 +63,12 @@ class Preconditioned(nn.Module):
         if observed is not None:
             hidden = observed == 0
             x, c_out = torch.where(hidden, torch.zeros_like(x), x), torch.where(hidden, self.sigma_data, c_out)
-        F = self.network(c_in * x, self.noise_of_frames(c_noise, context), inputs=inputs)
+        F: Tensor = self.network(c_in * x, self.noise_of_frames(c_noise, context), inputs=inputs)
         return c_skip * x + c_out * F.to(x.dtype)
 
     @staticmethod
     def noise_of_frames(
-        c_noise: Float[Tensor, "B 1 1 1 1"], context_mask: Bool[Tensor, "B 1 T H W"] | None
+        c_noise: Float[Tensor, "B 1 1 1 1"], context_mask: Bool[Tensor, "#B 1 T H W"] | None
     ) -> Float[Tensor, "B"] | Float[Tensor, "B T"]:
         """c_noise of each item; with a context that of each frame."""
         if context_mask is None:
@@ -99,7 +99,7 @@ def add_noise(
     return x if context_mask is None else torch.where(context_mask, x0, x)
 
 
-def loss_weight(sigma: Float[Tensor, "B"], sigma_data: float) -> Float[Tensor, "B"]:
+def loss_weight(sigma: Float[Tensor, "..."], sigma_data: float) -> Float[Tensor, "..."]:
     """λ(σ) = (σ² + σ_data²) / (σ σ_data)²: an equal effective loss at every noise level (arXiv 2206.00364, eq. 8)."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 

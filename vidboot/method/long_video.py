@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.method.composition import Denoiser, in_batches, per_item
+from vidboot.method.composition import Denoiser, NoiseLevel, in_batches, per_item
 from vidboot.method.regions import windows
 from vidboot.method.views import View, add_frames_, take_frames
 
@@ -46,7 +46,7 @@ class LongDenoiser:
         self.denoiser_of, self.length, self.overlap = denoiser_of, length, overlap
         self.max_batch_frames = max_batch_frames
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
+    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevel) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item."""
         if x.shape[2] <= self.length:
             return self._denoised(self.denoiser_of(View(range(x.shape[2]))), x, per_item(sigma, x))
@@ -56,21 +56,22 @@ class LongDenoiser:
         self,
         total: Float[Tensor, "B C T H W"],
         x: Float[Tensor, "B C T H W"],
-        sigma: Float[Tensor, "B"],
+        sigma: NoiseLevel,
         weight: float = 1.0,
     ) -> Float[Tensor, "B C T H W"]:
         """Total ← total + weight · D(x; σ), in place, region by region: so D is never held as a whole."""
         if x.shape[2] <= self.length:
             return total.add_(self(x, sigma), alpha=weight)
         sigma = per_item(sigma, x)
-        if len(levels := set(sigma.tolist())) > 1:  # each item has windows of its own
+        level, *others = set(sigma.tolist())
+        if others:  # each item has windows of its own
             for item in range(len(x)):
                 self.add_to_(total[item : item + 1], x[item : item + 1], sigma[item : item + 1], weight)
             return total
-        for denoise, group in self._groups(x.shape[2], len(x), window_shift(*levels, self.length - self.overlap)):
+        for denoise, group in self._groups(x.shape[2], len(x), window_shift(level, self.length - self.overlap)):
             noisy = torch.cat([take_frames(x, view.frames) for view, _ in group])
             denoised = self._denoised(denoise, noisy, sigma.repeat(len(group)))
-            for (view, count), part in zip(group, denoised.split(len(x)), strict=True):
+            for (view, count), part in zip(group, torch.split(denoised, len(x)), strict=True):
                 add_frames_(total, part * part.new_tensor(count)[:, None, None], view.frames, weight)
         return total
 

@@ -13,9 +13,9 @@ class NetworkInputs:
     Which of them a network understands is decided when it is built (see `vidboot.networks.unet.UNet`).
     """
 
-    observed_mask: Bool[Tensor, "B 1 T H W"] | Float[Tensor, "B 1 T H W"] | None = None
+    observed_mask: Bool[Tensor, "#B 1 T H W"] | Float[Tensor, "#B 1 T H W"] | None = None
     """What share of a pixel is observed, 0 to 1 or false and true (None: all of each)."""
-    context_mask: Bool[Tensor, "B 1 T H W"] | None = None
+    context_mask: Bool[Tensor, "#B 1 T H W"] | None = None
     """True where the video has no noise (None: nowhere)."""
     base: Float[Tensor, "B C T H W"] | None = None
     """The base's prediction of x0, which the residual network reads."""

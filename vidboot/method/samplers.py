@@ -10,7 +10,7 @@ batch. `on_step` gets the number of steps done.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from vidboot.method.composition import AccumulatingDenoiser, Denoiser
 OnStep = Callable[[int], None]
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """What the samplers of this module have in common."""
 
@@ -28,7 +29,7 @@ class Sampler(Protocol):
         self,
         denoise: Denoiser,
         x: Float[Tensor, "B C T H W"],
-        sigmas: Float[Tensor, "steps+1"],
+        sigmas: Float[Tensor, "levels"],
         on_step: OnStep = ...,
         generators: Sequence[torch.Generator] = ...,
     ) -> Float[Tensor, "B C T H W"]:
@@ -57,7 +58,7 @@ def initial_state(denoise: Denoiser, noise: Float[Tensor, "B C T H W"], sigma: f
 def sample_euler(
     denoise: Denoiser,
     x: Float[Tensor, "B C T H W"],
-    sigmas: Float[Tensor, "steps+1"],
+    sigmas: Float[Tensor, "levels"],
     on_step: OnStep = do_nothing,
     generators: Sequence[torch.Generator] = (),
 ) -> Float[Tensor, "B C T H W"]:
@@ -75,7 +76,7 @@ def sample_euler(
 def sample_heun(
     denoise: Denoiser,
     x: Float[Tensor, "B C T H W"],
-    sigmas: Float[Tensor, "steps+1"],
+    sigmas: Float[Tensor, "levels"],
     on_step: OnStep = do_nothing,
     generators: Sequence[torch.Generator] = (),
     churn: float = 0.0,
@@ -120,7 +121,7 @@ def _heun_step_(denoise: Denoiser, x: Tensor, sigma: float, sigma_next: float) -
 def sample_dpm2m(
     denoise: Denoiser,
     x: Float[Tensor, "B C T H W"],
-    sigmas: Float[Tensor, "steps+1"],
+    sigmas: Float[Tensor, "levels"],
     on_step: OnStep = do_nothing,
     generators: Sequence[torch.Generator] = (),
 ) -> Float[Tensor, "B C T H W"]:
@@ -151,7 +152,7 @@ def sample_dpm2m(
 SAMPLERS: dict[str, Sampler] = {"heun": sample_heun, "dpm2m": sample_dpm2m, "euler": sample_euler}
 
 
-def with_resampling(sigmas: Float[Tensor, "steps+1"], times: int) -> Float[Tensor, "more"]:
+def with_resampling(sigmas: Float[Tensor, "levels"], times: int) -> Float[Tensor, "more"]:
     """The schedule in which each step but the last is taken `times` times, with the noise put back in between.
 
     Repeats let what is known and what is made settle into harmony (RePaint, Lugmayr et al. 2022, arXiv 2201.09865, and
@@ -164,7 +165,7 @@ def with_resampling(sigmas: Float[Tensor, "steps+1"], times: int) -> Float[Tenso
     return sigmas.new_tensor([*schedule, *levels[-1:]])
 
 
-def _pairs(sigmas: Float[Tensor, "steps+1"]) -> Iterator[tuple[float, float]]:
+def _pairs(sigmas: Float[Tensor, "levels"]) -> Iterator[tuple[float, float]]:
     return itertools.pairwise(sigmas.tolist())
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 
@@ -91,14 +91,17 @@ def as_slice(frames: Sequence[int]) -> slice | None:
     return slice(frames[0], frames[-1] + 1, step) if regular else None
 
 
-def take_frames(x_BCTHW: Float[Tensor, "B C T H W"], frames: Sequence[int]) -> Float[Tensor, "B C t H W"]:
+def take_frames(x_BCTHW: Shaped[Tensor, "B C T H W"], frames: Sequence[int]) -> Shaped[Tensor, "B C t H W"]:
     """The chosen frames; a view of the same memory where they are evenly spaced."""
     where = as_slice(frames)
     return x_BCTHW[:, :, where if where is not None else list(frames)]
 
 
 def add_frames_(
-    out_BCTHW: Float[Tensor, "B C T H W"], y_BCtHW: Float[Tensor, "B C t H W"], frames: Sequence[int], weight: float = 1
+    out_BCTHW: Float[Tensor, "B C T H W"],
+    y_BCtHW: Float[Tensor, "B C t H W"],
+    frames: Sequence[int],
+    weight: float = 1.0,
 ) -> Float[Tensor, "B C T H W"]:
     """Add `weight · y` to the chosen frames of `out`, in place: the adjoint of `take_frames`."""
     where = as_slice(frames)

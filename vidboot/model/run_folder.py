@@ -96,7 +96,8 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
         weights, context = load_calibration(run_dir, config)
     fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py", lambda stored: float(stored["fps"]))
     if not residual or config.residual is None:
-        return VideoModel(config, views, calibration=weights, fps=fps, context_fit=context and ContextFit(context))
+        fit = None if context is None else ContextFit(context)
+        return VideoModel(config, views, calibration=weights, fps=fps, context_fit=fit)
     network = load_weights(run_dir / "residual", residual_network(config))
     gate, context_gate = load_gate(run_dir / "residual")
     both = ContextFit(context or weights or Calibration.counting(config.plan), context_gate or gate)

@@ -59,7 +59,7 @@ class ConditionedNetwork(nn.Module):
         return self.network(x, sigma, inputs=inputs.updated(NetworkInputs(**conditions)))
 
 
-class ObservingNetwork:
+class ObservingNetwork(nn.Module):
     """A network that is given which part of its view is observed, and which has no noise, for one video or copies of it.
 
     A low-res pixel is observed, or without noise, only if all its pixels are.
@@ -68,24 +68,26 @@ class ObservingNetwork:
     def __init__(
         self, network: Network, view: View, observed_mask: Bool[Tensor, "1 1 T H W"], observation: Observation | None
     ) -> None:
+        super().__init__()
         self.network = network
         observed, context, values = self._part(observed_mask, view), None, None
         if observation is not None and (pixels := self._part(observation.pixels, view)).any():
             context, values = pixels, pool(take_frames(observation.values, view.frames), view.scale)
-        self.values = values
+        self.context, self.values = context, values
         self.inputs = NetworkInputs(observed_mask=None if observed.all() else observed, context_mask=context)
 
     @staticmethod
     def _part(mask: Bool[Tensor, "1 1 T H W"], view: View) -> Bool[Tensor, "1 1 t h w"]:
         return whole_blocks(take_frames(mask, view.frames), view.scale)
 
-    def __call__(
+    def forward(
         self, x: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C t h w"]:
         """Denoise `x`, noisy everywhere; `inputs` are the network's others."""
-        if self.values is not None:
-            x = torch.where(self.inputs.context_mask, self.values, x)
-        return self.network(x, sigma, inputs=self.inputs.updated(inputs))
+        if self.context is not None and self.values is not None:
+            x = torch.where(self.context, self.values, x)
+        denoised: Tensor = self.network(x, sigma, inputs=self.inputs.updated(inputs))
+        return denoised
 
 
 class ContextFit(NamedTuple):
@@ -142,7 +144,9 @@ class VideoModel:
             model.calibration, model.gate = self.context_fit
         model.denoiser_of = lambda view: network_of(self.denoiser_of(view), view)
         if self.residual is not None:
-            model.residual = network_of(self.residual, View(range(observed_mask.shape[2])))
+            view = View(range(observed_mask.shape[2]))
+            observing = ObservingNetwork(self.residual, view, observed_mask, observation)
+            model.residual = self.residual if observing.inputs.empty else observing
         return model
 
     def conditioned_on(self, observation: Observation) -> Denoiser:

@@ -1,6 +1,7 @@
 """Multi-head attention: xformers' kernel on CUDA where it is installed, torch's otherwise."""
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ try:
     from xformers.ops import memory_efficient_attention
 except ImportError:
     memory_efficient_attention = None
+
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def attention(
@@ -92,7 +96,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
 
 
-def zero_init(module: nn.Module) -> nn.Module:
+def zero_init(module: Layer) -> Layer:
     """The same layer with all weights zero, so that the block around it starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)

@@ -6,6 +6,7 @@ full length, exactly; training then moves it from there. Its place in the method
 """
 
 import math
+from typing import Any
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -26,8 +27,8 @@ class DilatedBlock(nn.Module):
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         self.norm = group_norm(channels)
-        along_time = {"padding": (dilation, 0, 0), "dilation": (dilation, 1, 1)}
-        self.conv = zero_init(nn.Conv3d(channels, channels, (3, 1, 1), **along_time))
+        convolution = nn.Conv3d(channels, channels, (3, 1, 1), padding=(dilation, 0, 0), dilation=(dilation, 1, 1))
+        self.conv = zero_init(convolution)
 
     def forward(self, x: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N C H W"]:
         """Mix each frame with those `dilation` before and after; N = B·T."""
@@ -41,19 +42,18 @@ class ResidualUNet(UNet):
     `num_frames` is the training length: dilations double until every frame can see every other.
     """
 
-    def __init__(self, num_frames: int, data_channels: int = 3, **unet: object) -> None:
+    def __init__(self, num_frames: int, data_channels: int = 3, **unet: Any) -> None:
         super().__init__(data_channels, **unet)
         width = self.conv_in.out_channels
-        coarse = self.decoder[-1].blocks[0].space.out_channels
         self.conv_base = zero_init(nn.Conv2d(data_channels, width, 3, padding=1))
-        dilations = [2**i for i in range(max(1, math.ceil(math.log2(num_frames))))]
-        self.long_range = nn.ModuleList([DilatedBlock(coarse, d) for d in dilations])
-        self.long_attention = TemporalAttention(coarse, reach=max(16.0, 4.0 * num_frames))
+        self.dilations = [2**i for i in range(max(1, math.ceil(math.log2(num_frames))))]
+        self.long_range = nn.ModuleList([DilatedBlock(self.coarsest_channels, d) for d in self.dilations])
+        self.long_attention = TemporalAttention(self.coarsest_channels, reach=max(16.0, 4.0 * num_frames))
 
     @property
     def temporal_reach(self) -> int:
         """How many frames to each side the dilated convolutions see (attention sees all): 2^k − 1 for k of them."""
-        return sum(block.conv.dilation[0] for block in self.long_range)
+        return sum(self.dilations)
 
     def warm_start(self, clip: UNet) -> None:
         """Take over the clip network's weights; what is new stays at zero. Raises if the networks differ in shape."""

@@ -20,6 +20,8 @@ from vidboot.networks.attention import SpatialAttention, TemporalAttention, grou
 class NumberEmbedding(nn.Module):
     """Fourier features of a number (c_noise = ln(σ)/4, or the log of a frame stride), through a small network."""
 
+    frequencies: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("frequencies", 2.0 ** torch.linspace(-1, 2, channels // 2), persistent=False)
@@ -29,7 +31,7 @@ class NumberEmbedding(nn.Module):
         """Embed a number for each item."""
         phase = value.to(torch.float32)[:, None] * self.frequencies
         features = torch.cat([phase.cos(), phase.sin()], dim=1)
-        return self.layers(features.to(self.layers[0].weight.dtype))
+        return self.layers(features.to(next(self.layers.parameters()).dtype))
 
 
 def channels_last(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -101,9 +103,9 @@ class Level(nn.Module):
         return outputs
 
     @staticmethod
-    def _block_then_mix(block: Block, mixers: nn.ModuleList, x: Tensor, emb_NE: Tensor, num_frames: int) -> Tensor:
+    def _block_then_mix(block: nn.Module, mixers: nn.Module, x: Tensor, emb_NE: Tensor, num_frames: int) -> Tensor:
         x = block(x, emb_NE, num_frames)
-        for mixer in mixers:
+        for mixer in mixers.children():
             x = mixer(x, num_frames)
         return x
 
@@ -131,12 +133,13 @@ class UNet(nn.Module):
         widths = [channels * m for m in multipliers]
         embedding = 4 * channels
         attention = [level >= len(widths) - attention_levels for level in range(len(widths))]
+        self.coarsest_channels = widths[-1]
         self.down_factor = 2 ** (len(widths) - 1)
         self.embed = NumberEmbedding(embedding)
         self.num_classes = num_classes
         self.embed_label = zero_init(nn.Embedding(num_classes + 1, embedding)) if num_classes else None
         self.embed_stride = NumberEmbedding(embedding) if frame_strides else None
-        if frame_strides:
+        if self.embed_stride is not None:
             zero_init(self.embed_stride.layers[-1])
         self.conv_in = nn.Conv2d(data_channels + 2, widths[0], 3, padding=1)  # + 2: mask and context
         before = [widths[0], *widths[:-1]]  # channels that come down into each level

@@ -168,5 +168,8 @@ def test_less_is_known_as_the_noise_falls():
         return lambda x, sigma: torch.full_like(x, number)
 
     loosening = AnnealedConditioning([conditioned_on(k) for k in range(3)], [0.5, 4.0])
-    at = {sigma: float(loosening(torch.zeros(1), torch.tensor([sigma]))) for sigma in (0.1, 0.5, 0.6, 4.0, 5.0)}
+    at = {
+        sigma: float(loosening(torch.zeros(1, 1, 1, 1, 1), torch.tensor([sigma])))
+        for sigma in (0.1, 0.5, 0.6, 4.0, 5.0)
+    }
     assert at == {0.1: 0, 0.5: 0, 0.6: 1, 4.0: 1, 5.0: 2}

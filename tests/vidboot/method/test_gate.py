@@ -78,7 +78,7 @@ def test_a_closed_gate_does_not_run_the_network():
 
 
 @pytest.mark.parametrize(
-    "sigmas, values", [((), ()), ((1.0, 0.5), (0, 0)), ((1.0,), (0, 0)), ((1.0,), (1.5,)), ((0.0,), (1,))]
+    "sigmas, values", [((), ()), ((1.0, 0.5), (0.0, 0.0)), ((1.0,), (0.0, 0.0)), ((1.0,), (1.5,)), ((0.0,), (1.0,))]
 )
 def test_a_gate_that_says_nothing_is_refused(sigmas, values):
     with pytest.raises(ValueError, match="a gate needs"):
