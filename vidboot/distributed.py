@@ -1,41 +1,41 @@
-"""Processes and devices: one process under plain `python`, as many as the `deepspeed` launcher starts."""
+"""Processes and devices: one process under plain `python`, or those that the `deepspeed` launcher starts."""
 
 import os
 
 import torch
 import torch.distributed as dist
 
-# Said before anyone imports DeepSpeed, or it searches for an accelerator and warns that there is none.
+# Set before DeepSpeed is imported: without it DeepSpeed searches for an accelerator and warns that there is none.
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def init_distributed() -> None:
-    """Join the process group: the launcher's, or one of this process alone."""
-    # Here, because who only asks for the device needs none of it.
+    """Join the launcher's process group, or make one of this process alone."""
+    # Imported here, because code that only asks for the device does not need DeepSpeed.
     import deepspeed
     from deepspeed.utils import logger as deepspeed_logger
 
     deepspeed_logger.setLevel("WARNING")
-    # Without this, the first engine on a CPU compiles a shared-memory operator for a minute, and needs a compiler.
+    # Otherwise the first engine on a CPU compiles a shared-memory operator, which takes a minute and needs a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     backend, alone = "nccl" if torch.cuda.is_available() else "gloo", "MASTER_ADDR" not in os.environ
     if alone:
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
     if "OMP_NUM_THREADS" not in os.environ and not torch.cuda.is_available():
-        # More threads than cores make torch's threads wait for each other: processes share the cores.
+        # The processes share the cores: with more threads than cores, torch's threads wait for each other.
         local_processes = int(os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"]))
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_processes))
     if dist.is_initialized():
         return
     if alone:
-        # A store in memory: a port that was free a moment ago can be another program's now.
+        # A store in memory needs no port: another program may have taken one that was free a moment ago.
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     deepspeed.init_distributed(backend, auto_mpi_discovery=False)
 
 
 def rank() -> int:
-    """Number of this process, 0 for the one that writes."""
+    """Number of this process; process 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
@@ -53,7 +53,7 @@ def device() -> torch.device:
 
 
 def has_bf16() -> bool:
-    """Whether bf16 is worth using here: on a CPU without hardware for it, it is 15 to 95 times slower than fp32."""
+    """Whether the device has hardware for bf16: on a CPU without it, bf16 is 15 to 95 times slower than fp32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()

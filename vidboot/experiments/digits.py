@@ -1,10 +1,10 @@
-"""Moving digits behind a curtain: videos with structure that short clips can't see, exact from a seed.
+"""Moving digits behind a curtain: videos with structure that is longer than a clip, made from a seed.
 
-A handwritten digit (scikit-learn's bundled 8×8 images, drawn at twice their size) moves straight on and bounces off the
-borders. Again and again a curtain closes over the whole picture, for longer than a clip, and opens: the same digit goes
-on moving. The light changes slowly. The law is stationary in time, so videos of any length are alike. `write_digits`
-stores them as a folder with a manifest, as preprocessing would: few full videos, many clips, many low-res videos, with
-burnt-in subtitles and their masks if asked for.
+A handwritten digit (scikit-learn's bundled 8×8 images, drawn at twice their size) moves in a straight line and bounces
+off the borders. Again and again a curtain closes over the whole picture, stays closed for longer than a clip, and
+opens: the same digit has moved on. The light changes slowly. The process is stationary in time, so it does not matter
+where a video begins. `write_digits` stores videos in a folder with a manifest, as preprocessing does: few full videos,
+many clips and low-res videos, and on request burnt-in subtitles with their masks.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ Split = Literal["train", "test"]
 
 DIGIT_SIZE = 16
 OPEN_FRAMES, CLOSED_FRAMES = (10, 18), (11, 13)
-"""Fewest and most frames that the curtain is wholly open, and wholly closed."""
+"""Least and largest number of frames for which the curtain is fully open, and fully closed."""
 MOVING_FRAMES = 3
-"""Frames that the curtain takes to close, and to open."""
+"""Frames in which the curtain closes, or opens."""
 CURTAIN, BACKGROUND, INK = 0.45, 0.08, 0.75
 """Grey levels in [0, 1] before the light: the digit's brightest stroke is at `BACKGROUND + INK`."""
 _KINDS = ("full", "clip", "low_res")
@@ -37,7 +37,7 @@ _KINDS = ("full", "clip", "low_res")
 
 @lru_cache(maxsize=1)
 def _digit_images() -> dict[str, Float[np.ndarray, "n 16 16"]]:
-    """Digits at twice their size, ink in [0, 1]. The last fifth, by other writers than the first, is for tests."""
+    """Digits at twice their size, ink in [0, 1]. The last fifth is for tests; other people wrote it."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -53,7 +53,8 @@ def digit_video(
 ) -> UInt8[np.ndarray, "T H W C"]:
     """One video of `num_frames` frames of size × size pixels, RGB; the same seed always gives the same video.
 
-    `split` chooses among two disjoint sets of handwritten digits. Raises `ValueError` for a size below a digit's.
+    `split` chooses between two disjoint sets of handwritten digits. Raises `ValueError` for a picture smaller than a
+    digit, or no frame.
     """
     if size < DIGIT_SIZE or num_frames < 1:
         raise ValueError(f"digits of {DIGIT_SIZE} pixels need at least as many, and 1 frame; got {size}, {num_frames}")
@@ -68,7 +69,7 @@ def digit_video(
 
 
 def _path(rng: np.random.Generator, num_frames: int, room: int) -> Float[np.ndarray, "T 2"]:
-    """Places of the digit's corner: uniform motion, reflected at 0 and `room`."""
+    """Positions of the digit's corner: uniform motion, reflected at 0 and `room`."""
     angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.4)
     velocity = speed * np.array([np.cos(angle), np.sin(angle)])
     straight = rng.uniform(0, max(room, 1), 2) + np.arange(num_frames)[:, None] * velocity
@@ -76,7 +77,7 @@ def _path(rng: np.random.Generator, num_frames: int, room: int) -> Float[np.ndar
 
 
 def _light(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "T"]:
-    """A slow wave around 1, of a period of 60 to 120 frames."""
+    """The brightness: a slow wave around 1 with a period of 60 to 120 frames."""
     phase, period = rng.uniform(0, 2 * np.pi), rng.uniform(60, 120)
     return 1 + 0.2 * np.sin(phase + 2 * np.pi * np.arange(num_frames) / period)
 
@@ -85,7 +86,7 @@ def _curtain(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "T"
     """How far the curtain is closed in each frame, 0 to 1, at a random point of its endless cycle."""
     moving = np.arange(1, MOVING_FRAMES + 1) / (MOVING_FRAMES + 1)
     cycles: list[np.ndarray] = []
-    # Enough before the video's first frame that the starting point is forgotten.
+    # So long before the video's first frame that the start of the first cycle has no influence.
     warm_up = int(rng.integers(64, 64 + 32))
     while sum(map(len, cycles)) < warm_up + num_frames:
         still, shut = (rng.integers(low, high + 1) for low, high in (OPEN_FRAMES, CLOSED_FRAMES))
@@ -97,14 +98,14 @@ def _frame(
     digit: Float[np.ndarray, "16 16"], place: Float[np.ndarray, "2"], size: int, closed: float
 ) -> Float[np.ndarray, "H W"]:
     """The digit at `place`, between pixels by linear interpolation, behind a curtain drawn from the left."""
-    shift = np.float32([[1, 0, place[1]], [0, 1, place[0]]])
-    picture = BACKGROUND + INK * cv2.warpAffine(digit, shift, (size, size), flags=cv2.INTER_LINEAR)
+    shift = np.array([[1, 0, place[1]], [0, 1, place[0]]], np.float32)
+    picture = BACKGROUND + INK * np.asarray(cv2.warpAffine(digit, shift, (size, size), flags=cv2.INTER_LINEAR))
     covered = np.clip(closed * size - np.arange(size), 0, 1)
     return covered * CURTAIN + (1 - covered) * picture
 
 
 def subtitle(size: int, rng: np.random.Generator) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Six letters at the top or bottom of a picture: where they are, and they with a pixel around them (true: text)."""
+    """Six letters at the top or bottom of a picture: a mask of the letters, and one with a pixel around them too."""
     letters = np.zeros((size, size), np.uint8)
     text = "".join(rng.choice(list(string.ascii_letters), 6))
     baseline = (9, size - 3)[rng.integers(2)]
@@ -126,11 +127,11 @@ def write_digits(
     size: int = 24,
     subtitled: float = 0.0,
 ) -> None:
-    """Write videos and their manifest: `full` videos of `num_frames`, `clips` of `clip_frames`, `low_res` long ones.
+    """Write videos and their manifest: `full` videos and `low_res` ones of `num_frames`, and `clips` of `clip_frames`.
 
-    A low-res video is stored at full size, but each block of scale × scale pixels holds its mean: the detail is gone.
-    The share `subtitled` of the clips and low-res videos has burnt-in white letters; their masks are stored too.
-    All are losslessly stored at 24 frames per second and differ from each other; a larger count keeps the earlier ones.
+    A low-res video is stored at full size, but each block of scale × scale pixels has its mean value. The share
+    `subtitled` of the clips and low-res videos has burnt-in white letters, and a mask for them. All videos differ, and
+    are stored without loss at 24 frames per second. A larger count has the videos of a smaller one, and more.
     """
     folder = Path(folder)
     counts = dict(zip(_KINDS, (full, clips, low_res), strict=True))
@@ -152,13 +153,14 @@ def write_digits(
 
 
 def _lowered(frames: UInt8[np.ndarray, "T H W C"], scale: int) -> UInt8[np.ndarray, "T H W C"]:
+    """The frames with the mean in each block of scale × scale pixels."""
     num_frames, height, width, channels = frames.shape
     blocks = frames.reshape(num_frames, height // scale, scale, width // scale, scale, channels)
     return blocks.mean((2, 4)).round().astype(np.uint8).repeat(scale, 1).repeat(scale, 2)
 
 
 def _all_of_block(covered: Bool[np.ndarray, "H W"] | None, scale: int) -> Bool[np.ndarray, "H W"] | None:
-    """Blocks of scale × scale pixels, whole, of which one pixel is covered: it has coloured them all."""
+    """All pixels of the blocks in which one is covered, because it has changed the block's mean."""
     if covered is None:
         return None
     blocks = covered.reshape(len(covered) // scale, scale, -1, scale).any((1, 3))
@@ -172,11 +174,12 @@ def _store(
     frames: UInt8[np.ndarray, "T H W C"],
     covered: Bool[np.ndarray, "H W"] | None,
 ) -> dict[str, Any]:
-    """Write a video, and its mask if something is covered; returns its row of the manifest."""
+    """Write a video, and its mask if something is covered; return its row of the manifest."""
     length, height, width, _ = frames.shape
-    path, mask = f"{name}.mp4", None if covered is None else f"{name}.npz"
+    path, mask = f"{name}.mp4", None
     write_video(folder / path, frames, 24, lossless=True)
     if covered is not None:
+        mask = f"{name}.npz"
         MaskTrack(length, height, width, [Event(0, length, covered)]).save(folder / mask)
     return {
         "id": hashlib.sha256(frames.tobytes()).hexdigest()[:16],

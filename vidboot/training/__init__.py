@@ -1,3 +1,3 @@
 """Training on a DeepSpeed engine."""
 
-import vidboot.distributed  # noqa: F401  before DeepSpeed, which it tells of the accelerator
+import vidboot.distributed  # noqa: F401  before DeepSpeed, for which it sets the accelerator

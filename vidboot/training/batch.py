@@ -1,7 +1,7 @@
-"""Samples of a step, with their noise.
+"""The samples of a step, with their noise.
 
-Noise and noise levels depend on seed and sample number only. So a global batch is the same however many processes share
-it, and a run that was stopped goes on exactly where it was.
+Noise and noise levels depend on seed and sample number only. So a batch is the same however many processes share it,
+and a run that was stopped goes on exactly where it was.
 """
 
 from collections.abc import Mapping
@@ -19,40 +19,40 @@ from vidboot.method.hole_filling import fill_hidden, fillable
 from vidboot.method.network_inputs import NetworkInputs
 
 CONTEXT_NOISE = 4.0
-"""Samples with context get this many times more noise: there the context has to tell what the noisy frames don't."""
+"""Samples with context have this many times more noise, so that the network must learn from the context."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples of a step, noise included."""
+    """Some samples of a step, with their noise."""
 
     x0: Float[Tensor, "B C T H W"]
-    """Videos; what their own masks hide is filled in."""
+    """Videos in [-1, 1]; pixels under their own masks are filled in."""
     observed_mask: Bool[Tensor, "B 1 T H W"]
-    """True where the network sees a pixel: false where one is hidden on purpose, or where nothing of a frame is clean."""
+    """True where the network observes a pixel: false where one is hidden on purpose, or in frames masked all over."""
     loss_mask: Bool[Tensor, "B 1 T H W"]
-    """True where the loss may ask for a pixel: false where the video's own mask hides one."""
+    """True where the loss counts a pixel: false under the video's own mask."""
     sigma: Float[Tensor, "B"]
     noise: Float[Tensor, "B C T H W"]
     seeds: list[int]
-    """Of each item's noise level and noise: equal seeds are equal items."""
+    """The seed of each item's noise level and noise; items with the same seed are the same."""
     shots: list[str]
-    """The files that the samples are from."""
+    """The file that each sample is from."""
     context_mask: Bool[Tensor, "B 1 T H W"] | None = None
-    """True where a pixel has no noise (None: nowhere)."""
+    """True where a pixel is given without noise (None: nowhere)."""
     conditions: dict[str, Int[Tensor, "B"]] = field(default_factory=dict)
     """Class `label` and frame `stride`, for networks that take them."""
     low_res_factor: int = 1
-    """Of low-resolution videos at full size, of which the coarse pixels are all that there is (1: other videos)."""
+    """Low-res factor of low-resolution videos that are stored at full size (1: other videos)."""
 
     @property
     def inputs(self) -> NetworkInputs:
-        """What a network is given besides the noisy videos."""
+        """The network's inputs besides the noisy videos."""
         return NetworkInputs(self.observed_mask, self.context_mask, **self.conditions)
 
 
 def with_noise(samples: Mapping[str, Any], scale: int, levels: NoiseConfig) -> Batch:
-    """Samples of a `ViewDataset` at a low-res factor, each with noise level and noise from its own seed."""
+    """Samples of a `ViewDataset` at a low-res factor, each with a noise level and noise from its own seed."""
     video = to_tensor(samples["frames"].to(device()))
     names = [name for name in ("observed_mask", "loss_mask", "context_mask") if name in samples]
     x0, masks = at_scale(video, torch.cat([samples[name] for name in names], dim=1).to(device()), scale)

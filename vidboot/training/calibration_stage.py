@@ -1,18 +1,19 @@
-"""The stage that calibrates the base: its weights, fitted on a few held-out full videos. Nothing is trained."""
+"""The stage that calibrates the base: fits its weights on a few held-out full videos, without training a network."""
 
 import logging
 from typing import Any
 
 import torch
 
+from vidboot.config import CalibrationConfig, RunConfig
 from vidboot.data.datasets import held_out_spans, held_out_windows
 from vidboot.data.split import Split
 from vidboot.distributed import device, rank
 from vidboot.method.calibration_fit import fit_calibration
 from vidboot.model.run_folder import CALIBRATION_FILE, load_parts, save_calibration
 from vidboot.training.context_fit import calibrate_with_context
-from vidboot.training.stage import Stage
-from vidboot.training.stage_settings import save_settings, stored_settings, view_weights
+from vidboot.training.stage import Outline, Stage
+from vidboot.training.stage_settings import stored_settings, view_weights
 
 logger = logging.getLogger(__name__)
 
@@ -22,29 +23,37 @@ class CalibrationStage(Stage):
 
     name = "calibration"
 
+    def __init__(self, config: RunConfig, calibration: CalibrationConfig) -> None:
+        super().__init__(config)
+        self.calibration = calibration
+
     def settings(self) -> dict[str, Any]:
-        """What the weights depend on: the views' networks too."""
+        """All that the weights depend on: settings, and the views' networks."""
         values = self.config.model_dump(mode="json")
         settings = {key: values[key] for key in ("seed", "video", "calibration")}
         return settings | {"overlap": self.config.clip.overlap, "weights": view_weights(self.config)}
 
     def frame_counts(self) -> dict[int, float]:
-        """Full videos only."""
+        """Only that of full videos."""
         return {self.config.video.num_frames: 1.0}
+
+    def outline(self, split: Split | None) -> Outline:
+        """No network and no steps."""
+        return Outline(data="held-out full videos")
 
     def check(self, split: Split) -> None:
         """Raise `UserError` if no full video is held out; reads masks, but no video."""
         held_out_spans(split.validation, self.config.video.num_frames, clean=True)
 
     def is_finished(self) -> bool:
-        """Whether the stored weights are those of these settings and of the views' present networks."""
+        """Whether the stored weights were fitted with these settings, and for the views' present networks."""
         made = (self.config.run_dir / CALIBRATION_FILE).exists()
         return made and stored_settings(self.settings_path) == self.settings()
 
     def run(self, split: Split) -> None:
-        """Fit the weights and store them in the run folder."""
+        """Fit the weights and store them in the run folder; all processes call it."""
         logger.info("calibration: fitting the base's weights on held-out full videos")
-        config, settings = self.config, self.config.calibration
+        config, settings = self.config, self.calibration
         model = load_parts(config, config.run_dir, calibration=False, residual=False).to(device())
         videos, _ = held_out_windows(split.validation, config.video.num_frames, 1, settings.num_videos, clean=True)
         calibration = fit_calibration(
@@ -57,7 +66,7 @@ class CalibrationStage(Stage):
             progress=rank() == 0,
             draws=settings.draws(len(videos)),
         )
-        with_context = calibrate_with_context(config, model, videos, split.train) if config.data.context else None
+        with_context = calibrate_with_context(model, settings, videos, split.train) if config.data.context else None
         if rank() == 0:
             save_calibration(config.run_dir, calibration, with_context)
-            save_settings(self.settings_path, self.settings())
+        self.save_settings()

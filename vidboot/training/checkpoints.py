@@ -1,6 +1,7 @@
-"""Checkpoints of an unfinished stage: DeepSpeed's own files plus the moving average, complete or absent.
+"""Checkpoints of an unfinished stage: DeepSpeed's own files and the EMA.
 
-A checkpoint is written under a hidden name, read back, and renamed when all of it is right: `step-*` is always whole.
+A checkpoint is written under a hidden name, read back, and renamed only if all of it is right. So every `step-*` folder
+is complete.
 """
 
 import re
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from vidboot.config import RunConfig
 from vidboot.distributed import barrier, rank, world_size
 from vidboot.errors import UserError
+from vidboot.training.engine import zero_stage
 from vidboot.training.optimizer import EMA
 
 EMA_FILE = "ema.safetensors"
@@ -31,7 +33,7 @@ def checkpoint_steps(folder: Path) -> list[int]:
 
 
 class Checkpoints:
-    """The checkpoints in one folder, of which the last `keep` are kept. All processes call every method together."""
+    """The checkpoints in one folder, of which the last `keep` are kept. All processes call `save` and `load_last`."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
@@ -61,17 +63,16 @@ class Checkpoints:
         return self.folder / f"step-{steps[-1]:07d}" if steps else None
 
     def from_other_world(self, config: RunConfig) -> bool:
-        """Whether the last checkpoint has sharded state of another number of processes, to be converted on loading."""
+        """Whether the last checkpoint is sharded over another number of processes: loading converts it then."""
         last = self.last()
-        sharded = int(config.deepspeed.zero_optimization.get("stage", 0)) > 0
-        if last is None or not sharded:
+        if last is None or zero_stage(config.deepspeed) == 0:
             return False
         return int(_stored_metadata(last)["processes"]) != world_size()
 
     def load_last(self, engine: deepspeed.DeepSpeedEngine, ema: EMA) -> int:
         """Restore the last checkpoint and return its step, or 0 if there is none.
 
-        Raises `UserError` if it can't be read.
+        Raises `UserError` if it can't be read, or is of another precision.
         """
         last = self.last()
         if last is None:
@@ -91,7 +92,7 @@ class Checkpoints:
         return int(state["step"])
 
     def _check_precision(self, last: Path, engine: deepspeed.DeepSpeedEngine) -> None:
-        # Checkpoints of before don't say it.
+        # None: older checkpoints don't record it.
         before, now = _stored_metadata(last).get("precision"), _metadata(engine)["precision"]
         if before not in (None, now):
             raise UserError(
@@ -101,7 +102,7 @@ class Checkpoints:
 
 
 def _metadata(engine: deepspeed.DeepSpeedEngine) -> dict[str, str]:
-    """What must be known of a checkpoint before it is loaded."""
+    """What is read from a checkpoint before it is loaded."""
     return {"processes": str(world_size()), "precision": "bf16" if engine.bfloat16_enabled() else "fp32"}
 
 
@@ -118,7 +119,7 @@ def _unreadable(checkpoint: Path, error: Exception) -> UserError:
 
 
 def _read_back(folder: Path, ema: EMA) -> None:
-    """Check every file against the disk: archives by their checksums, the average value by value."""
+    """Read every file back: archives are checked by their checksums, the EMA value by value."""
     for path in folder.glob("*.pt"):
         with zipfile.ZipFile(path) as archive:
             if (damaged := archive.testzip()) is not None:
@@ -130,7 +131,7 @@ def _read_back(folder: Path, ema: EMA) -> None:
 
 
 def _convert(checkpoint: Path, universal: Path) -> None:
-    """DeepSpeed's conversion of sharded state for any number of processes."""
+    """Convert sharded state for any number of processes, by DeepSpeed's own program."""
     shutil.rmtree(universal, ignore_errors=True)
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
     done = subprocess.run(

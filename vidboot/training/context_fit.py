@@ -1,7 +1,7 @@
-"""Calibration and gate for videos with context: some pixels have no noise, as first frames or all around a subtitle.
+"""Calibration and gate for videos with context: pixels without noise, like the first frames or all around a subtitle.
 
-Other estimates are the best there: what a short window can conclude from its own first frames settles more than the
-low-res view of the whole video does. So the base's weights and γ are fitted anew on videos with context as in training.
+With context other estimates are best: a short window learns more from its own first frames than from the low-res view
+of the whole video. So the base's weights and γ are fitted a second time, on videos with context as in training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vidboot.config import RunConfig
+from vidboot.config import CalibrationConfig, RunConfig
 from vidboot.data.datasets import LentMasks, draw_context
 from vidboot.data.manifest import Shot
 from vidboot.data.set_aside import SetAside
@@ -27,15 +27,14 @@ from vidboot.model.video_model import VideoModel
 
 
 def calibrate_with_context(
-    config: RunConfig, model: VideoModel, videos: Float[Tensor, "N C T H W"], lenders: Sequence[Shot]
+    model: VideoModel, settings: CalibrationConfig, videos: Float[Tensor, "N C T H W"], lenders: Sequence[Shot]
 ) -> Calibration:
     """The base's weights for videos with context, from held-out full videos; the context is drawn as in training.
 
-    `lenders` are the shots whose masks hide the rest. Errors of low-res views at observed pixels beside unknown ones
-    count too, though these pixels are set right in the end.
+    `lenders` are the shots whose masks hide the rest of a video. Where a low-res pixel is observed in part, its errors
+    count at the observed pixels too, although the result has the observed values there.
     """
-    settings, sigmas = config.calibration, sorted(config.calibration.sigmas)
-    draws = settings.draws(len(videos))
+    config, sigmas, draws = model.config, sorted(settings.sigmas), settings.draws(len(videos))
     generator = torch.Generator().manual_seed(config.seed)
     per_video = []
     for n in tqdm(range(len(videos)), desc="calibrating with context", unit="video", disable=rank() != 0):
@@ -50,25 +49,24 @@ def calibrate_with_context(
 
 @torch.no_grad()
 def gate_with_context(
-    config: RunConfig,
-    model: VideoModel,
-    network: nn.Module,
-    videos: Float[Tensor, "N C T H W"],
-    lenders: Sequence[Shot],
+    model: VideoModel, network: nn.Module, videos: Float[Tensor, "N C T H W"], lenders: Sequence[Shot]
 ) -> Gate:
-    """γ for the other pixels of videos with context, from held-out full videos shared out among processes."""
+    """γ for the pixels outside the context, from held-out full videos; the processes share them."""
+    config = model.config
     fit = GateFit(config.evaluation.sigmas)
     whole = VideoModel(config, model.views, network, calibration=model.calibration, context_fit=model.context_fit)
     for n in range(rank(), len(videos), world_size()):
         ((x0, observation),) = _with_context(config, videos[n], n, lenders, 1)
         observing = whole.observing(torch.ones_like(observation.pixels), observation)
+        assert observing.residual is not None  # `whole` has one
         for s, sigma in enumerate(fit.sigmas):
             level = x0.new_full((1,), sigma)
             x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(x0.device)
             base = observing.base(x, level)
             full = observing.residual(x, level, inputs=NetworkInputs(base=base))
-            # Observed pixels are set right in the end, whatever γ is.
-            fit.add(sigma, *(torch.where(observation.pixels, x0, one) for one in (base, full)), x0)
+            # The result has the observed values whatever γ is, so they must not count.
+            base, full = (torch.where(observation.pixels, x0, prediction) for prediction in (base, full))
+            fit.add(sigma, base, full, x0)
     fit.sums = sum_over_ranks(fit.sums.to(device())).cpu()
     return fit.gate()
 
@@ -76,7 +74,7 @@ def gate_with_context(
 def _with_context(
     config: RunConfig, video: Float[Tensor, "C T H W"], number: int, lenders: Sequence[Shot], draws: int
 ) -> Iterator[tuple[Float[Tensor, "1 C T H W"], Observation]]:
-    """The video with this number and its context, once for each draw: always the same."""
+    """The video with this number and an observation of its context, for each draw; the same in every call."""
     lent, rng = LentMasks(lenders, SetAside(config.run_dir)), np.random.default_rng([config.seed, 2, number])
     x0 = video[None].to(device())
     for _ in range(draws):
@@ -87,7 +85,7 @@ def _with_context(
 def _merged(
     parts: Sequence[Sequence[Sequence[ErrorCovariance]]], merge: Callable[[list[np.ndarray]], np.ndarray]
 ) -> list[list[ErrorCovariance]]:
-    """Error covariances of the same noise levels and bands, merged."""
+    """Merge several sets of error covariances, at each noise level and band."""
     return [
         [
             ErrorCovariance(same[0].estimates, merge([one.per_video for one in same]))

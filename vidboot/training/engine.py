@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 def batch_per_process(optimization: OptimizationConfig) -> tuple[int, int]:
-    """Videos per step of one process, and how many of them at once.
+    """Videos per step in one process, and how many of them are in memory at once.
 
-    Raises `UserError` if they don't come out even.
+    Raises `UserError` if these don't divide the batch size evenly.
     """
     share, rest = divmod(optimization.batch_size, world_size())
     if rest:
@@ -27,6 +27,11 @@ def batch_per_process(optimization: OptimizationConfig) -> tuple[int, int]:
     return share, micro
 
 
+def zero_stage(settings: DeepSpeedConfig) -> int:
+    """DeepSpeed's ZeRO stage (arXiv 1910.02054): the higher, the more of the training the processes share."""
+    return int(str(settings.zero_optimization.get("stage", 0)))
+
+
 def make_engine(
     network: Preconditioned,
     optimization: OptimizationConfig,
@@ -34,9 +39,10 @@ def make_engine(
     pull: float = 0.0,
     load_universal: bool = False,
 ) -> deepspeed.DeepSpeedEngine:
-    """Hand `network` to DeepSpeed; gradients accumulate over micro-batches and average over processes.
+    """Hand `network` to DeepSpeed, which sums gradients over micro-batches and averages them over processes.
 
-    `load_universal`: the checkpoint to be loaded has been converted from another number of processes.
+    With `load_universal` the checkpoint to be loaded is one that was converted from another number of processes. Raises
+    `UserError` as `batch_per_process`.
     """
     _, micro = batch_per_process(optimization)
     bf16 = settings.precision == "bf16" and has_bf16()
@@ -47,7 +53,7 @@ def make_engine(
         lr=optimization.learning_rate,
         weight_decay=optimization.weight_decay,
         pull=pull,
-        # DeepSpeed puts the step counts of a converted checkpoint on the CPU, where the fused kernel can't read them.
+        # In a converted checkpoint DeepSpeed puts the step counts on the CPU, where the fused kernel can't read them.
         fused=not load_universal,
     )
     config = {

@@ -1,8 +1,8 @@
-"""What a step of training costs, worked out on `meta` tensors: nothing is computed, nothing is allocated."""
+"""What a training step costs, worked out on `meta` tensors: nothing is computed, and no memory is taken."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,73 +16,92 @@ from vidboot.method.composition import by_scale
 from vidboot.method.edm import Preconditioned
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.model.video_model import DATA_CHANNELS, view_network
+from vidboot.training.networks import unet_of
 
 CPU_WORKSPACE = 0.5
-"""What a CPU needs on top of the activations, as a share of them: its convolutions' own copies in blocked layouts, and
-gaps between allocations. Measured: the slow tests of this file hold the plan against two runs."""
+"""Extra memory of a CPU, as a share of the activations: its convolutions copy them into blocked layouts, and
+allocations leave gaps. Measured: the slow test of this file compares the plan with two runs."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a stage's training step, for one process."""
+    """The cost of a stage's training step."""
 
     parameters: int
     flops: float
     """Floating-point operations of a step over all processes: forward and backward, twice the multiply-adds."""
     activations: int
-    """Bytes kept for the backward pass of one micro-batch."""
+    """Bytes that one process keeps for the backward pass of a micro-batch."""
     precision: int
     """Bytes of a weight in the forward pass: 4 or 2."""
     base_flops: float = 0.0
-    """Operations of the frozen base's predictions, beside `flops`."""
+    """Operations of the frozen base's predictions; not part of `flops`."""
+    base_once: bool = False
+    """Whether these predictions are made once and kept, instead of in every step."""
     frozen: int = 0
-    """Bytes of the frozen networks beside it."""
+    """Bytes of the frozen networks that are needed too."""
     pulled: bool = False
-    """Whether the optimiser keeps the weights that training started from."""
+    """Whether the optimiser keeps the weights that training started from (see `L2SPAdamW`)."""
+
+    @property
+    def _optimizer_bytes(self) -> int:
+        """Bytes of the optimiser's state for each weight: Adam's two moments, and the start for the pull."""
+        return 12 if self.pulled else 8
 
     def memory(self, zero_stage: int, processes: int) -> int:
-        """Bytes of weights, gradients, optimiser, average and activations in one process, under a ZeRO stage.
+        """Bytes of weights, gradients, optimiser, EMA and activations in one process, under a ZeRO stage.
 
-        Adam's two moments (and the pull's start), and in bf16 or under ZeRO a float32 copy of the weights, are shared
-        among processes from stage 1 on, gradients from stage 2, weights from stage 3 (arXiv 1910.02054). The average
-        is whole in every process.
+        From stage 1 on the processes share the optimiser's state and a float32 copy of the weights (which bf16 needs
+        without ZeRO too), from stage 2 the gradients, from stage 3 the weights (arXiv 1910.02054). Every process holds
+        the whole EMA.
         """
-        count = self.parameters
-        copy = 4 if self.precision == 2 or zero_stage else 0
-        states = count * ((12 if self.pulled else 8) + copy)
-        gradients, weights, average = count * self.precision, count * self.precision, 4 * count
         share = 1 / processes
-        states *= share if zero_stage >= 1 else 1
-        gradients *= share if zero_stage >= 2 else 1
-        weights *= share if zero_stage >= 3 else 1
+        copy = 4 if self.precision == 2 or zero_stage else 0
+        states = (self._optimizer_bytes + copy) * (share if zero_stage >= 1 else 1)
+        gradients = self.precision * (share if zero_stage >= 2 else 1)
+        weights = self.precision * (share if zero_stage >= 3 else 1)
         working = self.activations * (1.0 if torch.cuda.is_available() else 1 + CPU_WORKSPACE)
-        return int(states + gradients + weights + average + working + self.frozen)
+        return int(self.parameters * (states + gradients + weights + 4) + working + self.frozen)
 
     def checkpoint_bytes(self) -> int:
-        """Bytes of one checkpoint on disk: weights, optimiser state and average."""
-        return self.parameters * (self.precision + (12 if self.pulled else 8) + 4 * (self.precision == 2) + 4)
+        """Bytes of one checkpoint on disk: weights, optimiser state and EMA."""
+        return self.parameters * (self.precision + self._optimizer_bytes + 4 * (self.precision == 2) + 4)
 
 
+@runtime_checkable
 class TrainedStage(Protocol):
     """What the estimate asks of a stage that trains a network."""
 
-    optimization: OptimizationConfig
+    @property
+    def config(self) -> RunConfig:
+        """The run."""
+        ...
+
+    @property
+    def scale(self) -> int:
+        """Low-res factor of the network's videos."""
+        ...
+
+    @property
+    def optimization(self) -> OptimizationConfig:
+        """How the network is trained."""
+        ...
 
     def network(self) -> Preconditioned:
         """The network before training."""
         ...
 
     def example_inputs(self, shape: Sequence[int]) -> NetworkInputs:
-        """Inputs as in training, for a video of this shape."""
+        """Inputs as in training, for a video of shape B C T H W."""
         ...
 
 
-def network_cost(stage: TrainedStage, config: RunConfig, num_frames: int, scale: int = 1) -> Cost:
-    """The cost of a step of a stage's network at a frame count and low-res factor, for this number of processes."""
+def network_cost(stage: TrainedStage, num_frames: int) -> Cost:
+    """The cost of a step of a stage's network at a frame count, for the number of processes of this launch."""
     optimization = stage.optimization
     micro = optimization.micro_batch_size or optimization.batch_size // world_size()
-    kept, flops = training_pass(stage, (micro, *video_shape(config, num_frames, scale)))
-    precision = 2 if config.deepspeed.precision == "bf16" else 4
+    kept, flops = training_pass(stage, micro, num_frames)
+    precision = 2 if stage.config.deepspeed.precision == "bf16" else 4
     with torch.device("meta"):
         parameters = count_parameters(stage.network())
     return Cost(
@@ -98,12 +117,13 @@ def video_shape(config: RunConfig, num_frames: int, scale: int = 1) -> tuple[int
     return DATA_CHANNELS, num_frames, config.video.height // scale, config.video.width // scale
 
 
-def training_pass(stage: TrainedStage, shape_BCTHW: Sequence[int]) -> tuple[int, float]:
-    """Bytes that a training pass keeps for the backward pass, in float32, and operations of both passes."""
+def training_pass(stage: TrainedStage, batch: int, num_frames: int) -> tuple[int, float]:
+    """Bytes that are kept in float32 for the backward pass of a batch, and operations of both passes."""
+    shape = (batch, *video_shape(stage.config, num_frames, stage.scale))
     with torch.device("meta"):
         network = stage.network()
-        network.network.recompute_activations(stage.optimization.activation_checkpointing)
-        return forward_backward(network, torch.empty(*shape_BCTHW), stage.example_inputs(shape_BCTHW))
+        unet_of(network).recompute_activations(stage.optimization.activation_checkpointing)
+        return forward_backward(network, torch.empty(*shape), stage.example_inputs(shape))
 
 
 def forward_backward(
@@ -114,7 +134,7 @@ def forward_backward(
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        """Note a tensor that is kept for the backward pass, unless it is a weight."""
+        """Count a tensor that is kept for the backward pass, unless it is a weight."""
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
             kept[storage._cdata] = tensor
@@ -131,11 +151,11 @@ def forward_backward(
 
 @torch.no_grad()
 def base_flops(config: RunConfig, batch: int, num_frames: int) -> float:
-    """Operations of the base's predictions for `batch` full videos, as if it used every estimate."""
+    """Operations of the base's predictions for `batch` videos of full size, if it uses every estimate."""
     with torch.device("meta"):
         views = (view_network(config, view) for view in config.views.values())
         networks = dict(zip(config.plan.scales, views, strict=True))
-        x = torch.empty(batch, DATA_CHANNELS, num_frames, config.video.height, config.video.width)
+        x = torch.empty(batch, *video_shape(config, num_frames))
         with FlopCounterMode(display=False) as counter:
             make_estimates(config.plan, all_estimates(config.plan), by_scale(networks), x, torch.ones(batch))
     return float(counter.get_total_flops())

@@ -1,8 +1,9 @@
-"""The table at the end of a run: held-out error, untrained → trained, of every view, the base and the whole."""
+"""The table at the end of a run: held-out error before and after training, of every view, the base and the whole."""
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -14,16 +15,43 @@ from vidboot.config import RunConfig
 from vidboot.data.datasets import held_out_windows, mean_image
 from vidboot.data.display import print_table
 from vidboot.data.files import write_atomic
-from vidboot.data.manifest import Shot
 from vidboot.data.split import Split
 from vidboot.errors import UserError
 from vidboot.method.composition import Denoiser
 from vidboot.method.denoising_error import denoising_errors
 from vidboot.method.views import pool
-from vidboot.model.video_model import VideoModel, residual_network, view_network
+from vidboot.model.video_model import VideoModel, view_network
+from vidboot.training.networks import warm_started_residual
+from vidboot.training.shots import supplying
+from vidboot.training.view_stage import view_stages
 
 logger = logging.getLogger(__name__)
 RESULTS_FILE = "results.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the model that gets a row, and the kind of held-out windows that it is measured on."""
+
+    untrained: Denoiser
+    trained: Denoiser
+    supplied_as: str
+    """The manifest's word for the view that a shot must supply."""
+    num_frames: int
+    scale: int = 1
+    """Low-res factor."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Errors of a part on held-out windows; those of the denoisers at each noise level."""
+
+    videos: int
+    """Number of windows."""
+    mean_image: float
+    """Error of predicting the mean frame of the training videos: every denoiser must beat it."""
+    untrained: list[float]
+    trained: list[float]
 
 
 def untrained(config: RunConfig) -> VideoModel:
@@ -32,76 +60,62 @@ def untrained(config: RunConfig) -> VideoModel:
     views = {name: view_network(config, view).eval() for name, view in config.views.items()}
     if config.residual is None:
         return VideoModel(config, views)
-    residual = residual_network(config).eval()
-    residual.network.warm_start(views["clip"].network)
-    return VideoModel(config, views, residual)
+    return VideoModel(config, views, warm_started_residual(config, views["clip"]).eval())
 
 
 def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
     """Measure on the test shots, print the table and write it to the run folder. Errors are per pixel of each view.
 
-    What no test shot is to be had for is left out.
+    A part that no test shot can measure is left out, with a warning in the log.
     """
-    config, device = model.config, model.device
-    before = untrained(config).to(device)
+    config = model.config
     mean = mean_image(split.train)
-    rows: dict[str, dict[str, object]] = {}
-    for name, (pair, kind, num_frames, scale) in _measured(before, model).items():
-        shots = [shot for shot in split.test if kind in shot.views]
+    rows: dict[str, Row] = {}
+    for name, part in _parts(untrained(config).to(model.device), model).items():
         try:
-            rows[name] = _row(pair, config, shots, num_frames, scale, mean, device)
+            rows[name] = _measure(part, config, split, mean, model.device)
         except UserError as error:
             logger.warning("%s is not measured: %s", name, error)
-    write_atomic(
-        run_dir / RESULTS_FILE, json.dumps({"sigmas": config.evaluation.sigmas, "rows": rows}, indent=2).encode()
-    )
+    results = {"sigmas": config.evaluation.sigmas, "rows": {name: asdict(row) for name, row in rows.items()}}
+    write_atomic(run_dir / RESULTS_FILE, json.dumps(results, indent=2).encode())
     print_table(_table(config.evaluation.sigmas, rows))
 
 
-def _measured(before: VideoModel, after: VideoModel) -> dict[str, tuple[tuple[Denoiser, Denoiser], str, int, int]]:
-    """Denoisers before and after training, with the kind of shots to measure them on, frames and low-res factor."""
+def _parts(before: VideoModel, after: VideoModel) -> dict[str, Part]:
+    """The views in order, the base, and base + residual if the run has a residual."""
     config = after.config
-    whole = config.video.num_frames
-    found = {
-        name: (
-            (before.views[name], after.views[name]),
-            "clip" if scale == 1 else "low_res",
-            view.num_frames if scale == 1 else whole,
-            scale,
-        )
-        for (name, view), scale in zip(config.views.items(), config.plan.scales, strict=True)
+    length = config.video.num_frames
+    parts = {
+        view.name: Part(before.views[view.name], after.views[view.name], view.supplied_as, view.num_frames, view.scale)
+        for view in view_stages(config)
     }
-    found["base"] = (before.base, after.base), "full", whole, 1
+    parts["base"] = Part(before.base, after.base, "full", length)
     if config.residual is not None:
-        found["base + residual"] = (before.full, after.full), "full", whole, 1
-    return found
+        parts["base + residual"] = Part(before.full, after.full, "full", length)
+    return parts
 
 
-def _row(
-    pair: tuple[Denoiser, Denoiser],
-    config: RunConfig,
-    shots: Sequence[Shot],
-    num_frames: int,
-    scale: int,
-    mean: Float[Tensor, "C 1 H W"],
-    device: torch.device,
-) -> dict[str, object]:
-    """Errors of the mean image, and of a denoiser before and after training, on held-out windows in natural range."""
-    # Windows without a masked pixel: there all of the truth is known.
-    videos, _ = held_out_windows(shots, num_frames, scale, config.evaluation.num_videos, clean=True)
-    levels = [sigma / scale for sigma in config.evaluation.sigmas]
-    trivial = ((videos - pool(mean[None], scale) / scale) ** 2).mean().item()
-    errors = [denoising_errors(denoise, videos, levels, device=device).mean(1).tolist() for denoise in pair]
-    return {"videos": len(videos), "mean_image": trivial, "untrained": errors[0], "trained": errors[1]}
+def _measure(part: Part, config: RunConfig, split: Split, mean: Float[Tensor, "C 1 H W"], device: torch.device) -> Row:
+    """Errors on held-out windows of the test shots, in the view's natural range. Raises `UserError` without any."""
+    shots = supplying(split.test, part.supplied_as)
+    # Windows without a masked pixel: only there all of the truth is known.
+    videos, _ = held_out_windows(shots, part.num_frames, part.scale, config.evaluation.num_videos, clean=True)
+    levels = [sigma / part.scale for sigma in config.evaluation.sigmas]
+    trivial = ((videos - pool(mean[None], part.scale) / part.scale) ** 2).mean().item()
+    before, after = (
+        denoising_errors(denoise, videos, levels, device=device).mean(1).tolist()
+        for denoise in (part.untrained, part.trained)
+    )
+    return Row(len(videos), trivial, before, after)
 
 
-def _table(sigmas: Sequence[float], rows: dict[str, dict[str, object]]) -> Table:
+def _table(sigmas: Sequence[float], rows: Mapping[str, Row]) -> Table:
     table = Table(title="Held-out denoising error per pixel, untrained → trained (test shots; values in [-1, 1])")
     table.add_column("")
     table.add_column("mean image", justify="right")
     for sigma in sigmas:
         table.add_column(f"σ = {sigma:g}", justify="right")
     for name, row in rows.items():
-        cells = [f"{a:.4f} → {b:.4f}" for a, b in zip(row["untrained"], row["trained"], strict=True)]
-        table.add_row(name, f"{row['mean_image']:.4f}", *cells)
+        cells = [f"{a:.4f} → {b:.4f}" for a, b in zip(row.untrained, row.trained, strict=True)]
+        table.add_row(name, f"{row.mean_image:.4f}", *cells)
     return table

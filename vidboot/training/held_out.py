@@ -1,25 +1,44 @@
-"""Held-out full videos: the stopping point of a training and the gate are chosen on them."""
+"""Held-out error while a network trains: of view networks on their own view, of others on full videos."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from vidboot.config import RunConfig
+from vidboot.config import EvaluationConfig, RunConfig
 from vidboot.data.datasets import held_out_windows
 from vidboot.data.manifest import Shot
 from vidboot.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.method.composition import Denoiser, Network
-from vidboot.method.denoising_error import edm_weighted, fixed_noise
+from vidboot.method.denoising_error import denoising_errors, edm_weighted, fixed_noise
 from vidboot.method.edm import squared_error
 from vidboot.method.gate import Gate, GateFit
 from vidboot.method.network_inputs import NetworkInputs
 
 
-class HeldOut:
-    """Held-out full videos with fixed noise: the stopping point and the gate are chosen on them.
+class HeldOutWindows:
+    """Held-out windows of one view in its natural range, with fixed noise.
 
-    The base's predictions are made once, at the first use, and kept in memory.
+    Raises `UserError` if no shot has as many frames.
+    """
+
+    def __init__(self, shots: Sequence[Shot], num_frames: int, scale: int, evaluation: EvaluationConfig) -> None:
+        self.sigmas, self.scale = evaluation.sigmas, scale
+        self.videos, self.masks = held_out_windows(shots, num_frames, scale, evaluation.num_videos)
+
+    def evaluate(self, network: Denoiser) -> dict[str, float]:
+        """Error of a network at σ/r for each σ of the config (r the low-res factor); the processes share the work."""
+        share = range(rank(), len(self.videos), world_size())
+        levels = [sigma / self.scale for sigma in self.sigmas]
+        errors = denoising_errors(network, self.videos, levels, self.masks, share, device())
+        means = sum_over_ranks(errors.to(device())).mean(1).tolist()
+        return {f"error@{sigma:g}": e for sigma, e in zip(self.sigmas, means, strict=True)}
+
+
+class HeldOut:
+    """Held-out full videos with fixed noise, by which a training's stopping point and the gate are chosen.
+
+    The base's predictions are made at their first use and kept in memory. Raises `UserError` if there is no full video.
     """
 
     def __init__(self, config: RunConfig, base: Denoiser, shots: Sequence[Shot]) -> None:
@@ -29,7 +48,7 @@ class HeldOut:
         self.predictions: dict[tuple[int, int], Tensor] = {}
 
     def _fit(self, network: Network) -> tuple[GateFit, dict[float, float]]:
-        """Sums for the gate, and the base's error at each σ, over this process's share, then over all."""
+        """Sums for the gate, and the base's error at each σ. Each process takes its share of the videos."""
         fit, base_error = GateFit(self.sigmas), dict.fromkeys(self.sigmas, 0.0)
         with torch.no_grad():
             for n in range(rank(), len(self.videos), world_size()):
@@ -47,7 +66,7 @@ class HeldOut:
         return fit, dict(zip(base_error, errors.tolist(), strict=True))
 
     def evaluate(self, network: Network) -> dict[str, float]:
-        """Error of base + gated residual at each σ, and their EDM-weighted mean, `error`, which chooses the stop.
+        """Error of base + gated residual: at each σ (`error@σ`), and the EDM-weighted mean of these (`error`).
 
         `ungated` is that mean for the network alone. With γ the gate,
         ‖D − x0‖² = ‖D_base − x0‖² − 2γ⟨D_θ − D_base, x0 − D_base⟩ + γ²‖D_θ − D_base‖².

@@ -1,4 +1,4 @@
-"""What a stage says while it runs: console lines, JSON lines and TensorBoard events."""
+"""The log of a stage: lines on the console, JSON lines and TensorBoard events."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def set_up_logging() -> None:
 
 
 class StageLog:
-    """Metrics of one stage. Resuming at a step drops what an interrupted run had written after it."""
+    """Metrics of one stage. Resuming at a step drops the lines that an interrupted run had written after it."""
 
     def __init__(self, folder: Path, name: str, steps: int, resumed_at: int) -> None:
         self.folder, self.name, self.steps = folder, name, steps
@@ -53,7 +53,7 @@ class StageLog:
                 self.writer.add_scalar(key, value, step)
 
     def progress(self, step: int, videos: int, frames: int, metrics: dict[str, float]) -> None:
-        """Record training metrics with throughput since the last call, and say them with the time left."""
+        """Record training metrics and the throughput since the last call; print them with the time left."""
         seconds = time.perf_counter() - self.clock
         done = step - self.clock_step
         self.clock, self.clock_step = time.perf_counter(), step
@@ -79,7 +79,7 @@ class StageLog:
 
 
 def _step(line: str) -> float:
-    """A line's step; a line that was half written when the run was killed comes after all."""
+    """A line's step; infinite for a line that was half written when the run was killed, so that it is dropped."""
     try:
         return json.loads(line)["step"]
     except ValueError:
@@ -87,7 +87,7 @@ def _step(line: str) -> float:
 
 
 def memory_gb() -> float:
-    """Peak memory of this process in GB: on the GPU if there is one, else resident."""
+    """Peak memory of this process in GB: on the GPU if there is one, else its resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -1,10 +1,11 @@
-"""The loop of a stage: steps, held-out errors, samples and checkpoints, on a DeepSpeed engine."""
+"""The training loop: steps, held-out errors, samples and checkpoints, on a DeepSpeed engine."""
 
 import logging
 import signal
 from pathlib import Path
 from types import FrameType
 
+import deepspeed
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from vidboot.training.checkpoints import Checkpoints
 from vidboot.training.engine import make_engine
 from vidboot.training.log import StageLog
 from vidboot.training.network_training import NetworkTraining, draw_steps
+from vidboot.training.networks import unet_of
 from vidboot.training.optimizer import EMA, learning_rate
 from vidboot.training.step import TrainStep
 
@@ -30,13 +32,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train_network(training: NetworkTraining, folder: Path, config: RunConfig) -> Preconditioned:
-    """Train a network to its end, from its last checkpoint if there is one; returns the averaged network.
+    """Train a network to its end, from its last checkpoint if there is one, and return its EMA.
 
-    Raises `Interrupted` on SIGINT or SIGTERM, after saving a checkpoint at the next step boundary.
+    Raises `Interrupted` on SIGINT or SIGTERM, after the current step and its checkpoint; `UserError` if the checkpoint
+    can't be read or too many steps in a row are not finite.
     """
     optimization, steps = training.optimization, training.optimization.steps
     ema = EMA(training.network, optimization.ema_decay)
-    training.network.network.recompute_activations(optimization.activation_checkpointing)
+    unet_of(training.network).recompute_activations(optimization.activation_checkpointing)
     checkpoints = Checkpoints(folder / "checkpoints", config.log.keep_checkpoints)
     engine = make_engine(
         training.network, optimization, config.deepspeed, training.pull, checkpoints.from_other_world(config)
@@ -58,9 +61,9 @@ def train_network(training: NetworkTraining, folder: Path, config: RunConfig) ->
             if stopping:
                 break
             if training.should_stop():
-                logger.info("%s: given up at step %d of %d", training.name, step, steps)
+                logger.info("%s: stopped early, at step %d of %d", training.name, step, steps)
                 break
-        # Asked again: during the last step there is no next one to notice it.
+        # Looked at again, because a signal during the last step has no next step that would notice it.
         stopped = bool(sum_over_ranks(torch.tensor(float(signals.requested), device=device())))
     watch.log.close()
     if stopped:
@@ -70,17 +73,19 @@ def train_network(training: NetworkTraining, folder: Path, config: RunConfig) ->
     return ema.network
 
 
-def _extras(engine: object, train_step: TrainStep) -> dict[str, float]:
-    """Gradient norm, where the engine has it, and how many steps were skipped, if any."""
+def _extras(engine: deepspeed.DeepSpeedEngine, train_step: TrainStep) -> dict[str, float]:
+    """The gradient norm, where the engine has it, and the number of skipped steps, if there are any."""
     norm = engine.get_global_grad_norm()
     skipped = {"skipped_steps": float(train_step.skipped)} if train_step.skipped else {}
     return ({} if norm is None else {"gradient_norm": float(norm)}) | skipped
 
 
 class _Watch:
-    """What is said, measured and shown along the way."""
+    """Logs, held-out errors and samples along the way."""
 
-    def __init__(self, training: NetworkTraining, folder: Path, config: RunConfig, ema: EMA, resumed_at: int) -> None:
+    def __init__(
+        self, training: NetworkTraining, folder: Path, config: RunConfig, ema: "EMA[Preconditioned]", resumed_at: int
+    ) -> None:
         self.training, self.folder, self.every, self.ema = training, folder, config.log, ema
         self.log = StageLog(folder, training.name, training.optimization.steps, resumed_at)
         self.best = _Best(folder, training.choose_by, resumed_at)
@@ -105,7 +110,7 @@ class _Watch:
 
 
 class _StopSignal:
-    """Notes SIGINT and SIGTERM while the loop runs, for the next step boundary; a second one stops at once."""
+    """Catches SIGINT and SIGTERM, so that the loop can end its current step; a second one stops at once."""
 
     def __enter__(self) -> "_StopSignal":
         self.requested = False
@@ -123,7 +128,7 @@ class _StopSignal:
 
 
 class _Best:
-    """The averaged weights at the lowest held-out value of one metric: the stopping point."""
+    """The EMA weights at the stopping point, where one held-out metric is lowest."""
 
     def __init__(self, folder: Path, metric: str | None, resumed_at: int) -> None:
         self.path, self.metric, self.value = folder / BEST_FILE, metric, float("inf")
@@ -133,7 +138,7 @@ class _Best:
             self.path.unlink(missing_ok=True)
 
     def offer(self, step: int, held_out: dict[str, float], ema: EMA) -> None:
-        """Keep the weights if they are the best so far."""
+        """Keep the weights if they are the best yet."""
         if self.metric is not None and held_out[self.metric] < self.value:
             self.value = held_out[self.metric]
             if rank() == 0:

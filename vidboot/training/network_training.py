@@ -1,4 +1,4 @@
-"""The training of one network: its data, its loss, and how it is judged. What the loop runs."""
+"""The training of one network: its data, its loss, and how it is measured. The loop runs it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from vidboot.training.engine import batch_per_process
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """Everything about the training of a network that the loop does not know.
+    """All that differs between the trainings of two networks.
 
-    The state between two steps is weights, optimiser, average and step count; all else depends on seed and step.
+    Between two steps the only state is weights, optimiser, EMA and step count; all else follows from seed and step.
     """
 
     name: str
@@ -32,39 +32,45 @@ class NetworkTraining:
     loss: Callable[[Network, Batch], Float[Tensor, "B"]]
     """Loss of each item."""
     evaluate: Callable[[Preconditioned], dict[str, float]]
-    """Held-out metrics of the averaged network; called on all processes."""
+    """Held-out metrics of the EMA network; called on all processes."""
     sample: Callable[[Preconditioned, Path], None]
-    """Write a sample video of the averaged network to a path; called on the first process."""
+    """Write a sample video of the EMA network to a path; called on the first process."""
     scale: int = 1
-    """Low-res factor of what the network sees."""
+    """Low-res factor of the network's videos."""
     pull: float = 0.0
     """Strength of the pull towards the weights that training started from."""
     choose_by: str | None = None
-    """Held-out metric whose lowest value marks the stopping point (None: train to the end)."""
+    """Held-out metric that is lowest at the stopping point, whose weights are kept (None: the last weights)."""
     should_stop: Callable[[], bool] = lambda: False
-    """Asked after each step, on all processes: true ends the training early."""
+    """Called after each step, on all processes; true ends the training early."""
 
 
 def draw_steps(training: NetworkTraining, start: int, num_workers: int) -> Iterator[list[Batch]]:
-    """This process's micro-batches of each step from `start` on."""
+    """This process's micro-batches of each step from `start` on.
+
+    Raises `UserError` if the batch size can't be shared out evenly, or if no shot is left that can be read.
+    """
     share, micro = batch_per_process(training.optimization)
-    size = training.optimization.batch_size
-    indices = [
-        range(step * size + rank() * share + first, step * size + rank() * share + first + micro)
-        for step in range(start, training.optimization.steps)
-        for first in range(0, share, micro)
-    ]
     loader = DataLoader(
         training.dataset,
-        batch_sampler=indices,
+        batch_sampler=_micro_batches(training.optimization, start),
         num_workers=num_workers,
         # Spawned, not forked: decord hangs in a fork of a process that has read a video.
         multiprocessing_context="spawn" if num_workers else None,
         worker_init_fn=leave_signals_to_parent,
     )
-    micro_batches: list[Batch] = []
+    of_step: list[Batch] = []
     for samples in loader:
-        micro_batches.append(with_noise(samples, training.scale, training.noise))
-        if len(micro_batches) == share // micro:
-            yield micro_batches
-            micro_batches = []
+        of_step.append(with_noise(samples, training.scale, training.noise))
+        if len(of_step) == share // micro:
+            yield of_step
+            of_step = []
+
+
+def _micro_batches(optimization: OptimizationConfig, start: int) -> Iterator[list[int]]:
+    """Sample numbers of this process's micro-batches, in order. Step s has the numbers from s · `batch_size` on."""
+    share, micro = batch_per_process(optimization)
+    for step in range(start, optimization.steps):
+        first = step * optimization.batch_size + rank() * share
+        for number in range(first, first + share, micro):
+            yield list(range(number, number + micro))

@@ -1,7 +1,9 @@
-"""Optimiser, learning-rate schedule and the moving average of the weights."""
+"""Optimiser, learning-rate schedule and the moving average of the weights (EMA)."""
 
 import copy
 import math
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar, overload
 
 import deepspeed
 import torch
@@ -10,60 +12,72 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidboot.config import OptimizationConfig
 
+N = TypeVar("N", bound=nn.Module)
 _TOGETHER = 64
-"""Parameters averaged in one call: more would take as much more memory where they are rounded to bf16."""
+"""Parameters averaged in one call, which holds float32 copies of them where they are rounded to bf16."""
 
 
 class L2SPAdamW(torch.optim.AdamW):
     """AdamW whose decoupled decay pulls weights to where they started, not to zero: θ ← θ − η · pull · (θ − θ_start).
 
     For a warm start this is the natural regulariser (L2-SP, Li et al. 2018, arXiv 1802.01483). `pull` 0 is plain AdamW.
-    The start is kept in the optimiser's state, so it is sharded under ZeRO and restored on resume like the moments.
+    The optimiser's state holds θ_start, so it is sharded under ZeRO and restored on resume like Adam's moments.
     """
 
     def __init__(
-        self, params: object, lr: float, weight_decay: float = 0.0, pull: float = 0.0, fused: bool = True
+        self,
+        params: Iterable[torch.Tensor],
+        lr: float,
+        weight_decay: float = 0.0,
+        pull: float = 0.0,
+        fused: bool = True,
     ) -> None:
         super().__init__(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=fused)
         self.pull = pull
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
     @torch.no_grad()
-    def step(self, closure: object = None) -> None:
-        """One step; the first one remembers where the weights are."""
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step, with the loss if `closure` computes it; the first step stores the weights as the start."""
         if not self.pull:
             return super().step(closure)
         moving = [(p, group["lr"]) for group in self.param_groups for p in group["params"] if p.grad is not None]
         fresh = {p: p.detach().clone() for p, _ in moving if "start" not in self.state.get(p, {})}
-        super().step(closure)
+        loss = super().step(closure)
         for p, learning_rate in moving:
             start = self.state[p].setdefault("start", fresh.get(p))
             p.lerp_(start, learning_rate * self.pull)
-        return None
+        return loss
 
 
 def learning_rate(step: int, optimization: OptimizationConfig) -> float:
-    """Linear warm-up, then a cosine to zero; `step` counts from 0."""
+    """The learning rate of step `step` (from 0): a linear warm-up, then a cosine down to zero."""
     warm = min(1.0, (step + 1) / max(1, optimization.warmup_steps))
     rest = max(0, step - optimization.warmup_steps) / max(1, optimization.steps - optimization.warmup_steps)
     return optimization.learning_rate * warm * (1 + math.cos(math.pi * min(1.0, rest))) / 2
 
 
-class EMA:
+class EMA(Generic[N]):
     """Exponential moving average of a network's weights, in float32: θ̄ ← d θ̄ + (1 − d) θ.
 
-    d grows to `decay` over the first steps, so that the average forgets the start. Build it before the engine, which
-    may shard or round the network's own weights.
+    d grows to `decay` over the first steps, so that the EMA forgets the weights before training. Build it before the
+    engine, which may shard or round the network's own weights.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).float().eval().requires_grad_(False)
+    def __init__(self, network: N, decay: float) -> None:
+        self.network: N = copy.deepcopy(network).float().eval().requires_grad_(False)
         self.decay = decay
         self.followed: nn.Module | None = None
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Move towards the weights of `network` after `step` steps. All processes take part: ZeRO-3 gathers."""
-        if network is not self.followed:  # walking through the modules takes longer than the update itself
+        """Move towards the weights of `network` after `step` steps. All processes call it: ZeRO-3 gathers weights."""
+        if network is not self.followed:  # listing the parameters takes longer than the update itself
             self.followed, self.theirs = network, list(network.parameters())
             self.mine = list(self.network.parameters())
         move = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))

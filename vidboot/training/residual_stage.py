@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vidboot.config import OptimizationConfig
+from vidboot.config import OptimizationConfig, ResidualConfig, RunConfig
 from vidboot.data.datasets import ViewDataset, held_out_spans
 from vidboot.data.manifest import Shot
 from vidboot.data.split import Split
@@ -20,30 +20,36 @@ from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.run_folder import load_parts, save_gate, save_weights
 from vidboot.model.video_model import VideoModel, residual_network
 from vidboot.training.context_fit import gate_with_context
-from vidboot.training.estimate import Cost, base_flops, network_cost, weight_bytes
+from vidboot.training.estimate import Cost, base_flops, network_cost, video_shape, weight_bytes
 from vidboot.training.held_out import HeldOut
 from vidboot.training.loop import train_network
 from vidboot.training.network_training import NetworkTraining
+from vidboot.training.networks import clip_network, warm_started_residual
 from vidboot.training.residual_loss import residual_loss
 from vidboot.training.samples import write_sample
+from vidboot.training.shots import supplying
 from vidboot.training.stage import NetworkStage
-from vidboot.training.stage_settings import save_settings, training_settings, view_weights
+from vidboot.training.stage_settings import training_settings, view_weights
 
 logger = logging.getLogger(__name__)
 
 
 class ResidualStage(NetworkStage):
-    """Training of D_θ, warm-started from the clip network, beside the frozen base."""
+    """Training of D_θ, which starts as the clip network, beside the frozen base."""
 
     name = "residual"
+
+    def __init__(self, config: RunConfig, residual: ResidualConfig) -> None:
+        super().__init__(config)
+        self.residual = residual
 
     @property
     def optimization(self) -> OptimizationConfig:
         """How the network is trained."""
-        return self.config.residual.train
+        return self.residual.train
 
     def settings(self) -> dict[str, Any]:
-        """What the residual depends on: the views' networks too."""
+        """All that the residual depends on: settings, and the views' networks."""
         values, shared = self.config.model_dump(mode="json"), training_settings(self.config)
         shared["data"]["max_full_videos"] = values["data"]["max_full_videos"]
         views = {name: view.model_dump(mode="json") for name, view in self.config.views.items()}
@@ -51,18 +57,20 @@ class ResidualStage(NetworkStage):
         return shared | views | full | {"weights": view_weights(self.config)}
 
     def frame_counts(self) -> dict[int, float]:
-        """Share of the steps on each frame count: windows of a longer video meet in `overlap` frames, where D is called
-        too."""
+        """Share of the steps on each frame count.
+
+        Some are on `video.overlap` frames: in a longer video D is called on the overlaps of its windows too.
+        """
         return {self.config.video.num_frames: 0.8, self.config.video.overlap: 0.2}
 
     def trains_on(self, split: Split) -> list[Shot]:
-        """The full videos: all frames at full resolution; at most `data.max_full_videos`.
+        """The full videos (all frames at full resolution), at most `data.max_full_videos` of them.
 
-        What is masked in them is filled in and not asked for, as for the view networks. Raises `UserError` if there are
-        none.
+        Some may have masked pixels: these are filled in, and the loss leaves them out. Raises `UserError` if there are
+        no full videos.
         """
         data, longest = self.config.data, self.config.video.num_frames
-        full = [shot for shot in split.train if "full" in shot.views and shot.num_frames >= longest]
+        full = supplying(split.train, "full", longest)
         if not full:
             raise UserError(
                 f"nothing to train the residual on: no training shot in {data.manifest} is a full video of {longest} "
@@ -71,38 +79,37 @@ class ResidualStage(NetworkStage):
         return sorted(full, key=lambda shot: shot.id)[: data.max_full_videos]
 
     def check(self, split: Split) -> None:
-        """Raise `UserError` for what would stop the stage; reads masks, but no video."""
+        """Raise `UserError` for anything that would stop the stage; reads masks, but no video."""
         held_out_spans(split.validation, self.config.video.num_frames, clean=True)
         super().check(split)
 
     def network(self) -> Preconditioned:
-        """The network before its warm start."""
+        """The network before it takes over the clip network's weights."""
         return residual_network(self.config)
 
     def example_inputs(self, shape: Sequence[int]) -> NetworkInputs:
-        """The network reads the base's prediction."""
+        """The base's prediction."""
         return NetworkInputs(base=torch.empty(*shape))
 
-    def cost(self, num_frames: int) -> Cost:
-        """What a training step takes at this frame count, the base's predictions beside it."""
-        cost, batch = network_cost(self, self.config, num_frames), self.optimization.batch_size
+    def cost(self, num_frames: int | None = None) -> Cost:
+        """What a training step costs, with the base's predictions (`num_frames` None: at the longest frame count)."""
+        num_frames = max(self.frame_counts()) if num_frames is None else num_frames
         return replace(
-            cost,
-            base_flops=base_flops(self.config, 1, num_frames) * batch,
+            network_cost(self, num_frames),
+            base_flops=base_flops(self.config, 1, num_frames) * self.optimization.batch_size,
+            base_once=self.residual.draws is not None,
             frozen=weight_bytes(self.config),
-            pulled=self.config.residual.pull > 0,
+            pulled=self.residual.pull > 0,
         )
 
     def training(self, model: VideoModel, split: Split, held_out: HeldOut) -> NetworkTraining:
-        """The training of the network beside the frozen base of `model`."""
-        config, settings, seed = self.config, self.config.residual, self.config.seed * 1000
+        """The training of the network beside the frozen base of `model`. Raises `UserError` without full videos."""
+        config, settings, seed = self.config, self.residual, self.config.seed * 1000
         shots = self.trains_on(split)
         torch.manual_seed(seed)
-        network = self.network().to(device())
-        network.network.warm_start(model.views["clip"].network)
         return NetworkTraining(
             name=self.name,
-            network=network,
+            network=warm_started_residual(config, clip_network(model)).to(device()),
             optimization=settings.train,
             dataset=ViewDataset(
                 shots,
@@ -115,7 +122,7 @@ class ResidualStage(NetworkStage):
                 split.train,
             ),
             noise=config.noise.model_copy(update={"p_mean": settings.p_mean, "p_std": settings.p_std}),
-            loss=residual_loss(model, config),
+            loss=residual_loss(model, settings, config.noise.sigma_data),
             evaluate=held_out.evaluate,
             sample=self._sample(model, shots[0].fps),
             pull=settings.pull,
@@ -125,29 +132,28 @@ class ResidualStage(NetworkStage):
     def run(self, split: Split) -> None:
         """Train the network to its stopping point and fit its gates; all processes call it."""
         config = self.config
-        if rank() == 0:
-            save_settings(self.settings_path, self.settings())
+        self.save_settings()
         model = load_parts(config, config.run_dir, residual=False).to(device())
         held_out = HeldOut(config, model.base, split.validation)
         network = train_network(self.training(model, split, held_out), self.folder, config)
         gate, with_context = held_out.gate(network), None
         logger.info("gate γ(σ): %s", gate)
         if config.data.context:
-            with_context = gate_with_context(config, model, network, held_out.videos, split.train)
+            with_context = gate_with_context(model, network, held_out.videos, split.train)
             logger.info("gate γ(σ) with context: %s", with_context)
         if rank() == 0:
             save_gate(self.folder, gate, with_context)
             save_weights(self.folder, network)
-            logger.info("%s: finished", self.name)
 
     def _sample(self, model: VideoModel, fps: float) -> Callable[[Preconditioned, Path], None]:
-        """Samples of the network alone, its gate open."""
-        config, video = self.config, self.config.video
+        """Writes samples of the network alone: its gate is open."""
+        config = self.config
+        shape = video_shape(config, config.video.num_frames)
         sigmas = config.noise.karras_sigmas(config.log.sample_steps)
 
         def sample(network: Preconditioned, path: Path) -> None:
             """Write a sample to a path."""
             whole = VideoModel(config, model.views, network, OPEN, model.calibration)
-            write_sample(whole.full, path, (video.num_frames, video.height, video.width), sigmas, config.seed, fps)
+            write_sample(whole.full, path, shape, sigmas, config.seed, fps)
 
         return sample

@@ -1,4 +1,4 @@
-"""A training run: the views in order, the calibration, the residual; what is finished is skipped."""
+"""A training run: its stages in order; those that are finished are skipped."""
 
 import json
 import logging
@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: RunConfig, only: str | None = None) -> None:
-    """Run the stages that are not finished (or only the one named), then report held-out errors."""
+    """Run the stages that are not finished (or only the one named `only`); at the end of all, report held-out errors.
+
+    Raises `UserError` before the first stage starts, if settings or data don't fit.
+    """
     stages = stages_of(config, only)
     split = run_split(config)
     check_run(config, split, only)
@@ -36,6 +39,7 @@ def train(config: RunConfig, only: str | None = None) -> None:
             logger.info("%s: finished before, skipped", stage.name)
         else:
             stage.run(split)
+            logger.info("%s: finished", stage.name)
         barrier()
     if rank() == 0 and all(stage.is_finished() for stage in stages_of(config)):
         report_results(load_parts(config, config.run_dir).to(device()), split, config.run_dir)
@@ -43,9 +47,10 @@ def train(config: RunConfig, only: str | None = None) -> None:
 
 
 def run_split(config: RunConfig) -> Split:
-    """Which shots are for what; once a stage has begun it stays so, and new shots are trained on.
+    """The split of the shots into training, validation and test.
 
-    Raises `UserError` if too few of the run's videos are there.
+    Once a stage has begun no shot changes its part, and new shots are trained on. Raises `UserError` if too few of the
+    run's videos are there.
     """
     manifest, before = load_manifest(config.data.manifest), _split_before(config)
     if before is None:
@@ -60,7 +65,7 @@ def run_split(config: RunConfig) -> Split:
 
 
 def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
-    """Raise `UserError` for what would stop any stage of the run (or the one named), before the first one starts."""
+    """Raise `UserError` for anything that would stop a stage of the run (or the one named `only`)."""
     shots = [*split.train, *split.validation, *split.test]
     check_size(shots, config.video.height, config.video.width, config.data.manifest)
     for stage in stages_of(config, only):
@@ -68,15 +73,16 @@ def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
 
 
 def _split_before(config: RunConfig) -> dict[str, Any] | None:
+    """The stored split of a run of which a stage has begun."""
     path = config.run_dir / SPLIT_FILE
     begun = path.exists() and any(config.run_dir.glob(f"*/{SETTINGS_FILE}"))
     return json.loads(path.read_text()) if begun else None
 
 
 def _split_record(config: RunConfig, split: Split) -> dict[str, Any]:
-    """Which shots are held out, what files the others are from, and the frame rate, for the run folder.
+    """What the run folder keeps of the split: the shots of each part, the sources of those seen, and the frame rate.
 
-    Shots that are no longer there stay in it: they have been trained on, or chosen by.
+    Shots that the manifest has no longer stay in it, because the networks have been trained or chosen on them.
     """
     before = _split_before(config) or {}
     parts = {part: list(dict.fromkeys([*before.get(part, ()), *ids])) for part, ids in split.ids().items()}

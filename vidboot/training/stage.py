@@ -1,31 +1,45 @@
-"""What every stage of a run can do: check, estimate, run, and tell whether it is finished.
+"""What every stage of a run can do: check, estimate, run, and say whether it is finished.
 
 A run goes through its stages in order: a `ViewStage` for each view, the `CalibrationStage`, the `ResidualStage`
-(`vidboot.training.stages`). Plan, estimate and run loop know stages only through this interface.
+(`vidboot.training.stages`). The plan, the estimate and the run loop know stages only through this interface.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vidboot.config import OptimizationConfig, RunConfig
 from vidboot.data.manifest import Shot
 from vidboot.data.split import Split
+from vidboot.distributed import rank
 from vidboot.method.edm import Preconditioned
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.run_folder import WEIGHTS_FILE
 from vidboot.training.checkpoints import checkpoint_steps
 from vidboot.training.engine import batch_per_process
-from vidboot.training.estimate import Cost
-from vidboot.training.stage_settings import SETTINGS_FILE, check_same_settings
+from vidboot.training.estimate import Cost, count_parameters
+from vidboot.training.stage_settings import SETTINGS_FILE, check_same_settings, save_settings
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a stage has before it, in words, for the plan."""
+
+    data: str
+    """What it learns from."""
+    parameters: str = ""
+    """Size of the network that it trains."""
+    steps: str = ""
+    """Steps of its training, and their batch size."""
 
 
 class Stage(ABC):
     """One stage of a run."""
 
     name: str
-    """Of the stage and of its folder."""
+    """Name of the stage and of its folder."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -37,16 +51,16 @@ class Stage(ABC):
 
     @property
     def settings_path(self) -> Path:
-        """Where the settings that the stage was run with are kept."""
+        """Where the settings are kept that the stage was run with."""
         return self.folder / SETTINGS_FILE
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """All that the stage's result depends on, as plain values."""
+        """All settings that the stage's result depends on, as plain values."""
 
     @abstractmethod
     def check(self, split: Split) -> None:
-        """Raise `UserError` for what would stop the stage, before any stage starts."""
+        """Raise `UserError` for anything that would stop the stage; called before the first stage starts."""
 
     @abstractmethod
     def is_finished(self) -> bool:
@@ -54,23 +68,35 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, split: Split) -> None:
-        """Run the stage to its end, from where it was stopped; all processes call it."""
+        """Run the stage to its end, or go on from where it was stopped; all processes call it."""
 
     @abstractmethod
     def frame_counts(self) -> Mapping[int, float]:
-        """Frame counts that the stage works on, with the share of the steps for each."""
+        """The frame counts that the stage works on, each with its share of the steps."""
 
-    def trains_on(self, split: Split) -> Sequence[Shot]:
-        """The shots that the stage learns from. Raises `UserError` if there are none."""
-        return split.validation
+    @abstractmethod
+    def outline(self, split: Split | None) -> Outline:
+        """What the stage has before it; `split` is None as long as there is no data."""
+
+    def cost(self, num_frames: int | None = None) -> Cost | None:
+        """What a training step costs (`num_frames` None: at the longest frame count); None if nothing is trained."""
+        return None
 
     def state(self) -> str:
         """How far the stage has come, in words."""
         return "finished" if self.is_finished() else "to do"
 
+    def save_settings(self) -> None:
+        """Write the settings into the stage's folder, from the first process."""
+        if rank() == 0:
+            save_settings(self.settings_path, self.settings())
+
 
 class NetworkStage(Stage):
     """A stage that trains a network."""
+
+    scale: int = 1
+    """Low-res factor of the network's videos."""
 
     @property
     @abstractmethod
@@ -83,27 +109,39 @@ class NetworkStage(Stage):
 
     @abstractmethod
     def example_inputs(self, shape: Sequence[int]) -> NetworkInputs:
-        """Inputs as in training, for a video of shape B C T H W, to estimate by (on the current device)."""
+        """Inputs as in training, for a video of shape B C T H W, made on torch's default device: for the estimate."""
 
     @abstractmethod
-    def cost(self, num_frames: int) -> Cost:
-        """What a training step takes at this frame count."""
+    def trains_on(self, split: Split) -> Sequence[Shot]:
+        """The shots that the network learns from. Raises `UserError` if there are none."""
 
-    def longest_cost(self) -> Cost:
-        """What a step takes at the stage's longest frame count."""
-        return self.cost(max(self.frame_counts()))
+    @abstractmethod
+    def cost(self, num_frames: int | None = None) -> Cost:
+        """What a training step costs (`num_frames` None: at the longest frame count)."""
 
     def check(self, split: Split) -> None:
-        """Raise `UserError` for other settings than before, missing shots, and batches that don't come out even."""
+        """Raise `UserError` for changed settings, missing shots, and batches that can't be shared out evenly."""
         check_same_settings(self.settings_path, self.settings())
         self.trains_on(split)
         batch_per_process(self.optimization)
 
     def is_finished(self) -> bool:
-        """Whether the trained weights are there."""
+        """Whether the trained weights are in the stage's folder."""
         return (self.folder / WEIGHTS_FILE).exists()
 
+    def outline(self, split: Split | None) -> Outline:
+        """The network's size, the amount of data, and steps × batch size."""
+        data = "unknown"
+        if split is not None:
+            shots = self.trains_on(split)
+            data = f"{len(shots)} shots, {sum(shot.num_frames for shot in shots)} frames"
+        return Outline(
+            data=data,
+            parameters=f"{count_parameters(self.network()) / 1e6:.2f} M",
+            steps=f"{self.optimization.steps} × {self.optimization.batch_size}",
+        )
+
     def state(self) -> str:
-        """How far the stage has come, in words."""
+        """How far the stage has come, in words: also from which checkpoint it goes on."""
         steps = checkpoint_steps(self.folder / "checkpoints")
         return f"goes on from step {steps[-1]}" if steps and not self.is_finished() else super().state()

@@ -1,4 +1,4 @@
-"""What a stage was run with, kept in its folder: it goes on with the same settings only."""
+"""The settings of a stage, kept in its folder: it goes on with the same ones only."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,12 @@ from vidboot.model.run_folder import weights_hash
 
 SETTINGS_FILE = "settings.json"
 WITHOUT_EFFECT = ("manifest", "num_workers", "memory_gb", "max_full_videos")
-"""Settings of the data that change no view: `split.json` says which shots there are. (The last is the residual's.)"""
+"""Settings of the data that change no view network: `split.json` says which shots there are, and only the residual has
+a largest number of full videos."""
 
 
 def training_settings(config: RunConfig) -> dict[str, Any]:
-    """The settings that the result of every trained stage depends on."""
+    """The settings that every trained network depends on."""
     values = config.model_dump(mode="json")
     data = {key: value for key, value in values["data"].items() if key not in WITHOUT_EFFECT}
     shared = {key: values[key] for key in ("seed", "video", "noise")}
@@ -23,7 +24,7 @@ def training_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def view_weights(config: RunConfig) -> dict[str, str]:
-    """Hashes of the trained views that a stage stands on."""
+    """Hashes of the views' networks, for stages that build on them."""
     return {name: weights_hash(config.run_dir / name) for name in config.views}
 
 
@@ -33,12 +34,12 @@ def save_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 def stored_settings(path: Path) -> dict[str, Any] | None:
-    """Settings that a stage was run with; None if it hasn't begun."""
+    """The settings that a stage was run with; None if it hasn't begun."""
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def check_same_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Raise `UserError` if the run folder has this stage, begun or finished, from other settings."""
+    """Raise `UserError` if a stage has begun (or finished) with other settings than these."""
     stored = stored_settings(path)
     if stored is None:
         return
@@ -56,6 +57,7 @@ def check_same_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
     if not isinstance(tree, dict):
         return {prefix.rstrip("."): tree}
     return {key: value for name, inner in tree.items() for key, value in _flat(inner, f"{prefix}{name}.").items()}

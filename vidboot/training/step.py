@@ -1,6 +1,7 @@
-"""One optimiser step, and what to do when its loss or gradient is not finite."""
+"""One optimiser step, which skips a loss or gradient that is not finite."""
 
 import math
+from typing import Any
 
 import deepspeed
 import torch
@@ -16,9 +17,9 @@ from vidboot.training.network_training import NetworkTraining
 class TrainStep:
     """Optimiser steps of a training on an engine.
 
-    A step whose loss or gradient is not finite, on any process, is skipped: its gradient is cleared of what is not
-    finite, so that nothing spreads into the optimiser's state, and the learning rate is zero. After `max_bad_steps` of
-    them in a row training stops with `UserError`.
+    If a loss or gradient is not finite on any process, all of them skip the step: values that are not finite are set to
+    zero, so that they don't reach the optimiser's state, and the learning rate is zero. After `max_bad_steps` skipped
+    steps in a row training stops with `UserError`.
     """
 
     def __init__(self, engine: deepspeed.DeepSpeedEngine, training: NetworkTraining) -> None:
@@ -30,14 +31,15 @@ class TrainStep:
                 parameter.register_hook(self._clear)
 
     def _clear(self, gradient: Tensor) -> Tensor:
-        # A sum is finite only if all of it is; with isfinite() per parameter a small network's step takes 5 % longer.
+        # A sum is finite only if every value is. Calling isfinite() on each parameter makes a small network's step 5 %
+        # slower.
         self.sum_of_gradients += gradient.sum(dtype=torch.float32)
         return gradient.nan_to_num(0.0, 0.0, 0.0)
 
     def __call__(self, step: int, micro_batches: list[Batch], rate: float, stop: bool) -> tuple[float, bool]:
-        """Step number `step` (from 1), on this process's micro-batches; all processes call it.
+        """Take step number `step` (from 1) on this process's micro-batches; all processes call it.
 
-        Returns the mean loss of the global batch, and whether any process was asked to `stop`.
+        Returns the mean loss of the global batch, and whether `stop` was true in any process.
         """
         self.engine.train()
         self.sum_of_gradients.zero_()
@@ -54,28 +56,30 @@ class TrainStep:
         return totals[0], bool(totals[2])
 
     def _agree(self, loss: float, stop: bool) -> list[float]:
-        """Mean loss, number of processes with a bad loss or gradient, and with a request to stop: over all."""
+        """Over all processes: the mean loss, how many have a value that is not finite, how many are to stop."""
         bad = not (math.isfinite(loss) and math.isfinite(self.sum_of_gradients.item()))
         local = [loss / world_size(), bad, float(stop)]
         return sum_over_ranks(torch.tensor(local, dtype=torch.float64, device=device())).tolist()
 
     def _set_rate(self, rate: float) -> None:
+        """Set the learning rate of all parameters."""
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
 
     def _count(self, step: int, bad: bool, micro_batches: list[Batch]) -> None:
+        """Count skipped steps; raises `UserError` after too many in a row."""
         self.skipped += bad
         self.bad_in_a_row = self.bad_in_a_row + 1 if bad else 0
         if self.bad_in_a_row < self.training.optimization.max_bad_steps:
             return
         involved = [(b.sigma.tolist(), b.shots) for b in micro_batches]
-        everywhere: list = [None] * world_size()
+        everywhere: list[Any] = [None] * world_size()
         dist.all_gather_object(everywhere, involved)
         levels = [f"{s:.3g}" for of_rank in everywhere for sigmas, _ in of_rank for s in sigmas]
         files = sorted({shot for of_rank in everywhere for _, shots in of_rank for shot in shots})
         raise UserError(
-            f"{self.training.name} stopped at step {step}: {self.bad_in_a_row} steps in a row had a loss or gradient that "
-            f"is not finite. Noise levels of the last: {', '.join(levels)}; files: {', '.join(files)}. Delete "
+            f"{self.training.name} stopped at step {step}: {self.bad_in_a_row} steps in a row had a loss or gradient "
+            f"that is not finite. Noise levels of the last: {', '.join(levels)}; files: {', '.join(files)}. Delete "
             "the stage's folder and train it anew with a lower learning rate, or with deepspeed.precision=fp32 (and "
             f"--stage {self.training.name}, where other stages are finished)"
         )

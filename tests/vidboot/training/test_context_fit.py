@@ -1,4 +1,4 @@
-"""What is fitted where some pixels are told."""
+"""What is fitted where some pixels are given without noise."""
 
 import torch
 from small_model import small_model
@@ -15,12 +15,13 @@ from vidboot.training.context_fit import calibrate_with_context, gate_with_conte
 class Exact(torch.nn.Module):
     """E[x0 | x, context] where each pixel of a video has one value at all times, normal with standard deviation .4.
 
-    `strength` of another number than 1 spoils it, and `untold` where it is told nothing.
+    A `strength` other than 1 spoils it, and so does `without_context` where there is no context.
     """
 
-    def __init__(self, strength=1.0, untold=1.0):
+    def __init__(self, strength=1.0, without_context=1.0):
         super().__init__()
-        self.strength, self.untold, self.parameter = strength, untold, torch.nn.Parameter(torch.zeros(()))
+        self.strength, self.without_context = strength, without_context
+        self.parameter = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, x, sigma, inputs=NO_INPUTS):
         context, noise = inputs.context_mask, sigma.reshape(-1, 1, 1, 1, 1) ** 2 * torch.ones_like(x)
@@ -28,7 +29,7 @@ class Exact(torch.nn.Module):
             noise = torch.where(context, 1e-6, noise)
         mean = (x / noise).sum(2, keepdim=True) / ((1 / noise).sum(2, keepdim=True) + 1 / 0.4**2)
         mean = self.strength * mean.expand_as(x)
-        return self.untold * mean if context is None else torch.where(context, x, mean)
+        return self.without_context * mean if context is None else torch.where(context, x, mean)
 
 
 def config_of(model):
@@ -45,37 +46,38 @@ def constant_videos(config, count=8):
     return values.expand(-1, -1, config.video.num_frames, -1, -1).clone()
 
 
-def test_the_base_is_calibrated_on_what_is_told():
-    """A clip network that is good only where it is told something is the best estimate there, and not elsewhere."""
+def test_the_base_is_calibrated_anew_with_context():
+    """A clip network that is good only with context is the best estimate there, and not elsewhere."""
     config = config_of(small_model())
-    model = VideoModel(config, {"clip": Exact(untold=0.2), "low_res_2": Exact(0.7)})
+    model = VideoModel(config, {"clip": Exact(without_context=0.2), "low_res_2": Exact(0.7)})
     videos = constant_videos(config)
-    told = calibrate_with_context(config, model, videos, [])
+    with_context = calibrate_with_context(model, config.calibration, videos, [])
     generator = torch.Generator().manual_seed(0)
-    untold = fit_calibration(config.plan, model.denoiser_of, videos.split(1), [0.3, 3.0], generator, progress=False)
+    without = fit_calibration(config.plan, model.denoiser_of, videos.split(1), [0.3, 3.0], generator, progress=False)
     clip, low = Estimate("whole", 1), Estimate("whole", 2)
-    assert told.at(3.0)[1][clip] > 0.9 and untold.at(3.0)[1].get(clip, 0.0) < 0.5 < untold.at(3.0)[1][low]
-    assert calibrate_with_context(config, model, videos, []) == told
+    assert with_context.at(3.0)[1][clip] > 0.9
+    assert without.at(3.0)[1].get(clip, 0.0) < 0.5 < without.at(3.0)[1][low]
+    assert calibrate_with_context(model, config.calibration, videos, []) == with_context
 
 
-def test_the_gate_opens_for_what_helps_where_pixels_are_told_and_for_that_only():
+def test_the_gate_with_context_opens_for_a_network_that_helps_and_for_no_other():
     model = small_model()
     config = config_of(model)
     counting = Calibration.counting(config.plan)
     for strength, opens in ((1.0, True), (-1.0, False)):
         views = {"clip": Exact(0.5), "low_res_2": Exact(0.5)}
         spoilt = VideoModel(config, views, context_fit=ContextFit(counting))
-        gate = gate_with_context(config, spoilt, Exact(strength), constant_videos(config), [])
+        gate = gate_with_context(spoilt, Exact(strength), constant_videos(config), [])
         assert isinstance(gate, Gate) and gate.sigmas == (0.3, 3.0)
         assert all(value > 0.9 for value in gate.values) if opens else not any(gate.values)
 
 
-def test_known_pixels_do_not_count_for_the_gate(monkeypatch):
-    """A network that is right about them, as it is told them, but wrong about all others gets no say."""
+def test_pixels_of_the_context_do_not_count_for_the_gate(monkeypatch):
+    """For a network that is right in the context, which it is given, but wrong elsewhere, the gate stays closed."""
     model = small_model()
     config = config_of(model)
     first_columns = torch.zeros(1, config.video.num_frames, 8, 8, dtype=torch.bool)
-    first_columns[..., :3] = True  # a low-res block that is known by half
+    first_columns[..., :3] = True  # the context ends within a low-res block
     monkeypatch.setattr("vidboot.training.context_fit.draw_context", lambda *arguments: first_columns)
     spoilt = VideoModel(config, {"clip": Exact(0.5), "low_res_2": Exact(0.5)})
-    assert not any(gate_with_context(config, spoilt, Exact(-1.0), constant_videos(config), []).values)
+    assert not any(gate_with_context(spoilt, Exact(-1.0), constant_videos(config), []).values)

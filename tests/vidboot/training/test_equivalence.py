@@ -63,7 +63,7 @@ def exported_errors(run):
     config = load_config(run)
     split = split_shots(load_manifest(config.data.manifest), config.data.holdout)
     evaluate = ViewStage(config, config.clip).held_out_error(split.validation)
-    return evaluate(load_weights(run / "clip", view_network(config, "clip")))
+    return evaluate(load_weights(run / "clip", view_network(config, config.clip)))
 
 
 def difference(a, b):

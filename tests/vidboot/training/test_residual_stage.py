@@ -26,7 +26,7 @@ def stage_and_batches(model, shots, monkeypatch, draws):
     train = model.config.residual.train.model_copy(update={"steps": 6, "batch_size": 2})
     residual = model.config.residual.model_copy(update={"train": train, "draws": draws})
     config = model.config.model_copy(update={"residual": residual})
-    stage = ResidualStage(config).training(model, Split(shots, (), ()), NoHeldOut())
+    stage = ResidualStage(config, residual).training(model, Split(shots, (), ()), NoHeldOut())
     return stage, [micro_batches[0] for micro_batches in draw_steps(stage, 0, 0)]
 
 
@@ -66,7 +66,8 @@ def test_a_fifth_of_its_steps_are_on_the_frames_in_which_windows_of_a_longer_vid
     lengths = [len(stage.dataset[index]["frames"]) for index in range(0, 1000, 2)]  # one of each step
     assert set(lengths) == {model.config.video.num_frames, model.config.video.overlap}
     assert 0.15 < lengths.count(model.config.video.overlap) / len(lengths) < 0.25  # 0.2 to 2.8 standard deviations
-    assert ResidualStage(model.config).frame_counts()[model.config.video.overlap] == pytest.approx(0.2)
+    shares = ResidualStage(model.config, model.config.residual).frame_counts()
+    assert shares[model.config.video.overlap] == pytest.approx(0.2)
 
 
 def test_under_a_mask_the_residual_is_held_to_truth_and_base_only_where_the_truth_is_known(tmp_path, monkeypatch):

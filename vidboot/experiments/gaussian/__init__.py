@@ -1,1 +1,1 @@
-"""Gaussian videos, where every denoiser is linear and every error exact: the method's claims, checked."""
+"""Checks of the method's claims on Gaussian videos, where every denoiser is linear and every error exact."""

@@ -1,7 +1,7 @@
 """The method's claims on Gaussian videos, each as a function that returns plain numbers.
 
-The compositions are the library's own (`vidboot.method.composition`, `vidboot.method.calibration`); exact denoisers stand in for networks.
-Errors are excess errors in % of the least mean-square error, exact for given samples.
+The compositions are the library's own (`vidboot.method.composition`, `vidboot.method.calibration`); exact denoisers
+stand in for networks. Errors are excess errors in % of the least mean-square error, exact for given samples.
 """
 
 import itertools
@@ -31,7 +31,7 @@ PLAN = ViewPlan(length=8, overlap=4, low_res=(2,))
 
 
 def rules(video: GaussianVideo, plan: ViewPlan = PLAN) -> dict[str, Denoiser]:
-    """The ways to combine the views that need no fitting, over all frames of a stationary `video`."""
+    """Ways to combine the views without fitting, over all frames of a stationary `video`."""
     num_frames, exact = video.shape[1], video.denoiser_of
     clips, disjoint = windows(num_frames, plan.length, plan.overlap), disjoint_windows(num_frames, plan.length)
     low = [Region(view, 1) for view in low_resolution(num_frames, plan.low_res)]
@@ -45,7 +45,7 @@ def rules(video: GaussianVideo, plan: ViewPlan = PLAN) -> dict[str, Denoiser]:
 
 
 def score_sum(regions: Sequence[Region], denoiser_of: Callable[[View], Denoiser]) -> Denoiser:
-    """Add up the views' scores: D(x) = x + Σ_R A_Rᵀ (D_R(A_R x) − A_R x), counting what they share twice."""
+    """The sum of the views' scores, which counts what they share twice: D(x) = x + Σ_R A_Rᵀ (D_R(A_R x) − A_R x)."""
     summed, unchanged = (ComposedDenoiser(regions, of) for of in (denoiser_of, lambda view: lambda x, sigma: x))
     return lambda x, sigma: x + summed(x, sigma) - unchanged(x, sigma)
 
@@ -60,6 +60,7 @@ def rule_table(sigmas: Sequence[float] = (0.3, 1.0, 3.0, 10.0)) -> Rows:
 
 
 def _excess(video: GaussianVideo, denoise: Denoiser, sigma: float) -> float:
+    """Excess error of a denoiser, in %."""
     return excess_percent(as_matrix(denoise, video.shape, sigma), video, sigma)
 
 
@@ -71,13 +72,15 @@ def data_efficiency(
 ) -> Rows:
     """Claim 1: excess error against the number of full videos, for direct training, the base and base + residual.
 
-    Direct training shrinks towards c_skip x, as an EDM-preconditioned network does: the stronger rival (shrinking
-    towards 0 is 1.0–9 × worse). `ratio` is how many full videos direct training needs for the excess of base +
-    residual, over the number that the latter had; where even the largest count is too few it is a lower bound.
+    Direct training shrinks towards c_skip x, as an EDM-preconditioned network does. That is the stronger rival:
+    shrinking towards 0 is 1.0–9 × worse. `ratio` is how many full videos direct training needs for the excess of base +
+    residual, over the number that the latter had; a lower bound if even the largest count is too few.
     """
     video = GaussianVideo.reference()
     bases = {sigma: as_matrix(rules(video)["counting numbers"], video.shape, sigma) for sigma in sigmas}
-    rows = [{"sigma": sigma, "count": count, "direct": [], "residual": []} for sigma in sigmas for count in counts]
+    rows: Rows = [
+        {"sigma": sigma, "count": count, "direct": [], "residual": []} for sigma in sigmas for count in counts
+    ]
     drawn = [video.sample(max(counts), torch.Generator().manual_seed(seed + d)).flatten(1) for d in range(draws)]
     for videos, count in tqdm([*itertools.product(drawn, counts)], desc="data efficiency", unit="fit"):
         learner = RidgeLearner(videos[:count])
@@ -90,8 +93,8 @@ def data_efficiency(
         row |= {f"mean_{kind}": float(np.mean(row[kind])) for kind in ("direct", "residual")}
     for row in rows:
         of_sigma = [other for other in rows if other["sigma"] == row["sigma"]]
-        counts, direct = zip(*((other["count"], other["mean_direct"]) for other in of_sigma), strict=True)
-        needed, bound = videos_needed(counts, direct, row["mean_residual"])
+        errors = [other["mean_direct"] for other in of_sigma]
+        needed, bound = videos_needed([other["count"] for other in of_sigma], errors, row["mean_residual"])
         row |= {"ratio": needed / row["count"], "ratio_is_lower_bound": bound == ">"}
     return rows
 
@@ -101,13 +104,14 @@ def _learnt(
 ) -> tuple[float, float]:
     """Excess error of direct training and of a residual on the base, learnt from the same full videos."""
     skip = torch.eye(len(base), dtype=base.dtype) / (1 + sigma**2)
-    return tuple(excess_percent(learner.fit(centre, sigma)[0], video, sigma) for centre in (skip, base))
+    direct, residual = (excess_percent(learner.fit(centre, sigma)[0], video, sigma) for centre in (skip, base))
+    return direct, residual
 
 
 def videos_needed(counts: Sequence[int], errors: Sequence[float], target: float) -> tuple[float, str]:
-    """How many videos it takes to reach `target`, by log–log interpolation of rising `counts` and their `errors`.
+    """How many videos reach the error `target`, by log–log interpolation of `errors` at rising `counts`.
 
-    With it comes `=`, `>` if even the largest count isn't enough, or `<` if the smallest is more than enough.
+    Returns the number, and `=`; or `>` if even the largest count isn't enough, `<` if the smallest is more than enough.
     """
     below = [n for n, error in enumerate(errors) if error <= target]
     if not below:
@@ -128,10 +132,10 @@ def residual_hardness(
     count: int = 64,
     draws: int = 2,
 ) -> dict[str, Any]:
-    """Claim 2: what the residual leaves, at `count` full videos, against what the views miss, over many laws of video.
+    """Claim 2: the excess error that base + residual has with `count` full videos, against that of the base alone.
 
-    Returns the rows and, for each noise level, a straight line through excess (residual) against excess (base) and
-    one through their logarithms.
+    This is measured under many laws of video. Returns the rows and, for each noise level, a straight line
+    through excess (residual) against excess (base) and one through their logarithms.
     """
     rows = []
     laws = [(rho, kappa) for rho in long_ranges for kappa in couplings]
@@ -149,6 +153,7 @@ def residual_hardness(
 
 
 def _line(sigma: float, rows: Rows) -> dict[str, float]:
+    """Straight lines through the rows of one noise level."""
     base, residual = np.array([[row["base"], row["residual"]] for row in rows]).T
     plain, logs = linregress(base, residual), linregress(np.log(base), np.log(residual))
     return {
@@ -163,9 +168,10 @@ def _line(sigma: float, rows: Rows) -> dict[str, float]:
 def overlap_trade(
     overlaps: Sequence[int] = (0, 1, 2, 3, 4), sigmas: Sequence[float] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 ) -> Rows:
-    """What smaller overlaps save and lose: excess error by counting numbers, and frames that the networks denoise.
+    """What smaller overlaps save and lose: frames that the networks denoise, and excess error by counting numbers.
 
-    `clip_cost` is in full passes of the clip network; `cost` adds the low-res network's, at equal cost per pixel.
+    `clip_cost` is in passes of the clip network over the whole video; `cost` adds those of the low-res network, at
+    equal cost per pixel.
     """
     video, rows = GaussianVideo.reference(), []
     num_frames = video.shape[1]
@@ -184,7 +190,7 @@ def calibration_check(
 ) -> Rows:
     """Exact excess error of the calibrated base and of each single rule, with networks learnt from `clips` clips.
 
-    The calibration is fitted on `count` full videos that the networks did not see.
+    The calibration is fitted on `count` full videos that the networks were not trained on.
     """
     video, generator = GaussianVideo.reference(), torch.Generator().manual_seed(seed)
     networks = TrainedViews(video, PLAN, clips, generator)
@@ -200,7 +206,8 @@ def calibration_check(
 
 
 def uniform_rules(plan: ViewPlan) -> dict[str, tuple[dict[Estimate, float], ...]]:
-    """The single rules, as weights for each band: one estimate everywhere, the counting numbers, low-res below."""
+    """The single rules, as weights for each band: the counting numbers, one estimate in all bands, or two estimates of
+    which the low-res one is for the coarser bands."""
     levels = range(len(plan.scales))
     short = ("joined", "averaged", "whole")
     everywhere = {str(Estimate(rule, 1)): tuple({Estimate(rule, 1): 1.0} for _ in levels) for rule in short}

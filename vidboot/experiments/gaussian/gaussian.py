@@ -1,6 +1,6 @@
-"""Gaussian videos: a covariance of your choosing, samples, and the exact denoiser of every view.
+"""Gaussian videos: any covariance, samples, and the exact denoiser of every view.
 
-One channel; a video is flattened to N = T·H·W numbers, time first. All in float64.
+Videos have one channel and are flattened to N = T·H·W numbers, time first, in float64.
 """
 
 import math
@@ -58,13 +58,14 @@ def stationary_covariance(
 
 
 def _dct(size: int) -> Float[np.ndarray, "F P"]:
+    """Orthonormal DCT-II of `size` pixels."""
     return scipy.fft.dct(np.eye(size), axis=0, norm="ortho")
 
 
 def reference_covariance(
     num_frames: int = 32, size: int = 4, long_range: float = 0.3, coupling: float = 0.0
 ) -> Float[Tensor, "N N"]:
-    """The reference video: v_f ∝ 1/(1+f)², τ_f = 40/(1+f), f the sum of both DCT indices; one per pixel in the mean."""
+    """The reference video: v_f ∝ 1/(1+f)², τ_f = 40/(1+f), f the sum of both DCT indices; mean variance 1 a pixel."""
     index = torch.arange(size, dtype=torch.float64)
     f_HW = index[:, None] + index
     covariance = stationary_covariance(num_frames, (1 + f_HW) ** -2, TIME_CONSTANT / (1 + f_HW), long_range, coupling)
@@ -72,7 +73,7 @@ def reference_covariance(
 
 
 class WienerDenoiser:
-    """The exact denoiser of a zero-mean Gaussian: D(x; σ) = C (C + σ² I)⁻¹ x, items flattened to vectors."""
+    """The exact denoiser of a zero-mean Gaussian: D(x; σ) = C (C + σ² I)⁻¹ x, for items flattened to vectors."""
 
     def __init__(self, covariance: Float[Tensor, "n n"]) -> None:
         eigenvalues, self.basis = torch.linalg.eigh(covariance)
@@ -81,13 +82,16 @@ class WienerDenoiser:
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
         """Denoise `x` at noise level `sigma`, one per item."""
         noise = per_item(sigma, x)[:, None] ** 2
-        # σ = 0 on a direction without variance would be 0/0: nothing to add there.
+        # At σ = 0 a direction without variance would give 0/0; the gain there is 0.
         gain = self.eigenvalues / (self.eigenvalues + noise).clamp(min=torch.finfo(x.dtype).tiny)
         return ((x.flatten(1) @ self.basis * gain) @ self.basis.T).reshape(x.shape)
 
 
 class GaussianVideo:
-    """A zero-mean Gaussian law of videos of shape 1 T H W, with its exact denoisers."""
+    """A zero-mean Gaussian distribution of videos of shape 1 T H W, with its exact denoisers.
+
+    Raises `ValueError` for a covariance of another size.
+    """
 
     def __init__(self, covariance: Float[Tensor, "N N"], num_frames: int, height: int, width: int) -> None:
         self.covariance, self.shape = covariance, (1, num_frames, height, width)
@@ -96,7 +100,9 @@ class GaussianVideo:
         self.denoiser_of = lru_cache(maxsize=None)(self._denoiser_of)
 
     @classmethod
-    def reference(cls, num_frames: int = 32, size: int = 4, long_range: float = 0.3, coupling: float = 0.0):
+    def reference(
+        cls, num_frames: int = 32, size: int = 4, long_range: float = 0.3, coupling: float = 0.0
+    ) -> "GaussianVideo":
         """The reference video of `reference_covariance`."""
         return cls(reference_covariance(num_frames, size, long_range, coupling), num_frames, size, size)
 
@@ -122,7 +128,7 @@ class GaussianVideo:
         return view.project(columns.T.reshape(-1, *self.shape)).flatten(1)
 
     def _denoiser_of(self, view: View) -> WienerDenoiser:
-        """The exact denoiser of a view: what its network would be, perfectly trained."""
+        """The exact denoiser of a view: that of a perfectly trained network."""
         return WienerDenoiser(self.covariance_of(view))
 
     @property

@@ -1,10 +1,10 @@
-"""Linear denoisers as matrices, and their exact errors on Gaussian videos.
+"""Linear denoisers as matrices W, and their exact errors on Gaussian videos.
 
 For D(x; σ) = W x and x = x0 + σ n with x0 ~ N(0, C):
 
     E‖D(x) − x0‖² = tr (W − I) C (W − I)ᵀ + σ² tr W Wᵀ,
 
-given per number (per pixel and frame). It is least for W* = C (C + σ² I)⁻¹.
+divided by N, so per pixel and frame. It is least for W* = C (C + σ² I)⁻¹.
 """
 
 import torch

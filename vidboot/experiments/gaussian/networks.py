@@ -1,7 +1,7 @@
 """Stand-ins for trained view networks on Gaussian videos: linear, learnt from finitely many clips and low-res videos.
 
-They err as networks do, so signed sums of them add errors up; and the clip network can be run at full length, where it
-sees no further than a clip. Both are what calibration is about.
+Like networks they have errors, which signed sums add up. And the clip network can be run at full length, where each
+frame depends on no more frames than a clip has. Calibration is there for both.
 """
 
 from functools import lru_cache
@@ -17,14 +17,14 @@ from vidboot.method.views import View
 
 
 class TrainedViews:
-    """The denoiser of any view of a stationary `video`, learnt from `count` samples of that kind of view.
+    """The denoiser of any view of a stationary `video`, learnt from `count` samples of views of that size.
 
-    One linear network for each scale and number of frames, as a real one is called with fewer frames. At full
-    resolution and more frames than a clip it is a sliding window: each frame from the clip that has it in the middle.
+    There is one linear network for each scale and number of frames. At full resolution and more frames than a clip it
+    is a sliding window: each frame comes from the clip that has it in the middle.
     """
 
     def __init__(self, video: GaussianVideo, plan: ViewPlan, count: int, generator: torch.Generator) -> None:
-        self.plan, self.seen = plan, video.sample(count, generator)
+        self.plan, self.videos = plan, video.sample(count, generator)
         self.learner = lru_cache(maxsize=None)(self._learner)
         self.matrix = lru_cache(maxsize=None)(self._matrix)
         self.denoiser_of = lru_cache(maxsize=None)(self._denoiser_of)
@@ -40,11 +40,11 @@ class TrainedViews:
 
     def _matrix(self, scale: int, num_frames: int, sigma: float) -> Tensor:
         learner = self.learner(scale, num_frames)
-        skip = torch.eye(len(learner.all.matrix), dtype=self.seen.dtype) / (1 + sigma**2)
+        skip = torch.eye(len(learner.all.matrix), dtype=self.videos.dtype) / (1 + sigma**2)
         return learner.fit(skip, sigma)[0]
 
     def _learner(self, scale: int, num_frames: int) -> RidgeLearner:
-        return RidgeLearner(View(range(num_frames), scale).project(self.seen).flatten(1))
+        return RidgeLearner(View(range(num_frames), scale).project(self.videos).flatten(1))
 
     def _sliding(self, x: Tensor, sigma: Tensor) -> Tensor:
         length, num_frames = self.plan.length, x.shape[2]
@@ -54,7 +54,7 @@ class TrainedViews:
 
 
 def _level(y: Tensor, sigma: Tensor) -> float:
-    """The one noise level of a batch: a matrix is learnt for each."""
+    """The noise level of a batch, which must be one: a matrix is learnt for each. Raises `ValueError` for several."""
     levels = set(per_item(sigma, y).tolist())
     if len(levels) != 1:
         raise ValueError(f"these denoisers take one noise level at a time, got {sorted(levels)}")
@@ -62,4 +62,5 @@ def _level(y: Tensor, sigma: Tensor) -> float:
 
 
 def _apply(w: Tensor, y: Tensor) -> Tensor:
+    """W y for each item."""
     return (y.flatten(1) @ w.T).reshape(y.shape)

@@ -1,4 +1,4 @@
-"""The theory report: run every experiment on Gaussian videos, write JSON, plots and a page that says what came out."""
+"""The theory report: runs every experiment on Gaussian videos, and writes JSON, plots and a page with the findings."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ GAIN_AT_16 = {0.3: 100, 1.0: 20, 3.0: 4}
 
 
 def run_experiments(seed: int) -> Results:
-    """All experiments, the same for the same seed. Takes a few minutes; shows progress."""
+    """Run all experiments, which takes a few minutes; the same seed gives the same results."""
     return {
         "seed": seed,
         "rules": rule_table(),
@@ -55,7 +55,7 @@ def write_report(directory: str | Path, results: Results) -> Path:
 
 
 def findings(results: Results) -> list[dict[str, Any]]:
-    """What the numbers say, each with whether the claim holds (None where there is no threshold)."""
+    """The findings in words, each with whether the claim holds (None if there is no threshold)."""
     return [
         *_efficiency_findings(results["data_efficiency"]),
         *_hardness_findings(results["residual_hardness"]),
@@ -90,9 +90,9 @@ def _hardness_findings(hardness: dict[str, Any]) -> list[dict[str, Any]]:
         text = (
             f"What {rows[0]['count']} full videos leave of the base's excess, σ = {fit['sigma']:g}: straight line R² = "
             f"{fit['r2']:.2f}, slope {fit['slope']:.2f}; in logarithms R² = {fit['log_r2']:.2f}, slope "
-            f"{fit['log_slope']:.2f} (1 = in proportion to what the views miss). The residual took off more than "
-            f"5 % of the base's excess under {learnt} of {len(rows)} laws; under the others so few videos teach it "
-            "nothing, and what is left is the base's own excess."
+            f"{fit['log_slope']:.2f} (1 = in proportion to what the views miss). The residual removed more than "
+            f"5 % of the base's excess under {learnt} of {len(rows)} laws; under the others it learns nothing "
+            "from so few videos, and the base's excess remains."
         )
         found.append({"holds": None, "text": text})
     return found

@@ -5,13 +5,13 @@ Training to the end on all noise of one level σ solves, with S the videos' seco
     min_W  E_n Σ_i ‖W (x0_i + σ n) − x0_i‖² / n + λ ‖W − W_b‖²
     W = W_b + (S − W_b (S + σ² I)) (S + σ² I + λ I)⁻¹
 
-W_b = 0 is direct training with weight decay; W_b = the base is a residual, pulled towards it. λ is chosen by
-cross-validation over the n videos: their truth is known to a trainer, the covariance is not.
+W_b = 0 is direct training with weight decay; with the base as W_b it is a residual, pulled towards the base. λ is
+chosen by cross-validation over the n videos, because a trainer has these but not the true covariance.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 STRENGTHS = tuple(10.0 ** np.arange(-5, 7.01, 0.5))
-"""Ridge strengths λ tried; the largest leaves the centre as it is."""
+"""Ridge strengths λ to choose from; with the largest W stays at the centre W_b."""
 FOLDS = 4
 
 
@@ -33,7 +33,7 @@ class Moment:
 
     @classmethod
     def of(cls, videos_nN: Float[Tensor, "n N"]) -> "Moment":
-        """The second moment of these videos (flattened, of mean zero)."""
+        """The second moment of videos of mean zero, each flattened."""
         matrix = _moment(videos_nN)
         eigenvalues, basis = torch.linalg.eigh(matrix)
         return cls(matrix, eigenvalues.clamp(min=0), basis)
@@ -61,7 +61,7 @@ class RidgePath:
     def errors(self, moment_NN: Float[Tensor, "N N"], strengths: Sequence[float] = STRENGTHS) -> Float[Tensor, "S"]:
         """Mean-square denoising error on videos with this second moment, averaged over all noise, at each λ.
 
-        With g = 1/(e + σ² + λ), E‖W x − x0‖² is a quadratic in g, whose coefficients are computed once.
+        With g = 1/(e + σ² + λ), E‖W x − x0‖² is quadratic in g; its coefficients are computed once for all λ.
         """
         basis, centre, size = self.moment.basis, self.centre, len(moment_NN)
         noisy = moment_NN + self.sigma**2 * torch.eye(size, dtype=moment_NN.dtype)
@@ -74,7 +74,7 @@ class RidgePath:
 
 
 class RidgeLearner:
-    """Learns W from n videos towards any centre at any noise level, λ by cross-validation over the videos."""
+    """Learns W from n videos, towards any centre and at any noise level; cross-validation over the videos chooses λ."""
 
     def __init__(self, videos_nN: Float[Tensor, "n N"]) -> None:
         fold = torch.arange(len(videos_nN)) % FOLDS
@@ -82,11 +82,12 @@ class RidgeLearner:
         self.all = Moment.of(videos_nN)
 
     def fit(self, centre: Float[Tensor, "N N"], sigma: float) -> tuple[Float[Tensor, "N N"], float]:
-        """W by ridge towards `centre`, and the λ that cross-validation chose."""
-        errors = sum(RidgePath(kept, centre, sigma).errors(left_out) for kept, left_out in self.folds)
+        """W, and the λ that cross-validation chose."""
+        errors = reduce(torch.add, (RidgePath(kept, centre, sigma).errors(left_out) for kept, left_out in self.folds))
         strength = STRENGTHS[int(errors.argmin())]
         return RidgePath(self.all, centre, sigma).solution(strength), strength
 
 
 def _moment(videos_nN: Float[Tensor, "n N"]) -> Float[Tensor, "N N"]:
+    """S of some videos."""
     return videos_nN.T @ videos_nN / len(videos_nN)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from vidboot.config import RunConfig
+from vidboot.config import CalibrationConfig, FullLengthConfig, ResidualConfig, RunConfig
 from vidboot.experiments.digits import DIGIT_SIZE
 from vidboot.settings import Folder, Share, Strict
 
@@ -44,6 +44,26 @@ class CurveConfig(Strict):
     """`run.clip.train` also trains from nothing on full videos, `run.residual.train` gives fine-tuning's batches."""
     quick: list[str] = []
     """Settings as `key=value` that `--quick` changes."""
+
+    # A run may have none of these, a learning curve has them all: `_fits` refuses settings without.
+
+    @property
+    def calibration(self) -> CalibrationConfig:
+        """Settings of the base's calibration."""
+        assert self.run.calibration is not None
+        return self.run.calibration
+
+    @property
+    def residual(self) -> ResidualConfig:
+        """Settings of the residual."""
+        assert self.run.residual is not None
+        return self.run.residual
+
+    @property
+    def full_length(self) -> FullLengthConfig:
+        """How the clip network learns from long low-resolution videos."""
+        assert self.run.clip.full_length is not None
+        return self.run.clip.full_length
 
     @model_validator(mode="after")
     def _fits(self) -> "CurveConfig":

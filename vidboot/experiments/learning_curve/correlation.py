@@ -1,4 +1,4 @@
-"""Correlation over time in the videos that a method generates, against real ones: within a clip and far beyond it."""
+"""Correlation over time in generated videos, compared with real ones: within a clip and far beyond it."""
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from vidboot.method.samplers import initial_state, sample_heun
 
 
 def lags(config: RunConfig) -> list[int]:
-    """Distances in frames: half a clip, and 1.5 and 3 times a clip, as far as they fit into a full video."""
+    """Lags in frames: 0.5, 1.5 and 3 times a clip, as far as they fit into a full video."""
     clip = config.clip.num_frames
     return [lag for lag in (clip // 2, clip * 3 // 2, clip * 3) if 0 < lag < config.video.num_frames]
 
@@ -22,9 +22,9 @@ def lags(config: RunConfig) -> list[int]:
 def correlation_errors(
     denoise: Denoiser, config: RunConfig, count: int, real: Float[Tensor, "N C T H W"]
 ) -> dict[str, float]:
-    """|autocorrelation of `count` generated videos − that of the real ones| at each lag; seeds from 0 on.
+    """|autocorrelation of `count` generated videos − that of the `real` ones|, by lag in frames.
 
-    Samples are drawn with Heun's method in `log.sample_steps` steps, one by one.
+    The videos have the seeds from 0 on and are drawn one by one, with Heun's method in `log.sample_steps` steps.
     """
     sigmas = config.noise.karras_sigmas(config.log.sample_steps)
     made = []

@@ -1,8 +1,10 @@
-"""A learning curve: held-out error against the number of full videos, for every method; what `tools/evaluate.py` runs.
+"""A learning curve: held-out error against the number of full videos, for every method.
 
-All results are files in the output folder, so a stopped run goes on where it was, and several processes share the work.
+All results are files in the output folder. So a stopped run goes on where it was, and several processes can share the
+work.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from vidboot.distributed import init_distributed
 from vidboot.errors import UserError
 from vidboot.experiments.learning_curve.config import CurveConfig
 from vidboot.experiments.learning_curve.data import CurveData, ids, load_data
-from vidboot.experiments.learning_curve.rows import Methods
+from vidboot.experiments.learning_curve.rows import Methods, Rows
 from vidboot.experiments.learning_curve.summary import write_curve
 from vidboot.experiments.learning_curve.tasks import Task, keyed_name, run_tasks
 from vidboot.model.run_folder import weights_hash
@@ -24,13 +26,16 @@ from vidboot.training.run import train
 
 
 def load_curve_settings(path: Path, overrides: list[str], quick: bool) -> CurveConfig:
-    """Read the settings; `quick` applies those under that name before the overrides."""
+    """Read the settings of a file; `quick` applies its settings of that name before the overrides.
+
+    Raises `UserError` as `load_settings`.
+    """
     config = load_settings(CurveConfig, path, overrides)
     return load_settings(CurveConfig, path, [*config.quick, *overrides]) if quick else config
 
 
 def learning_curve(config: CurveConfig) -> None:
-    """Do what is not done yet, then (or when stopped) write table, plot and JSON into the output folder."""
+    """Do the tasks that are not done yet; then, or when stopped, write table, plot and JSON into the output folder."""
     make_folder(config.output)
     init_distributed()
     set_up_logging()
@@ -38,21 +43,22 @@ def learning_curve(config: CurveConfig) -> None:
     cells, folder = make_tasks(config, data), config.output / "cells"
     try:
         run_tasks(cells, folder)
-    finally:  # stopped half-way, the table of what is there
+    finally:  # if stopped, with the results so far
         found = [(task.settings, task.result(folder)) for task in cells if "count" in task.settings]
         if measured := [settings | result for settings, result in found if result is not None]:
             write_curve(config, measured)
 
 
 def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
-    """Views and joint network, then a task for each method, number of full videos and seed; the costliest first.
+    """A task for the views, one for the joint network, then one for each method, number of full videos and seed.
 
-    If the clip network is the only one and learns from all partial data, it is the joint network.
+    In a run without low-res views the clip network learns from all partial data, so it is the joint network. The
+    costliest methods come first.
     """
     shared = _settings(config.run)
     before = _settings(config.run.model_copy(update={"residual": None, "calibration": None}))
     before |= data.identity("partial")
-    # Named by what they are trained from, so that other settings or data never meet another's weights there.
+    # The names hold a hash of settings and data, so that weights of other settings or data are never used.
     at = {name: config.output / keyed_name(name, before, {}) for name in ("views", "joint")}
     methods = Methods(config, data, at["views"], at["joint"])
     run = config.run.model_copy(update={"run_dir": at["views"], "data": _data_of(config.run, data)})
@@ -63,7 +69,7 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
         held_out["sample_steps"] = config.run.log.sample_steps
     tasks = [views, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
     trained: list[tuple[Any, tuple[Task, ...]]] = [(methods.direct, ())]
-    if config.run.low_res:  # without, the clip network is that network
+    if config.run.low_res:
         tasks.insert(1, joint)
         trained.append((methods.joint_fine_tuned, (joint,)))
     trained += [(m, (views,)) for m in (methods.fine_tuned, methods.fine_tuned_like_residual, methods.bootstrapped)]
@@ -78,7 +84,7 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
 
 
 def _settings(run: RunConfig) -> dict[str, Any]:
-    """What results depend on: not where things lie, nor how often something is said."""
+    """Settings that results depend on: all but paths and what is logged."""
     return {"run": run.model_dump(mode="json", exclude={"run_dir", "log", "data"})} | {
         "data": run.data.model_dump(mode="json", exclude={"manifest", "num_workers", "memory_gb"})
     }
@@ -89,7 +95,7 @@ def _data_of(run: RunConfig, data: CurveData) -> DataConfig:
 
 
 def _check_weights(trained: Path, result: dict[str, Any]) -> None:
-    """Raise `UserError` if the folder has other weights than those that the results speak of."""
+    """Raise `UserError` if the folder has other weights than those that the results belong to."""
     if weights_hash(trained) != result["weights"]:
         raise UserError(
             f"the weights in {trained} are not those that the results were to be measured with: delete that folder and "
@@ -108,5 +114,5 @@ def _train_joint(methods: Methods, work: Path) -> dict[str, Any]:
     return {"weights": weights_hash(methods.joint)}
 
 
-def _rows(method: Any) -> Any:
+def _rows(method: Callable[[Path], Rows]) -> Callable[[Path], dict[str, Any]]:
     return lambda work: {"rows": method(work)}

@@ -1,10 +1,11 @@
-"""The rows of a learning curve: base and base + residual, and what a sensible engineer would do instead.
+"""The rows of a learning curve: base and base + residual, and their rivals.
 
-Every method gets the same operations (see `compute`), the same full videos to learn from, the same held-out ones to
-choose stopping point, learning rate and gate by, and the same others to be reported on.
+Every method has the same operations (see `compute`), the same full videos to learn from, the same held-out ones to
+choose stopping point, learning rate and gate by, and the same test videos.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +41,7 @@ from vidboot.model.run_folder import load_parts, load_weights, save_weights
 from vidboot.model.video_model import VideoModel, residual_network, view_network
 from vidboot.training.held_out import HeldOut
 from vidboot.training.network_training import NetworkTraining
+from vidboot.training.networks import clip_network
 from vidboot.training.residual_stage import ResidualStage
 from vidboot.training.view_stage import ViewStage
 
@@ -50,14 +52,17 @@ JOINT = "trained on all data, fine-tuned"
 AVERAGED, JOINED = "averaged windows (MultiDiffusion)", "windows − overlaps (DiffCollage)"
 COUNTED, BASE, WHOLE = "base, counting numbers", "base, calibrated", "base + residual"
 RIVALS = (DIRECT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, JOINT)
-"""The methods a–c that the data-efficiency ratio compares with. `LIKE_RESIDUAL` is base + residual without the base:
-what its training alone is worth."""
+"""The methods that the data-efficiency ratio compares with. `LIKE_RESIDUAL` is trained like the residual, but without a
+base."""
 
 Rows = dict[str, dict[str, Any]]
 
 
 class Methods:
-    """The methods on one set of data. Each returns its rows: held-out error (EDM-weighted mean, and at each σ)."""
+    """The methods on one set of data.
+
+    Each returns its rows: error on the test videos (EDM-weighted mean, and at each σ), and how it was chosen.
+    """
 
     def __init__(self, config: CurveConfig, data: CurveData, views: Path, joint: Path) -> None:
         self.config, self.data, self.views, self.joint = config, data, views, joint
@@ -68,8 +73,8 @@ class Methods:
 
     @cached_property
     def compute(self) -> Compute:
-        """Operations allowed."""
-        return count_operations(self.config.run)
+        """The operations that each method may take."""
+        return count_operations(self.config)
 
     @cached_property
     def model(self) -> VideoModel:
@@ -79,16 +84,16 @@ class Methods:
     @cached_property
     def clip(self) -> Preconditioned:
         """The trained clip network."""
-        return self.model.views["clip"]
+        return clip_network(self.model)
 
     @cached_property
     def test(self) -> Float[Tensor, "N C T H W"]:
-        """The videos that are reported on."""
+        """The test videos, in [-1, 1]."""
         run = self.config.run
         return held_out_windows(self.data.test, run.video.num_frames, 1, self.config.test_videos, clean=True)[0]
 
     def score(self, denoise: Denoiser, **notes: Any) -> dict[str, Any]:
-        """The error on the test videos, with what else is to be known of the row."""
+        """A row: the error on the test videos, and the `notes`."""
         run = self.config.run
         means = denoising_errors(denoise, self.test, run.evaluation.sigmas, device=device()).mean(1).tolist()
         errors = dict(zip(run.evaluation.sigmas, means, strict=True))
@@ -96,7 +101,7 @@ class Methods:
         return {"error": edm_weighted(errors, run.noise.sigma_data), "per_sigma": per_sigma, **notes}
 
     def score_composed(self, denoise: Denoiser, seed: int, **notes: Any) -> dict[str, Any]:
-        """The same, and for the first choice of full videos what is generated."""
+        """The same; for seed 0 also the error of the correlation over time in generated videos."""
         if self.config.samples and seed == 0:
             errors = correlation_errors(denoise, self.config.run, self.config.samples, self.test)
             notes = notes | {"autocorrelation_error": errors}
@@ -107,36 +112,38 @@ class Methods:
         run = self.run(0, work)
         train = run.clip.train.model_copy(update={"steps": self.compute.joint_steps})
         run = run.model_copy(update={"clip": run.clip.model_copy(update={"train": train})})
-        stage = ViewStage(run, run.clip).training(Split(self.data.partial, self.data.validation, self.data.test))
-        save_weights(self.joint, train_quietly(stage, work, run, 1))
+        split = Split(self.data.partial, self.data.validation, self.data.test)
+        save_weights(self.joint, train_quietly(ViewStage(run, run.clip).training(split), work, run, 1))
 
     def fixed(self, work: Path) -> Rows:
-        """What needs no full video."""
+        """The methods that need no full video."""
         run = self.config.run
         spans = windows(run.video.num_frames, run.clip.num_frames, run.clip.overlap)
         joined = ComposedDenoiser(region_graph(spans), lambda view: self.clip, run.max_batch_frames)
         averaged = AveragedWindows(run.clip.num_frames, run.clip.overlap, self.clip, run.max_batch_frames)
-        composed = {AVERAGED: averaged, JOINED: joined}
-        if run.low_res:  # without, the counting numbers are those of the windows
+        composed: dict[str, Denoiser] = {AVERAGED: averaged, JOINED: joined}
+        if run.low_res:  # without low-res views the counting numbers are those of the windows
             composed[COUNTED] = self.model.base
         return {UNTUNED: self.score(self.clip)} | {name: self.score_composed(d, 0) for name, d in composed.items()}
 
     def direct(self, count: int, seed: int, work: Path) -> Rows:
-        """(a) The clip network's like, trained on the full videos from nothing."""
+        """(a) A network like the clip network, trained on the full videos from nothing."""
         run = self.run(seed, work)
         torch.manual_seed(run.seed)
         network = view_network(run, run.clip).to(device())
-        update = {"steps": self.compute.direct_steps, "batch_size": run.residual.train.batch_size}
-        return {DIRECT: self._plain(run, network, count, seed, run.clip.train.model_copy(update=update), None)}
+        update = {"steps": self.compute.direct_steps, "batch_size": self.config.residual.train.batch_size}
+        return {DIRECT: self._plain(run, network, count, seed, run.clip.train.model_copy(update=update))}
 
     def joint_fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
         """(c) The network trained on all partial data, fine-tuned on the full videos."""
         run = self.run(seed, work)
         network = load_weights(self.joint, view_network(run, run.clip)).requires_grad_(True).to(device())
-        return {JOINT: self._plain(run, network, count, seed, self._tuning(run), self.config.rates)}
+        return {JOINT: self._plain(run, network, count, seed, self._tuning, self.config.rates)}
 
-    def _tuning(self, run: RunConfig) -> OptimizationConfig:
-        return run.residual.train.model_copy(update={"steps": self.compute.fine_tuning_steps})
+    @property
+    def _tuning(self) -> OptimizationConfig:
+        """How a network is fine-tuned."""
+        return self.config.residual.train.model_copy(update={"steps": self.compute.fine_tuning_steps})
 
     def _plain(
         self,
@@ -145,43 +152,46 @@ class Methods:
         count: int,
         seed: int,
         optimization: OptimizationConfig,
-        rates: list[float] | None,
+        rates: list[float] | None = None,
     ) -> dict[str, Any]:
-        """Train on the full videos, choose, score."""
+        """Train on the full videos, choose stopping point and rate (None: the rate of `optimization`), and score."""
         held_out = HeldOut(run, lambda x, sigma: torch.zeros_like(x), self.data.validation)
         stage = full_video_stage(run, network, self.data.draw(count, seed), optimization)
-        rates = rates or [optimization.learning_rate]
-        best = train_best(stage, held_out, run, rates, self.config.stopping_points)
-        return self.score(best.restored(network, UNGATED), rate=best.rate[UNGATED], validation=best.error[UNGATED])
+        return self._ungated(self._best(stage, held_out, run, rates or [optimization.learning_rate]), network)
 
     def fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
-        """(b) The clip network at full length, fine-tuned on the full videos; alone, and gated towards the untuned."""
+        """(b) The clip network at full length, fine-tuned on the full videos: alone, and gated towards the untuned."""
         run = self.run(seed, work)
         network, stage = self._tuned_clip(run, count, seed)
-        held_out = HeldOut(run, self.clip, self.data.validation)
-        best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
-        alone = self.score(best.restored(network, UNGATED), rate=best.rate[UNGATED], validation=best.error[UNGATED])
-        return {FINE_TUNED: alone, FINE_TUNED_GATED: self._gated(best, network)}
+        best = self._best(stage, HeldOut(run, self.clip, self.data.validation), run, self.config.rates)
+        return {FINE_TUNED: self._ungated(best, network), FINE_TUNED_GATED: self._gated(best, network)}
 
     def fine_tuned_like_residual(self, count: int, seed: int, work: Path) -> Rows:
-        """The same at the residual's noise levels, and pulled towards its start as that is."""
+        """The same with the residual's noise levels and its pull towards the start."""
         run = self.run(seed, work)
         network, stage = self._tuned_clip(run, count, seed)
-        levels = {"p_mean": run.residual.p_mean, "p_std": run.residual.p_std}
-        stage = replace(stage, noise=run.noise.model_copy(update=levels), pull=run.residual.pull)
-        held_out = HeldOut(run, self.clip, self.data.validation)
-        best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
+        levels = {"p_mean": self.config.residual.p_mean, "p_std": self.config.residual.p_std}
+        stage = replace(stage, noise=run.noise.model_copy(update=levels), pull=self.config.residual.pull)
+        best = self._best(stage, HeldOut(run, self.clip, self.data.validation), run, self.config.rates)
         return {LIKE_RESIDUAL: self._gated(best, network)}
 
     def _tuned_clip(self, run: RunConfig, count: int, seed: int) -> tuple[Preconditioned, NetworkTraining]:
+        """A copy of the clip network, and its training on full videos."""
         network = copy.deepcopy(self.clip).requires_grad_(True)
-        return network, full_video_stage(run, network, self.data.draw(count, seed), self._tuning(run))
+        return network, full_video_stage(run, network, self.data.draw(count, seed), self._tuning)
+
+    def _best(self, stage: NetworkTraining, held_out: HeldOut, run: RunConfig, rates: Sequence[float]) -> Best:
+        """The best weights over these learning rates and the curve's number of stopping points."""
+        return train_best(stage, held_out, run, rates, self.config.stopping_points)
+
+    def _ungated(self, best: Best, network: Preconditioned) -> dict[str, Any]:
+        """The row of the best weights alone."""
+        return self.score(best.restored(network, UNGATED), **best.notes(UNGATED))
 
     def _gated(self, best: Best, network: Preconditioned) -> dict[str, Any]:
-        """The error of the best weights, gated towards the untuned clip network."""
+        """The row of the best weights, gated towards the untuned clip network."""
         gate = best.held_out.gate(best.restored(network, GATED))
-        notes = {"rate": best.rate[GATED], "validation": best.error[GATED], "gate": list(gate.values)}
-        return self.score(ResidualDenoiser(self.clip, network, gate), **notes)
+        return self.score(ResidualDenoiser(self.clip, network, gate), **best.notes(GATED), gate=list(gate.values))
 
     def bootstrapped(self, count: int, seed: int, work: Path) -> Rows:
         """(f, g) The base, calibrated on the full videos, without and with a gated residual trained on them."""
@@ -189,26 +199,28 @@ class Methods:
         model = VideoModel(run, self.model.views, calibration=self._calibrated(run, count, seed))
         held_out = HeldOut(run, model.base, self.data.validation)
         split = Split(shots, self.data.validation, self.data.test)
-        stage = ResidualStage(run).training(model, split, held_out)
-        best = train_best(stage, held_out, run, self.config.rates, self.config.stopping_points)
+        stage = ResidualStage(run, self.config.residual).training(model, split, held_out)
+        best = self._best(stage, held_out, run, self.config.rates)
         network = best.restored(residual_network(run).to(device()), GATED)
         gate = held_out.gate(network)
-        notes = {"rate": best.rate[GATED], "validation": best.error[GATED], "gate": list(gate.values)}
+        notes = best.notes(GATED) | {"gate": list(gate.values)}
         return {
             BASE: self.score_composed(model.base, seed),
             WHOLE: self.score_composed(ResidualDenoiser(model.base, network, gate), seed, **notes),
         }
 
     def _calibrated(self, run: RunConfig, count: int, seed: int) -> Calibration:
-        limit = min(count, run.calibration.num_videos)
+        """The base's weights, fitted on the full videos."""
+        settings = self.config.calibration
+        limit = min(count, settings.num_videos)
         videos, _ = held_out_windows(self.data.draw(count, seed), run.video.num_frames, 1, limit, clean=True)
         return fit_calibration(
             run.plan,
             self.model.denoiser_of,
             [video[None].to(device()) for video in videos],
-            run.calibration.sigmas,
+            settings.sigmas,
             torch.Generator().manual_seed(run.seed),
             run.max_batch_frames,
             progress=False,
-            draws=run.calibration.draws(len(videos)),
+            draws=settings.draws(len(videos)),
         )

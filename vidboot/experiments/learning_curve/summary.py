@@ -1,4 +1,4 @@
-"""What a learning curve says: rows, data-efficiency ratio, table and plot."""
+"""The results of a learning curve: rows, data-efficiency ratio, table and plot."""
 
 import json
 from collections import defaultdict
@@ -42,18 +42,22 @@ STYLES = {
     WHOLE: "C0o-",
 }
 FLAT = {UNTUNED: "C2:", AVERAGED: "0.6", JOINED: "0.3", COUNTED: "C0:"}
-PLACES = {"output": True, "quick": True, "run": {"run_dir": True, "data": {"manifest"}}}
-"""Settings that say where things lie, not what they are."""
+PLACES: Mapping[str, bool | Mapping[str, bool | set[str]]] = {
+    "output": True,
+    "quick": True,
+    "run": {"run_dir": True, "data": {"manifest"}},
+}
+"""Settings that are paths, and `quick`: the results don't depend on them."""
 
 Errors = dict[str, dict[int, list[float]]]
 Ratios = dict[int, tuple[float, str]]
-"""By number of full videos: a ratio, and whether it is that (`=`) or a bound (`>`, `<`)."""
+"""By number of full videos: a ratio, and whether it is exact (`=`) or a bound (`>`, `<`)."""
 
 
 def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> None:
-    """Write JSON and plot into the output folder and print the table; what is not measured yet is left out.
+    """Write JSON and plot into the output folder and print the table, from the results that there are.
 
-    `results`: count, seed and rows of each cell.
+    `results` are the number of full videos (`count`), seed and rows of each task.
     """
     rows = [
         {"row": name, "count": found["count"], "seed": found["seed"], **row}
@@ -92,9 +96,9 @@ def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:
 
 
 def data_efficiency_ratio(errors: Errors, counts: Sequence[int]) -> Ratios:
-    """For each n: full videos that the best rival needs for the error of base + residual at n, over n; `=`, `>` or `<`.
+    """For each n: how many full videos the best rival needs for the error that base + residual has with n, over n.
 
-    The best rival's error at a count is the least among the means over seeds of the rivals measured there.
+    The best rival's error at a count is the least of the rivals' means over seeds.
     """
     means = [_filled(_means(errors[name], counts), counts) for name in RIVALS if name in errors]
     measured = {n: [mean[n] for mean in means if n in mean] for n in counts}
@@ -102,24 +106,26 @@ def data_efficiency_ratio(errors: Errors, counts: Sequence[int]) -> Ratios:
 
 
 def ratios_by_rival(errors: Errors, counts: Sequence[int]) -> dict[str, Ratios]:
-    """The same against each rival alone, where it learns from full videos at all."""
+    """The same against each rival alone that learns from full videos."""
     learning = [name for name in RIVALS if name in errors and set(errors[name]) != {0}]
     return {name: _ratios(_means(errors[name], counts), errors) for name in learning}
 
 
 def _means(of_count: dict[int, list[float]], counts: Sequence[int]) -> dict[int, float]:
+    """Mean error over seeds at each count; a method that needs no full video (count 0) has the same at all of them."""
     found = {n: of_count.get(n) or of_count.get(0) for n in counts}
     return {n: float(np.mean(values)) for n, values in found.items() if values}
 
 
 def _filled(mean: dict[int, float], counts: Sequence[int]) -> dict[int, float]:
-    """Between two measured counts the log–log line: a rival must not look worse where it was not measured."""
-    known, errors = np.log(list(mean)), np.log(list(mean.values()))
+    """The mean errors, interpolated in log–log between measured counts: a missing count must not help the method."""
+    measured, errors = np.log(list(mean)), np.log(list(mean.values()))
     within = [n for n in counts if mean and min(mean) <= n <= max(mean)]
-    return {n: mean.get(n) or float(np.exp(np.interp(np.log(n), known, errors))) for n in within}
+    return {n: mean.get(n) or float(np.exp(np.interp(np.log(n), measured, errors))) for n in within}
 
 
 def _ratios(rival: dict[int, float], errors: Errors) -> Ratios:
+    """The ratios for a rival with these errors."""
     ratios = {}
     for n, whole in sorted(errors[WHOLE].items() if rival else ()):
         needed, bound = videos_needed(list(rival), list(rival.values()), float(np.mean(whole)))
@@ -128,41 +134,41 @@ def _ratios(rival: dict[int, float], errors: Errors) -> Ratios:
 
 
 def table(errors: Errors, counts: Sequence[int], ratios: Ratios) -> Table:
-    """One line for each method; its mean over seeds, and the standard deviation where there are several."""
-    shown = Table(title="Held-out denoising error (EDM-weighted) against the number of full videos")
-    shown.add_column("")
+    """A line for each method: its mean over seeds, and the standard deviation if there are several."""
+    lines = Table(title="Held-out denoising error (EDM-weighted) against the number of full videos")
+    lines.add_column("")
     for n in counts:
-        shown.add_column(f"{n}", justify="right")
+        lines.add_column(f"{n}", justify="right")
     for name in (name for name in ORDER if name in errors):
         cells = [_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts]
-        shown.add_row(name, *cells, end_section=name in (JOINT, LIKE_RESIDUAL, JOINED))
-    shown.add_section()
-    shown.add_row("data-efficiency ratio", *_shown(ratios, counts))
+        lines.add_row(name, *cells, end_section=name in (JOINT, LIKE_RESIDUAL, JOINED))
+    lines.add_section()
+    lines.add_row("data-efficiency ratio", *_cells(ratios, counts))
     for name, of_rival in ratios_by_rival(errors, counts).items():
-        shown.add_row(f"  against {name.removeprefix('… ')} alone", *_shown(of_rival, counts))
-    return shown
+        lines.add_row(f"  against {name.removeprefix('… ')} alone", *_cells(of_rival, counts))
+    return lines
 
 
-def _shown(ratios: Ratios, counts: Sequence[int]) -> list[str]:
-    """A cell for each count; not measured yet is a dash."""
+def _cells(ratios: Ratios, counts: Sequence[int]) -> list[str]:
+    """A cell for each count; a dash if it is not measured yet."""
     found = {n: f"{'' if bound == '=' else bound + ' '}{ratio:.2g}" for n, (ratio, bound) in ratios.items()}
     return [found.get(n, "–") for n in counts]
 
 
 def correlation_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One line for each method whose samples were measured, one column for each lag; means over the counts."""
+    """A line for each method whose samples were measured, a column for each lag; means over the counts."""
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for row in rows:
         if "autocorrelation_error" in row:
             found[row["row"]].append(row["autocorrelation_error"])
-    shown = Table(title="Error of the autocorrelation of generated videos, by lag in frames")
-    shown.add_column("")
+    lines = Table(title="Error of the autocorrelation of generated videos, by lag in frames")
+    lines.add_column("")
     lags = next(iter(found.values()))[0]
     for lag in lags:
-        shown.add_column(lag, justify="right")
+        lines.add_column(lag, justify="right")
     for name in (name for name in ORDER if name in found):
-        shown.add_row(name, *(f"{np.mean([errors[lag] for errors in found[name]]):.3f}" for lag in lags))
-    return shown
+        lines.add_row(name, *(f"{np.mean([errors[lag] for errors in found[name]]):.3f}" for lag in lags))
+    return lines
 
 
 def _cell(values: Sequence[float]) -> str:
@@ -173,7 +179,7 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def plot(errors: Errors, counts: Sequence[int]) -> Figure:
-    """Error against the number of full videos, with the range over seeds; what needs none as a flat line."""
+    """Error against the number of full videos, with the range over seeds; a flat line for methods that need none."""
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         panel = figure.subplots()

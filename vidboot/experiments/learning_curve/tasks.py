@@ -1,4 +1,4 @@
-"""Tasks whose results are files named by content: done once, by any of several processes, however often stopped."""
+"""Tasks whose results are files, named by settings: any of several processes does each once, even if some stop."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ POLL_SECONDS = 1.0
 
 
 def keyed_name(name: str, settings: Mapping[str, Any], weights: Mapping[str, str]) -> str:
-    """The name with a hash of all that a result depends on: its settings, and the weights that it uses."""
+    """The name, with a hash of all that a result depends on: its settings, and the weights that it uses."""
     identity = {"settings": settings, **weights}
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
 class Task:
-    """Something to find out: `run(work)` with an empty folder `work` returns plain values for JSON.
+    """A piece of work: `run(work)` gets an empty folder and returns the result as plain values for JSON.
 
-    `settings` are all that the result depends on, besides the `weights` in the results of the tasks that it `needs`.
+    The result depends on the `settings`, and on the `weights` in the results of the tasks that it `needs`.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Task:
     run: Callable[[Path], dict[str, Any]]
     needs: "tuple[Task, ...]" = ()
     check: Callable[[dict[str, Any]], None] = lambda result: None
-    """Raises `UserError` if what the task made is not what its result says; asked before another task uses it."""
+    """Raises `UserError` if the task's files don't fit its result; called before another task uses them."""
 
     def path(self, folder: Path) -> Path | None:
-        """Where the result is or will be; None as long as what it needs is not there."""
+        """Where the result is or will be; None as long as a result that it needs is missing."""
         weights: dict[str, str] = {}
         for task in self.needs:
             found = task.result(folder)
@@ -49,13 +49,13 @@ class Task:
         return folder / f"{keyed_name(self.name, self.settings, weights)}.json"
 
     def result(self, folder: Path) -> dict[str, Any] | None:
-        """The stored result, if there is one."""
+        """The stored result; None if there is none."""
         path = self.path(folder)
         return None if path is None or not path.exists() else json.loads(path.read_text())
 
 
 def run_tasks(tasks: Sequence[Task], folder: Path) -> None:
-    """Do what is not done, in this order where possible; what another process has in hand is waited for."""
+    """Do the tasks that have no result, in this order where possible; wait for those that another process is doing."""
     folder.mkdir(parents=True, exist_ok=True)
     while missing := [task for task in tasks if task.result(folder) is None]:
         if not any(_claim_and_run(task, folder, len(tasks) - len(missing) + 1, len(tasks)) for task in missing):
@@ -63,7 +63,10 @@ def run_tasks(tasks: Sequence[Task], folder: Path) -> None:
 
 
 def _claim_and_run(task: Task, folder: Path, number: int, total: int) -> bool:
-    """Do the task, unless something is missing or another process is at it. The lock falls when its process dies."""
+    """Do the task, unless a result that it needs is missing or another process is doing it; true if it is done.
+
+    A process that dies loses its lock on the task.
+    """
     path = task.path(folder)
     if path is None:
         return False
@@ -73,7 +76,8 @@ def _claim_and_run(task: Task, folder: Path, number: int, total: int) -> bool:
             if path.exists():
                 return True
             for needed in task.needs:
-                needed.check(needed.result(folder))
+                if (found := needed.result(folder)) is not None:
+                    needed.check(found)
             logger.info("%d/%d  %s", number, total, task.name)
             work, start = folder / "work" / path.stem, time.monotonic()
             shutil.rmtree(work, ignore_errors=True)

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -18,16 +19,16 @@ from vidboot.training.low_res_loss import view_loss
 from vidboot.training.network_training import NetworkTraining
 
 UNGATED, GATED = "ungated", "error"
-"""What a stopping point is chosen by: the held-out error of the network alone, or gated towards its start."""
+"""Criteria for the stopping point, metrics of `HeldOut`: the error of the network alone, or of base + gated network."""
 PATIENCE, FAR_OFF = 1 / 4, 1.1
-"""A training is given up that for this share of its measurements was no best and this many times above its least.
+"""A training stops early if for this share of its measurements its error was this many times its least error.
 
-Not sooner: on real footage a trained network gets up to 8 % worse before it gets better.
+No sooner, because on real footage a trained network gets up to 8 % worse before it gets better.
 """
 
 
 class Best:
-    """The averaged weights at the lowest held-out error, over stopping points and learning rates, by each criterion."""
+    """The EMA weights of lowest held-out error over stopping points and learning rates, for each criterion."""
 
     def __init__(self, held_out: HeldOut) -> None:
         self.held_out = held_out
@@ -37,13 +38,13 @@ class Best:
         self.begin({})
 
     def begin(self, metrics: dict[str, float]) -> None:
-        """Begin a training from what has these errors: what is far off is judged by its own errors."""
+        """Begin a training whose network has these errors at first: it is compared with its own errors only."""
         self.own = {criterion: metrics.get(criterion, math.inf) for criterion in self.error}
         self.far_off = 0
-        """How many measurements on end were no best by either criterion, and far above the least error alone."""
+        """How many measurements in a row improved neither criterion and were far above the least ungated error."""
 
     def offer(self, network: Preconditioned, rate: float | None) -> dict[str, float]:
-        """Measure a network (None: a rate of no training) and keep its weights where they are the best so far."""
+        """Measure a network trained at a learning rate (None: untrained); keep its weights if they are the best yet."""
         metrics = self.held_out.evaluate(network)
         for criterion, least in self.error.items():
             if metrics[criterion] < least:
@@ -55,8 +56,12 @@ class Best:
         self.far_off = self.far_off + 1 if far_off else 0
         return metrics
 
+    def notes(self, criterion: str) -> dict[str, float | None]:
+        """Learning rate and held-out error of the best weights."""
+        return {"rate": self.rate[criterion], "validation": self.error[criterion]}
+
     def restored(self, network: Preconditioned, criterion: str) -> Preconditioned:
-        """`network` with the best weights."""
+        """`network` with the best weights, frozen."""
         network.load_state_dict(self.weights[criterion])
         return network.eval().requires_grad_(False)
 
@@ -64,7 +69,7 @@ class Best:
 def train_best(
     stage: NetworkTraining, held_out: HeldOut, config: RunConfig, rates: Sequence[float], points: int
 ) -> Best:
-    """Train `stage` once for each learning rate; its network as it is counts as a stopping point too."""
+    """Train once for each learning rate; the network before training counts as a stopping point too."""
     best, start = Best(held_out), copy.deepcopy(stage.network)
     untrained = best.offer(start.eval(), None)
     for rate in rates:
@@ -74,7 +79,7 @@ def train_best(
             stage,
             network=copy.deepcopy(start).train(),
             optimization=optimization,
-            evaluate=lambda network, rate=rate: best.offer(network, rate),
+            evaluate=partial(best.offer, rate=rate),
             sample=lambda network, path: None,
             choose_by=None,
             should_stop=lambda: best.far_off > PATIENCE * points,
@@ -84,7 +89,7 @@ def train_best(
 
 
 def train_quietly(stage: NetworkTraining, folder: Path, config: RunConfig, points: int) -> Preconditioned:
-    """Train without checkpoints (a task is done at once or again), measured `points` times."""
+    """Train and measure `points` times. There are no checkpoints to go on from: a stopped task begins again."""
     steps = stage.optimization.steps
     every = {"evaluate_every": math.ceil(steps / points), "checkpoint_every": steps, "log_every": steps}
     log = config.log.model_copy(update=every | {"sample_every": steps})

@@ -13,7 +13,7 @@ CONFIG = "configs/learning_curve.yaml"
 
 
 def test_methods_get_the_same_operations_to_within_a_step():
-    compute = count_operations(load_curve_settings(CONFIG, [], quick=False).run)
+    compute = count_operations(load_curve_settings(CONFIG, [], quick=False))
     assert abs(compute.direct_steps * compute.full_step - compute.views - compute.residual) <= compute.full_step
     assert abs(compute.fine_tuning_steps * compute.full_step - compute.residual) <= compute.full_step
     assert abs(compute.joint_steps * compute.clip_step - compute.views) <= compute.clip_step
@@ -21,17 +21,16 @@ def test_methods_get_the_same_operations_to_within_a_step():
 
 def test_operations_are_in_proportion_to_steps():
     once, twice = (
-        count_operations(load_curve_settings(CONFIG, [f"run.clip.train.steps={n}"], quick=False).run)
-        for n in (100, 200)
+        count_operations(load_curve_settings(CONFIG, [f"run.clip.train.steps={n}"], quick=False)) for n in (100, 200)
     )
-    thrice = count_operations(load_curve_settings(CONFIG, ["run.clip.train.steps=300"], quick=False).run)
+    thrice = count_operations(load_curve_settings(CONFIG, ["run.clip.train.steps=300"], quick=False))
     assert thrice.views - twice.views == pytest.approx(twice.views - once.views)
     assert twice.views > once.views
 
 
 def counted(**settings):
     overrides = [f"run.{key.replace('__', '.')}={value}" for key, value in settings.items()]
-    return count_operations(load_curve_settings(CONFIG, overrides, quick=False).run).residual
+    return count_operations(load_curve_settings(CONFIG, overrides, quick=False)).residual
 
 
 def operations(of, *inputs, **more):
