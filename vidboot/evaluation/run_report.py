@@ -20,6 +20,7 @@ from vidboot.data.manifest import Manifest, Shot, check_size, load_manifest
 from vidboot.distributed import device
 from vidboot.errors import UserError
 from vidboot.evaluation.features import FeatureNetwork, given_features, own_features
+from vidboot.evaluation.request import RunRequest
 from vidboot.evaluation.run_page import print_tables, write_page
 from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
 from vidboot.generation.sampling import generate_videos
@@ -31,24 +32,6 @@ from vidboot.model.video_model import VideoModel
 
 RESULTS_FILE = "evaluation.json"
 BASE, WHOLE, REAL, TRAINING = "base", "base + residual", "held-out videos", "training videos"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to measure, on what, and where to put it."""
-
-    run: Path
-    manifest: Path
-    output: Path
-    baselines: tuple[Path, ...] = ()
-    """Other runs, measured beside it."""
-    features: Path | None = None
-    """Feature network: TorchScript, or weights of torchvision's r3d_18 (None: the run's own)."""
-    samples: int = 16
-    frames: int | None = None
-    """Frames of a generated video (None: the training length)."""
-    steps: int = 18
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,12 +51,12 @@ class HeldOutData:
     """Number of the shot that each of the videos is from."""
 
 
-def evaluate_run(request: Request) -> Path:
+def evaluate_run(request: RunRequest) -> Path:
     """Measure, print the tables, write JSON and page into the output folder; returns the page's path.
 
     Raises `UserError` for what the user can mend.
     """
-    make_folder(request.output)
+    make_folder(request.folder)
     models = _models(request)
     config = models[BASE].config
     data = held_out_data(request.run, load_manifest(request.manifest), config, request.baselines, request.samples)
@@ -99,13 +82,13 @@ def evaluate_run(request: Request) -> Path:
     }
     results = _finite(results)
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(request.output / RESULTS_FILE, text.encode())
+    write_atomic(request.folder / RESULTS_FILE, text.encode())
     print_tables(results)
     beside = REAL if training is None else TRAINING
-    return write_page(request.output, results, {beside: real[beside][:8]} | made, models[BASE].fps)
+    return write_page(request.folder, results, {beside: real[beside][:8]} | made, models[BASE].fps)
 
 
-def _models(request: Request) -> dict[str, VideoModel]:
+def _models(request: RunRequest) -> dict[str, VideoModel]:
     """The base, the whole and the baselines; the base as a model whose `full` is the base itself."""
     model = load(request.run, device())
     base = VideoModel(model.config, model.views, calibration=model.calibration, fps=model.fps)
@@ -222,7 +205,7 @@ def borders(config: RunConfig, num_frames: int) -> list[int]:
     return sorted(edges - {0, num_frames})
 
 
-def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Float[Tensor, "N C T H W"]:
+def _generate(name: str, model: VideoModel, frames: int, request: RunRequest) -> Float[Tensor, "N C T H W"]:
     """One by one: flat in memory, and each video depends on its seed alone."""
     seeds = range(request.seed, request.seed + request.samples)
     made = [
