@@ -1,4 +1,4 @@
-"""Measure a trained run, what the method saves in full videos, and its theory on Gaussian videos."""
+"""Evaluate a trained run, how many full videos the method saves, or its theory on Gaussian videos."""
 
 import argparse
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def main() -> None:
 
 def theory(request: TheoryRequest) -> None:
     """Run every experiment and write the report."""
-    # Imported here so that a mistake in the arguments is reported at once, not after the seconds that torch takes.
+    # Imported here: a mistake in the arguments is reported at once, not after the seconds that importing torch takes.
     from vidboot.data.files import make_folder
     from vidboot.experiments.gaussian.report import run_experiments, write_report
 

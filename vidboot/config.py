@@ -189,7 +189,8 @@ class CalibrationConfig(Strict):
     num_videos: PositiveInt = 16
     """At most this many held-out full videos."""
     num_draws: PositiveInt = 64
-    """At least this many noisy videos at each noise level: where there are fewer videos, each is noised several times."""
+    """At least this many noisy videos at each noise level: where there are fewer videos, each is noised several
+    times."""
     sigmas: Sigmas = [0.1, 0.3, 1.0, 3.0, 10.0]
     """Noise levels at which weights are fitted; in between they are interpolated."""
 

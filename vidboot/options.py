@@ -134,17 +134,24 @@ def _help(field: FieldInfo) -> str:
 
 
 def _problem(flag: str, error: Any) -> str:
-    limits = error.get("ctx", {})
-    words = {
-        "greater_than_equal": "is at least {ge}",
-        "greater_than": "is above {gt}",
-        "less_than_equal": "is at most {le}",
-        "less_than": "is below {lt}",
-        "finite_number": "is a finite number",
-    }
-    if error["type"] == "greater_than" and isinstance(limits["gt"], int):
-        words["greater_than"], limits = "is at least {ge}", {"ge": limits["gt"] + 1}
-    if error["type"] in words:
-        numbers = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in limits.items()}
-        return f"{flag}{words[error['type']].format(**numbers)}, got {error['input']}"
-    return f"{flag}{limits.get('error', error['msg'])}"
+    """A mistake that pydantic found, in words."""
+    limits, got = error.get("ctx", {}), error["input"]
+    match error["type"]:
+        case "greater_than_equal":
+            return f"{flag}is at least {_number(limits['ge'])}, got {got}"
+        case "greater_than" if isinstance(limits["gt"], int):
+            return f"{flag}is at least {limits['gt'] + 1}, got {got}"
+        case "greater_than":
+            return f"{flag}is above {_number(limits['gt'])}, got {got}"
+        case "less_than_equal":
+            return f"{flag}is at most {_number(limits['le'])}, got {got}"
+        case "less_than":
+            return f"{flag}is below {_number(limits['lt'])}, got {got}"
+        case "finite_number":
+            return f"{flag}is a finite number, got {got}"
+        case _:
+            return f"{flag}{limits.get('error', error['msg'])}"
+
+
+def _number(limit: float) -> str:
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)

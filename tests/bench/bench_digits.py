@@ -63,7 +63,9 @@ def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling, o
         borders = {t for view in spans for t in (view.frames[0], view.frames[-1] + 1)}
     real = torch.stack([to_tensor(digit_video((0, 0, n), LAST)) for n in range(64)])
     print(f"{rule}, {len(videos)} videos of {frames} frames, {sampling}")
-    own = sample(model, video.num_frames, seeded(range(1000, 1016)), Sampling(steps=sampling.steps, sampler=sampling.sampler))
+    own = sample(
+        model, video.num_frames, seeded(range(1000, 1016)), Sampling(steps=sampling.steps, sampler=sampling.sampler)
+    )
     report_seams(videos, sorted(borders - {0, frames}))
     if rule == "joint":
         whole = torch.cat([one_video(model, "whole", frames, seed, sampling) for seed in tqdm(seeds, desc="whole")])

@@ -62,7 +62,7 @@ def test_what_is_not_given_is_the_default_of_the_class():
 
 
 def test_every_kind_of_value_is_read():
-    words = "one --flour bag --eggs 4 --sugar 12 --heat 1e2 --shape square --with fig --with plum --candles 5".split()
+    words = "one --flour bag --eggs 4 --sugar 12 --heat 1e2 --shape square --with fig --with plum --candles 5"
     cake = Cake(
         flour=Path("bag"),
         eggs=4,
@@ -73,7 +73,7 @@ def test_every_kind_of_value_is_read():
         wishes=("one",),
         candles=5,
     )
-    assert parsed(Cake, words) == cake
+    assert parsed(Cake, words.split()) == cake
     assert parsed(Cake, ["--flour", "bag", "--icing"]).icing is True
 
 

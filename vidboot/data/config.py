@@ -20,11 +20,11 @@ class DataConfig(Strict):
     horizontal_flip: bool = False
     """Mirror half of the training samples, left to right."""
     frame_strides: Annotated[list[PositiveInt], Field(min_length=1)] = [1]
-    """Train on every k-th frame, for each of these k equally often; k is an input of the networks. 1 must be among them,
-    because videos are generated at the full rate."""
+    """Train on every k-th frame, for each of these k equally often; k is an input of the networks. 1 must be among
+    them, because videos are generated at the full rate."""
     extra_masks: Share = 0.1
-    """Share of the unmasked samples that get the mask of a masked shot, while the loss covers the hidden pixels too. This
-    way networks learn to denoise with and without holes, and what may lie under one."""
+    """Share of the unmasked samples that get the mask of a masked shot, while the loss covers the hidden pixels too.
+    This way networks learn to denoise with and without holes, and what may lie under one."""
     context: Share = 0.2
     """Share of the samples in which some pixels come without noise: the first frames, or all but what a masked shot's
     mask would hide. This way networks learn to continue given frames and to repair (0: they never get such pixels, and

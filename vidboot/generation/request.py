@@ -65,7 +65,8 @@ class GenerateRequest(SamplingOptions):
     output: Path
     """File to write: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without an ending, a folder of PNG frames."""
     frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)] | None = None
-    """Number of frames, also beyond the training length (default: as many as the low-resolution or damaged video has)."""
+    """Number of frames, also beyond the training length (default: as many as the low-resolution or damaged video
+    has)."""
     seed: Annotated[int, Option(metavar="N")] = 0
     """Seed of the noise; the same seed gives the same video."""
     samples: Annotated[PositiveInt, Option(metavar="K")] = 1

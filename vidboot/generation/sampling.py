@@ -87,7 +87,8 @@ class Sampling(SamplingOptions):
 
 
 def initial_noise(shape_CTHW: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "B C T H W"]:
-    """Standard normal noise, drawn on the CPU, for each sample by its own generator: the same in any batch, on any device."""
+    """Standard normal noise. Each sample's generator draws it on the CPU: it is the same in any batch, on any
+    device."""
     return torch.stack([torch.randn(tuple(shape_CTHW), generator=generator) for generator in generators])
 
 
@@ -107,8 +108,8 @@ def sample(
 ) -> Float[Tensor, "B C T H W"]:
     """One sample for each generator, values in [-1, 1]; observed values come back exactly.
 
-    `on_step` is as in `generate_videos`. `loose` lists noise levels, ascending, each with an observation that holds only
-    above that level.
+    `on_step` is as in `generate_videos`. `loose` lists noise levels, ascending, each with an observation that holds
+    only above that level.
     """
     video = model.config.video
     sigmas = sampling.schedule(model.config.noise, observation is not None)

@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from vidboot.config import ClipConfig, LowResConfig, NoiseConfig, OptimizationConfig, RunConfig
-from vidboot.data.datasets import ViewDataset, held_out_windows
+from vidboot.data.datasets import LentMasks, ViewDataset, held_out_windows
 from vidboot.data.manifest import Shot
+from vidboot.data.set_aside import SetAside
 from vidboot.data.split import Split
 from vidboot.distributed import device, rank, sum_over_ranks, world_size
 from vidboot.errors import UserError
@@ -100,7 +101,7 @@ class ViewStage(NetworkStage):
         data, listing = self.config.data, self.config.run_dir
 
         def draw(own: Sequence[Shot], counts: Mapping[int, float], seed: int) -> ViewDataset:
-            return ViewDataset(own, counts, seed, batch_size, data, listing, lenders=split.train)
+            return ViewDataset(own, counts, seed, batch_size, data, LentMasks(split.train, SetAside(listing)))
 
         own = draw(self.trains_on(split), self.region_frame_counts(), seed)
         if self.full_length is None:
