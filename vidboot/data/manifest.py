@@ -58,8 +58,9 @@ class ManifestRow:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "ManifestRow":
         """A row from plain values, as JSON and Arrow give them: lists become tuples, other columns are left out."""
-        names = [f.name for f in fields(cls) if f.name in values]
-        return cls(**{name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
+        given = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        row: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+        return cls(**row)
 
     def values(self) -> dict[str, Any]:
         """The row by column."""

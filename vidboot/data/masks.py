@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool
@@ -69,7 +68,7 @@ class MaskTrack:
             np.savez_compressed(file, size=size, events=np.array(rows, np.int64).reshape(-1, 3), shapes=packed)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "MaskTrack":
         """Read masks; raises `UserError` if the file is missing or damaged."""
         try:
             with np.load(path) as data:

@@ -1,7 +1,6 @@
-"""Reading and writing videos as uint8 arrays `T H W C`.
+"""Reading and writing videos as uint8 arrays `T H W C`: in order with PyAV, at random with decord where it can.
 
-PyAV reads whole files in order. Decord reads frames at random, and PyAV does where decord can't. Readers are opened
-where they are used and closed before returning: a decord reader that lives through a fork hangs.
+Readers are opened where they are used and closed before returning: a decord reader that lives through a fork hangs.
 """
 
 import importlib
@@ -14,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from types import ModuleType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 import av
 import cv2
@@ -27,6 +26,7 @@ from jaxtyping import UInt8
 from vidboot.data.files import atomic_path
 from vidboot.errors import UserError
 
+Frames = UInt8[np.ndarray, "T H W C"]
 NO_VIDEO_FORMATS = {"tty", "image2", "lavfi", "bin", "xbin", "adf", "idf"}
 """What FFmpeg opens though it is no video: plain text as terminal art, single pictures, test patterns."""
 TIMED_PACKETS = 200
@@ -93,7 +93,8 @@ def frame_rate(stream: av.VideoStream, shown: Iterable[int]) -> float:
     Where a file states no rate, FFmpeg reports its time base instead: 1000 for Matroska, 60000 for raw DV.
     """
     rate = float(stream.average_rate or stream.guessed_rate or Fraction(25))
-    step = median_step(float(time * stream.time_base) for time in shown)
+    unit = stream.time_base or Fraction(0)
+    step = median_step(float(time * unit) for time in shown)
     return 1 / step if step and rate * step > 1.5 else rate
 
 
@@ -106,10 +107,10 @@ def median_step(seconds: Iterable[float]) -> float | None:
 def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
     """Refuse a video whose display matrix mirrors it: its rotation flag alone would turn it the wrong way.
 
-    Call it for the first frame only. PyAV's side data refers back to its frame, so every frame whose side data is read
-    stays in memory until Python's garbage collector runs, which may be hundreds of frames later.
+    Call it for the first frame only: reading a frame's side data keeps the frame in memory until Python's garbage
+    collector runs, which may be hundreds of frames later.
     """
-    for data in cast(Iterable[SideData], frame.side_data):
+    for data in cast(Iterable[SideData], frame.side_data):  # its stub says otherwise
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32, count=5).astype(float)
             if a * d < b * c:
@@ -137,7 +138,7 @@ def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
 
 def read_frames(
     path: str | Path, indices: Sequence[int] | None = None, height: int | None = None, width: int | None = None
-) -> UInt8[np.ndarray, "T H W C"]:
+) -> Frames:
     """Read frames by their number in display order (None: all), RGB, resized if both `height` and `width` are given.
 
     Resizing averages areas. Raises `VideoError` if the file can't be read or has no such frame.
@@ -145,7 +146,7 @@ def read_frames(
     if indices is not None and any(i < 0 for i in indices):
         raise ValueError(f"frame numbers start at 0, got {min(indices)}")
     decord = _decord()
-    frames = None
+    frames: Frames | None = None
     if decord is not None and indices is not None and _decord_reads(decord, path):
         frames = _read_decord(decord, path, indices)
     if frames is None:
@@ -163,9 +164,9 @@ def _decord() -> ModuleType | None:
 
 
 def _decord_reads(decord: ModuleType, path: str | Path) -> bool:
-    """Whether decord reads a file rightly. It gets only plain H.264 in mp4, as our shots are.
+    """Whether decord reads a file rightly: only plain H.264 in mp4, as our shots are.
 
-    Decord counts packets instead of frames and ignores rotation flags. It also fails on very small pictures, and each
+    It counts packets instead of frames and ignores rotation flags. It also fails on very small pictures, and each
     failure leaks memory, so that its first frame is tried here, once.
     """
     try:
@@ -189,7 +190,7 @@ def _probe(decord: ModuleType, path: str, _modified_ns: int, _size: int) -> bool
     return _read_decord(decord, path, [0]) is not None
 
 
-def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -> UInt8[np.ndarray, "T H W C"] | None:
+def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -> Frames | None:
     """Frames read by decord, or None where it fails: PyAV then reads them, or names the reason."""
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
@@ -200,7 +201,7 @@ def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -
         return None
 
 
-def _read_pyav(path: str | Path, indices: Sequence[int] | None) -> UInt8[np.ndarray, "T H W C"]:
+def _read_pyav(path: str | Path, indices: Sequence[int] | None) -> Frames:
     wanted = None if indices is None else set(indices)
     found: dict[int, np.ndarray] = {}
     number = -1
@@ -251,13 +252,13 @@ class Encoding:
 class VideoWriter:
     """Write an H.264 mp4 frame by frame (uint8 RGB); it gets its name when the `with` block ends without error."""
 
-    def __init__(self, path: str | Path, fps: float | Fraction, encoding: Encoding = Encoding()) -> None:
+    def __init__(self, path: str | Path, fps: int | float | Fraction, encoding: Encoding = Encoding()) -> None:
         self.path, self.encoding = Path(path), encoding
         self.rate = Fraction(fps).limit_denominator(100_000)
         self.num_frames = 0
         self._stream: av.VideoStream | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":
         with ExitStack() as stack:
             partial = stack.enter_context(atomic_path(self.path))
             options = {"movflags": "+faststart"}
@@ -293,7 +294,7 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
 
 
-def write_video(path: str | Path, frames: UInt8[np.ndarray, "T H W C"], fps: float | Fraction, **encoding: Any) -> None:
+def write_video(path: str | Path, frames: Frames, fps: int | float | Fraction, **encoding: Any) -> None:
     """Write RGB frames as an H.264 mp4, atomically; `encoding` are the fields of `Encoding`."""
     with VideoWriter(path, fps, Encoding(**encoding)) as writer:
         for frame in frames:

@@ -50,8 +50,11 @@ class FeatureNetwork:
     def __call__(self, videos: Float[Tensor, "N C T H W"]) -> Float[np.ndarray, "n D"]:
         """Features of all windows, which follow one another without overlap; no rows if the videos are too short."""
         windows = [w for w in videos.split(self.num_frames, dim=2) if w.shape[2] == self.num_frames]
-        if not windows:
-            return np.empty((0, 0))
+        if not windows:  # no rows, but of the right length
+            _, channels, _, height, width = videos.shape
+            return (
+                self.network(videos.new_zeros(1, channels, self.num_frames, height, width))[:0].double().cpu().numpy()
+            )
         return torch.cat([self.network(v[None]) for w in windows for v in w]).double().cpu().numpy()
 
 

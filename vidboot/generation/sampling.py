@@ -52,7 +52,7 @@ class Sampling(SamplingOptions):
             defaults = defaults | {"draws": DEFAULTS["draws"]}
         return cls(**defaults | given)
 
-    def schedule(self, noise: NoiseConfig, conditioned: bool) -> Float[Tensor, "steps+1"]:
+    def schedule(self, noise: NoiseConfig, conditioned: bool) -> Float[Tensor, "levels"]:
         """The noise levels, from the largest of training down to 0."""
         return with_resampling(noise.karras_sigmas(self.steps), self.resampling if conditioned else 1)
 

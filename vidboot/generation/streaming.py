@@ -39,7 +39,7 @@ class StreamState:
 
     chunks: int
     frames: int
-    tail: Float[Tensor, "B C given+open H W"]
+    tail: Float[Tensor, "B C tail H W"]
     """The last final frames, and the open ones after them."""
 
     def save(self, path: Path, identity: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -36,6 +36,7 @@ AT_ONCE = 64
 """How many frames are converted to 8 bits at once."""
 
 
+@runtime_checkable
 class Output(Protocol):
     """An unfinished video: `append` frames, then `finish` it. After a kill, `finish` can be called again."""
 
@@ -78,7 +79,7 @@ def check_path(path: Path, named: bool = False) -> None:
         raise UserError(f"--output {path} exists and is not empty; choose another, or delete it")
 
 
-def check_fps(path: Path, fps: float) -> None:
+def check_fps(path: Path, fps: int | float) -> None:
     """Raise `UserError` for a frame rate that an mp4 can't have or that GIF players don't reach."""
     lowest, highest = FPS[0], GIF_FPS if path.suffix == ".gif" else FPS[1]
     if not lowest <= fps <= highest:
