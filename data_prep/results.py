@@ -9,13 +9,14 @@ from data_prep.findings import stage_seconds
 from data_prep.records import Records
 from data_prep.scan import SetAside, Source
 from data_prep.tasks import StoreJob
+from vidboot.data.manifest import ManifestRow
 
 
 def results(
     firsts: dict[str, Source], jobs: dict[str, StoreJob], refused: dict[str, str], output: Path, settings: Preprocess
-) -> tuple[list[dict[str, Any]], list[SetAside], dict[str, float]]:
+) -> tuple[list[ManifestRow], list[SetAside], dict[str, float]]:
     """The manifest's rows, what was set aside, and processor seconds by stage."""
-    rows: list[dict[str, Any]] = []
+    rows: list[ManifestRow] = []
     set_aside: list[SetAside] = []
     records: list[dict[str, Any]] = []
     for content, source in firsts.items():
@@ -32,7 +33,7 @@ def results(
 
 def _rows(
     source: Source, content: str, record: dict[str, Any], settings: Preprocess
-) -> tuple[list[dict[str, Any]], list[SetAside]]:
+) -> tuple[list[ManifestRow], list[SetAside]]:
     if record.get("refused") is not None:
         return [], [SetAside(str(source.path), record["refused"])]
     rows = [_row(source, content, shot, settings) for shot in record["shots"]]
@@ -40,10 +41,9 @@ def _rows(
     return rows, left
 
 
-def _row(source: Source, content: str, shot: dict[str, Any], settings: Preprocess) -> dict[str, Any]:
+def _row(source: Source, content: str, shot: dict[str, Any], settings: Preprocess) -> ManifestRow:
     identity = [content, shot["start"], shot["end"], shot["crop"], settings.height, settings.width]
-    return {
-        **shot,
+    more = {
         "id": hashlib.sha256(repr(identity).encode()).hexdigest()[:16],
         "source": str(source.path),
         "num_frames": shot["end"] - shot["start"],
@@ -51,3 +51,4 @@ def _row(source: Source, content: str, shot: dict[str, Any], settings: Preproces
         "width": settings.width,
         "label": source.label,
     }
+    return ManifestRow.of(shot | more)

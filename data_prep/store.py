@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.config import Preprocess
 from data_prep.cropping import Crop, Cropper
 from data_prep.decode import Converter, Probe, raw_frames
-from vidboot.data.video import VideoWriter, median_step, upright
+from vidboot.data.video import Encoding, VideoWriter, median_step, upright
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
@@ -63,7 +63,8 @@ def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:
     # Colours at full resolution: at training sizes, half of it is visibly too little.
     kept = settings.store
     quick = not kept.lossless
-    return VideoWriter(path, fps, crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
+    encoding = Encoding(crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
+    return VideoWriter(path, fps, encoding)
 
 
 def _rate(declared: float, times: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""Sample a video of any length from a trained run, given whatever is known of it."""
+"""Sample a video of any length from a trained run, conditioned on what is known of it."""
 
 import argparse
 
@@ -9,12 +9,12 @@ from vidboot.options import add_options, read_options
 
 @command
 def main() -> None:
-    """Parse the arguments, sample, write the video and, beside it, what is needed to make it again."""
+    """Parse the arguments, sample, write the video and, beside it, a record of what is needed to make it again."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_options(parser, GenerateRequest)
     request = read_options(GenerateRequest, parser.parse_args())
 
-    # Imported here so that a mistake in the arguments is reported at once, not after the seconds that torch takes.
+    # Imported here: a mistake in the arguments is reported at once, not after the seconds that importing torch takes.
     from vidboot.generation.render import render
 
     try:

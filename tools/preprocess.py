@@ -1,4 +1,4 @@
-"""Turn mixed footage into shots, masks and a manifest that training reads."""
+"""Turn mixed footage into shots, masks and a manifest for training."""
 
 import argparse
 import signal
@@ -31,7 +31,7 @@ def main() -> None:
     if not inputs:
         parser.error("give at least one video file or folder")
     settings = load_settings(Preprocess, arguments.config, overrides)
-    # So that what schedulers send ends the workers too.
+    # Schedulers send SIGTERM: handled like Ctrl-C, it ends the workers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if arguments.preview is not None:
         if arguments.preview < 1 or arguments.engine != "local":

@@ -1,4 +1,4 @@
-"""Train a run: each view, the calibration, the residual. Run it again to go on where it stopped."""
+"""Train a run: the views, the calibration of their base, the residual. Run it again to continue where it stopped."""
 
 import argparse
 
@@ -17,11 +17,11 @@ def main() -> None:
     )
     parser.add_argument("--stage", metavar="NAME", help="run this stage only")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, start nothing")
-    # The deepspeed launcher passes the rank this way.
+    # The deepspeed launcher passes it; the rank itself comes from the environment.
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_intermixed_args()
 
-    # Imported late: data workers import this file too, and need none of it.
+    # Imported here: data workers import this file too, and don't need these modules.
     from vidboot.config import RunConfig
     from vidboot.settings import load_settings
 

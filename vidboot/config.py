@@ -34,9 +34,9 @@ class NoiseConfig(Strict):
     """Noise levels σ of training and sampling, for data in [-1, 1] (EDM, arXiv 2206.00364)."""
 
     sigma_min: PositiveFloat = 0.02
-    """Least noise level of training and sampling."""
+    """Lowest noise level of training and sampling."""
     sigma_max: PositiveFloat = 80.0
-    """Largest noise level, where sampling starts."""
+    """Highest noise level of training, where sampling starts."""
     sigma_data: PositiveFloat = 0.5
     """Standard deviation of the data, for the preconditioning of the networks."""
     p_mean: float = -0.6
@@ -60,15 +60,17 @@ class NoiseConfig(Strict):
 
 
 class VideoConfig(Strict):
-    """The full video: what the views are views of."""
+    """The full video, of which each view covers a part."""
 
     num_frames: PositiveInt
     """Frames T of a full video: the training length of the residual network."""
     height: PositiveInt
+    """Height in pixels, as preprocessing stored the videos."""
     width: PositiveInt
+    """Width in pixels, as preprocessing stored the videos."""
     overlap: PositiveInt
-    """Frames shared by neighbouring windows of T frames, when a longer video is generated. Up to T/2, the more the
-    smoother, and the slower; a stream takes no more than T/4."""
+    """Frames shared by neighbouring windows of T frames, where a longer video is generated. More overlap, up to T/2, is
+    smoother and slower; a stream uses at most T/4."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "VideoConfig":
@@ -81,24 +83,36 @@ class NetworkConfig(Strict):
     """Size of a spatiotemporal U-Net (see `vidboot.networks.unet.UNet`)."""
 
     channels: PositiveInt = 32
+    """Channels at the first level, times the level's multiplier at each level."""
     multipliers: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 2, 4]
+    """A level for each number, which is how many times `channels` it has; from one level to the next, height and width
+    are halved."""
     blocks: PositiveInt = 1
+    """Residual blocks of each level, on the way down as on the way up."""
     attention_levels: NonNegativeInt = 1
+    """How many of the lowest levels have attention: over space within each frame, over time between the frames."""
 
 
 class OptimizationConfig(Strict):
     """How one network is trained."""
 
     steps: PositiveInt
+    """Optimiser steps."""
     batch_size: PositiveInt
     """Videos per step, over all processes."""
     micro_batch_size: PositiveInt | None = None
-    """Videos per process that are in memory at once; the rest accumulates (None: no accumulation)."""
+    """Videos per process that are in memory at once; gradients accumulate over the rest (None: all at once)."""
     learning_rate: PositiveFloat = 1e-3
+    """Learning rate after the warm-up; from there it falls to 0 along half a cosine."""
     warmup_steps: NonNegativeInt = 100
+    """Steps over which the learning rate rises from 0."""
     weight_decay: NonNegativeFloat = 0.0
+    """AdamW's weight decay."""
     gradient_clipping: PositiveFloat = 1.0
+    """Gradients are scaled down to this norm where theirs is larger."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay per step of the moving average of the weights, which is what is saved and used; it is lower in the first
+    steps."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
     max_bad_steps: PositiveInt = 20
@@ -109,10 +123,10 @@ class FullLengthConfig(Strict):
     """How the clip network learns from long low-resolution videos (see `vidboot.training.low_res_loss`)."""
 
     share: Annotated[float, Field(gt=0, lt=1)]
-    """Share of the steps on low-resolution videos of all frames, at full size; each costs as much as a step on full
-    videos."""
+    """Share of the steps that train on low-resolution videos of all frames, enlarged to full size; such a step costs as
+    much as one on full videos."""
     scale: Annotated[int, Field(ge=2)]
-    """Low-res factor of those videos. A run with it needs no low-res network: the clip network learns both views."""
+    """Low-resolution factor of those videos. The clip network learns both views, so `low_res` may stay empty."""
 
 
 class ClipConfig(Strict):
@@ -125,7 +139,7 @@ class ClipConfig(Strict):
     network: NetworkConfig
     train: OptimizationConfig
     full_length: FullLengthConfig | None = None
-    """Train the clip network on low-resolution videos of all frames too (None: on clips only)."""
+    """Train the clip network on low-resolution videos of all frames too. None: on clips only."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "ClipConfig":
@@ -138,6 +152,7 @@ class LowResConfig(Strict):
     """A low-resolution view: all frames, at height and width over `scale`."""
 
     scale: Annotated[int, Field(ge=2)]
+    """Factor by which height and width are smaller."""
     network: NetworkConfig
     train: OptimizationConfig
 
@@ -147,17 +162,19 @@ class ResidualConfig(Strict):
 
     train: OptimizationConfig
     p_mean: float = 1.4
-    """Mean of ln σ in its training: high, as that is where it takes all frames to tell what a video shows. Where there
-    is less noise the views know best, and the gate stays closed."""
+    """Mean of ln σ in its training. It is high, because only at high noise does a network need all frames to recognise
+    what a video shows; at lower noise the views are better, and the gate stays closed."""
     p_std: PositiveFloat = 0.8
     """Standard deviation of ln σ in its training."""
     pull: NonNegativeFloat = 0.01
-    """Weight of ‖θ − θ_start‖² in the loss: the pull towards the warm start."""
+    """Weight of ‖θ − θ_start‖² in the loss, which pulls the weights towards those of the clip network that they start
+    from."""
     penalty: NonNegativeFloat = 0.05
-    """Weight of ‖D_θ − D_base‖² in the loss, next to ‖D_θ − x0‖²."""
+    """Weight of ‖D_θ − D_base‖² in the loss, beside ‖D_θ − x0‖²."""
     draws: PositiveInt | None = None
-    """Train on this many noisy full videos again and again, so that the base predicts each only once; the predictions
-    stay in memory, 4 bytes a value (None: fresh noise in each step, with about half of the step for the base)."""
+    """Train on this many noisy full videos again and again, so that the base has to denoise each only once; its
+    predictions stay in memory, 4 bytes per value (None: fresh noise in each step, of which the base then takes about
+    half the time)."""
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "ResidualConfig":
@@ -170,12 +187,15 @@ class CalibrationConfig(Strict):
     """Weights of the base score, fitted on a few full videos."""
 
     num_videos: PositiveInt = 16
+    """At most this many held-out full videos."""
     num_draws: PositiveInt = 64
-    """Noisy videos at each noise level, at least: fewer videos are each noised several times."""
+    """At least this many noisy videos at each noise level: where there are fewer videos, each is noised several
+    times."""
     sigmas: Sigmas = [0.1, 0.3, 1.0, 3.0, 10.0]
+    """Noise levels at which weights are fitted; in between they are interpolated."""
 
     def draws(self, num_videos: int) -> int:
-        """How often each of so many videos is noised."""
+        """How many times each of `num_videos` videos is noised."""
         return math.ceil(self.num_draws / max(1, num_videos))
 
 
@@ -183,37 +203,44 @@ class EvaluationConfig(Strict):
     """Held-out denoising error."""
 
     sigmas: Sigmas = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0]
-    """Noise levels of the full video."""
+    """Noise levels σ of the full video; a low-resolution view, being averaged, has σ over its factor."""
     num_videos: PositiveInt = 16
-    """At most this many held-out videos of each kind."""
+    """At most this many held-out videos for each view."""
 
 
 class LogConfig(Strict):
-    """How often a stage says, saves and shows something, in steps."""
+    """What a stage logs, measures and saves, and every how many steps."""
 
     log_every: PositiveInt = 10
+    """Steps from one line of the log (loss, learning rate, speed) to the next."""
     evaluate_every: PositiveInt = 500
+    """Steps from one measurement of the held-out error to the next."""
     sample_every: PositiveInt = 1000
+    """Steps from one set of sample videos to the next."""
     sample_steps: PositiveInt = 12
-    """Sampler steps of the sample videos made during training."""
+    """Sampler steps of the sample videos."""
     checkpoint_every: PositiveInt = 250
+    """Steps from one checkpoint to the next."""
     keep_checkpoints: PositiveInt = 2
+    """How many of the latest checkpoints are kept."""
 
 
 class DeepSpeedConfig(Strict):
-    """What is handed to DeepSpeed as it is."""
+    """Settings of DeepSpeed."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 falls back to fp32 where the device has none."""
+    """Precision of training; bf16 falls back to fp32 on devices without it."""
     zero_optimization: dict[str, object] = {"stage": 0}
-    """DeepSpeed's own `zero_optimization` settings."""
+    """DeepSpeed's own `zero_optimization` group, handed over as it is."""
 
 
 class RunConfig(Strict):
-    """A training run: the views in order, then the residual."""
+    """A training run: the views, then the calibration of their base, then the residual."""
 
     run_dir: Folder
+    """Folder for everything that the run writes; the same folder again goes on with it."""
     seed: NonNegativeInt = 0
+    """Seed of initial weights, data order and noise."""
     video: VideoConfig
     data: DataConfig
     noise: NoiseConfig = NoiseConfig()
@@ -222,16 +249,16 @@ class RunConfig(Strict):
     """Low-resolution views, finest first."""
     calibration: CalibrationConfig | None = CalibrationConfig()
     residual: ResidualConfig | None
-    """None: no full videos, generate from the base alone."""
+    """None: without full videos there is no residual, and the base alone generates."""
     max_batch_frames: PositiveInt = 512
-    """Frames that a network denoises at once in composed evaluations."""
+    """Frames that a network denoises at once where views are composed: fewer need less memory."""
     evaluation: EvaluationConfig = EvaluationConfig()
     log: LogConfig = LogConfig()
     deepspeed: DeepSpeedConfig = DeepSpeedConfig()
 
     @property
     def plan(self) -> ViewPlan:
-        """The views that the run trains, for videos of any number of frames."""
+        """The views of the run, from which regions follow for any number of frames."""
         return ViewPlan(self.clip.num_frames, self.clip.overlap, tuple(view.scale for view in self.low_res))
 
     @property
@@ -252,7 +279,7 @@ class RunConfig(Strict):
         used = {region.view.scale for region in self.plan.regions(self.video.num_frames)}
         if idle := [view.scale for view in self.low_res if view.scale not in used]:
             raise ValueError(
-                f"low_res: factor {idle[0]} adds nothing to factor {self.low_res[0].scale}, which sees the same frames "
+                f"low_res: factor {idle[0]} adds nothing to factor {self.low_res[0].scale}, which has the same frames "
                 "in more detail; keep one of them"
             )
         for name, view in self.views.items():

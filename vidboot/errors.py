@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and how a command reports them: one message, no traceback."""
+"""Errors that the user can correct, and how a command reports them: one message, no traceback."""
 
 import functools
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what is wrong and what to do next."""
+    """Something the user can correct. The message says what is wrong and what to do next."""
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., None]:
@@ -15,16 +15,16 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(*args: object, **kwargs: object) -> None:
-        """`main`, and then the end of the process."""
+        """Run `main` and end the process."""
         try:
             code = main(*args, **kwargs)
         except UserError as error:
-            # Every process of a launcher finds the same mistake; the first one says it.
+            # All processes of a launcher find the same mistake; only the first reports it.
             if os.environ.get("RANK", "0") == "0":
                 print(f"error: {error}", file=sys.stderr)
             code = 2
         except KeyboardInterrupt as stop:
-            # Most commands keep what is done; one that doesn't says so in the exception.
+            # Most commands can go on from what is done; one that can't says so in the exception.
             print(f"stopped: {str(stop) or 'run the same command again to go on from what is done'}", file=sys.stderr)
             code = 130
         sys.exit(code or 0)

@@ -1,7 +1,7 @@
 """Strict typed settings: YAML plus `key=value` overrides, checked before anything starts.
 
-OmegaConf reads and merges, pydantic checks. What is ours is the message: every mistake is listed with its key, what was
-expected and the nearest valid name.
+OmegaConf reads and merges, pydantic checks. This module adds the messages: every mistake is listed with its key, what
+was expected and the nearest valid name.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from vidboot.errors import UserError
 
 
 class Strict(pydantic.BaseModel):
-    """A group of settings: no unknown keys, no silent conversion of types, only finite numbers, no later change."""
+    """A group of settings: no unknown keys, no implicit conversion of types, only finite numbers, never changed."""
 
     model_config = pydantic.ConfigDict(
         extra="forbid",
@@ -36,11 +36,11 @@ Settings = TypeVar("Settings", bound=Strict)
 
 
 def load_settings(schema: type[Settings], path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
-    """Read a YAML file (or only defaults, if `path` is None), apply `key=value` overrides (dots for nesting), check.
+    """Read a YAML file (None: only defaults), apply `key=value` overrides (dots for nesting), and check the result.
 
     Raises `UserError` listing every mistake with its key, what was expected and the nearest valid name.
     """
-    # Here, because processes that are given checked settings need none of it, and it takes half a second.
+    # Imported here: it takes half a second, and processes that get checked settings don't need it.
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -89,13 +89,13 @@ def _problem(schema: type[Strict], error: Any) -> str:
 
 
 def _valid_names(schema: Any, loc: Sequence[Any]) -> set[str]:
-    """Names of the settings of the group at `loc`, found by walking the annotations down from `schema`."""
+    """Names of the settings in the group at `loc`, found by following the annotations from `schema` down."""
     groups = _groups(schema)
     for part in loc:
         annotations = [
             g.model_fields[part].annotation for g in groups if isinstance(part, str) and part in g.model_fields
         ]
-        # A part that is no field is the key of a dict or the index of a list: `_groups` has looked inside already.
+        # A part that is no field is a key of a dict or an index of a list, and `_groups` has already looked inside.
         groups = [inner for annotation in annotations for inner in _groups(annotation)] or groups
     return {name for group in groups for name in group.model_fields}
 

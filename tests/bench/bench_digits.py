@@ -26,7 +26,7 @@ from vidboot.evaluation.features import own_features
 from vidboot.evaluation.statistics import autocorrelation, frechet_distance
 from vidboot.experiments.digits import digit_video, subtitle, write_digits
 from vidboot.experiments.learning_curve.correlation import lags
-from vidboot.generation.sampling import DEFAULTS, PAINTING_OUT, Sampling, initial_noise, sample, seeded
+from vidboot.generation.sampling import DEFAULTS, REPAIR_DEFAULTS, Sampling, initial_noise, sample, seeded
 from vidboot.generation.streaming import shared_frames, stream
 from vidboot.method.composition import AveragedWindows, ComposedDenoiser, disjoint_windows
 from vidboot.method.conditioning import Observation
@@ -63,7 +63,9 @@ def seams(run: Path, rule: str, frames: int, seeds: range, sampling: Sampling, o
         borders = {t for view in spans for t in (view.frames[0], view.frames[-1] + 1)}
     real = torch.stack([to_tensor(digit_video((0, 0, n), LAST)) for n in range(64)])
     print(f"{rule}, {len(videos)} videos of {frames} frames, {sampling}")
-    own = sample(model, video.num_frames, seeded(range(1000, 1016)), Sampling(sampling.steps, sampling.sampler))
+    own = sample(
+        model, video.num_frames, seeded(range(1000, 1016)), Sampling(steps=sampling.steps, sampler=sampling.sampler)
+    )
     report_seams(videos, sorted(borders - {0, frames}))
     if rule == "joint":
         whole = torch.cat([one_video(model, "whole", frames, seed, sampling) for seed in tqdm(seeds, desc="whole")])
@@ -259,7 +261,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="of moment matching; without it the networks are told")
     a = parser.parse_args()
     seeds = range(a.seeds)
-    default = PAINTING_OUT if a.part == "repair" and a.steps is None else DEFAULTS
+    default = REPAIR_DEFAULTS if a.part == "repair" and a.steps is None else DEFAULTS
     chosen = {"steps": a.steps or default["steps"], "draws": a.draws or default["draws"]}
     sampling = Sampling(sampler="dpm2m", iterations=a.iterations, **chosen)
     if a.part == "data":

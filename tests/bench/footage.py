@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from vidboot.data.manifest import Shot, load_manifest, write_manifest
+from vidboot.data.manifest import ManifestRow, Shot, load_manifest, write_manifest
 from vidboot.data.video import write_video
 
 Item = TypeVar("Item")
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("shots", type=Path)
     parser.add_argument("output", type=Path)
     a = parser.parse_args()
-    rng, rows = np.random.default_rng(0), {}
+    rng, rows = np.random.default_rng(0), dict[str, ManifestRow]()
     for shot, frames in spans(a.shots):
         for top in range(0, frames.shape[1] - SIZE + 1, SIZE):
             for left in range(0, frames.shape[2] - SIZE + 1, SIZE):
@@ -91,23 +91,22 @@ def main() -> None:
                     continue
                 path = f"{kind}/{identity}.mp4"
                 write_video(a.output / path, video, shot.fps, lossless=True)
-                rows[identity] = {
-                    "id": identity,
-                    "source": f"{Path(shot.source).name}@{shot.start}",
-                    "start": 0,
-                    "end": len(video),
-                    "path": path,
-                    "num_frames": len(video),
-                    "fps": shot.fps,
-                    "height": SIZE,
-                    "width": SIZE,
-                    "crop": list(shot.crop),
-                    "views": [kind],
-                    "verdict": "clean",
-                }
-    write_manifest(a.output, list(rows.values()))
-    counts = {kind: sum(row["views"] == [kind] for row in rows.values()) for kind in SHARES}
-    print(f"{counts} from {len({row['source'] for row in rows.values()})} shots")
+                rows[identity] = ManifestRow(
+                    id=identity,
+                    source=f"{Path(shot.source).name}@{shot.start}",
+                    start=0,
+                    end=len(video),
+                    path=path,
+                    num_frames=len(video),
+                    fps=shot.fps,
+                    height=SIZE,
+                    width=SIZE,
+                    crop=shot.crop,
+                    views=(kind,),
+                )
+    write_manifest(a.output, rows.values())
+    counts = {kind: sum(row.views == (kind,) for row in rows.values()) for kind in SHARES}
+    print(f"{counts} from {len({row.source for row in rows.values()})} shots")
 
 
 if __name__ == "__main__":

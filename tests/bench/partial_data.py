@@ -16,12 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-import pyarrow.parquet as pq
 from rich.table import Table
 
 from vidboot.data.display import print_table
 from vidboot.data.files import write_atomic
-from vidboot.data.manifest import FILE_NAME, load_manifest, write_manifest
+from vidboot.data.manifest import FILE_NAME, load_manifest, load_rows, write_manifest
 from vidboot.distributed import init_distributed
 from vidboot.experiments.learning_curve.curve import load_curve_settings, make_tasks
 from vidboot.experiments.learning_curve.data import CurveData, load_data
@@ -78,8 +77,7 @@ def without_masked(data: CurveData) -> CurveData:
     folder = data.manifest.with_name(f"kept-{data.manifest.name}")
     if not (folder / FILE_NAME).exists():
         shutil.copytree(data.manifest, folder, ignore=shutil.ignore_patterns(FILE_NAME), dirs_exist_ok=True)
-        rows = pq.read_table(data.manifest / FILE_NAME).to_pylist()
-        write_manifest(folder, [row for row in rows if row["mask"] is None])
+        write_manifest(folder, [row for row in load_rows(data.manifest) if row.mask is None])
     kept = {shot.id for shot in load_manifest(folder)}
     return replace(data, manifest=folder, partial=tuple(shot for shot in data.partial if shot.id in kept))
 

@@ -3,7 +3,6 @@
 import logging
 import signal
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,19 +25,20 @@ def to_tensor(frames: UInt8[np.ndarray, "T H W C"] | UInt8[Tensor, "*B T H W C"]
     return torch.as_tensor(frames).movedim(-1, -4).float() / 127.5 - 1
 
 
-def to_frames(video_CTHW: Float[Tensor, "C T H W"]) -> np.ndarray:
-    """A float video in [-1, 1] as uint8 frames `T H W C`; what lies outside is clipped."""
+def to_frames(video_CTHW: Float[Tensor, "C T H W"]) -> UInt8[np.ndarray, "T H W C"]:
+    """A float video as uint8 frames; values outside [-1, 1] are clipped."""
     return ((video_CTHW.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
 
 
 class Decoded:
-    """Frames of shots, kept in memory from their first use on as long as they fit in `limit` bytes."""
+    """Decoded shots, each kept in memory from its first use on, while all of them fit into `limit` bytes."""
 
     def __init__(self, limit: float) -> None:
-        self.room, self.kept = limit, {}
+        self.room = limit
+        self.kept: dict[str, UInt8[np.ndarray, "T H W C"]] = {}
 
     def frames(self, shot: Shot, indices: Sequence[int]) -> UInt8[np.ndarray, "T H W C"]:
-        """As `Shot.frames`."""
+        """The same frames as `Shot.frames`."""
         if shot.id not in self.kept:
             if shot.num_frames * shot.height * shot.width * 3 > self.room:
                 return shot.frames(indices)
@@ -50,7 +50,7 @@ class Decoded:
 def load_clip(
     shot: Shot, frames: Sequence[int], scale: int
 ) -> tuple[Float[Tensor, "C T h w"], Bool[Tensor, "1 T h w"]]:
-    """Frames of a shot at a low-res factor, in their natural range, and their mask (true = observed).
+    """Frames of a shot, mean-pooled by a low-res factor, in [-1, 1], and their mask (true = observed).
 
     Raises `VideoError` if the file can't be read.
     """
@@ -60,7 +60,7 @@ def load_clip(
 def at_scale(
     video: Float[Tensor, "*B C T H W"], mask: Bool[Tensor, "*B 1 T H W"], scale: int
 ) -> tuple[Float[Tensor, "*B C T h w"], Bool[Tensor, "*B 1 T h w"]]:
-    """Videos and masks at a low-res factor: a low-res pixel is observed only if all its pixels are."""
+    """Videos and masks mean-pooled by a low-res factor; a low-res pixel is observed only if all its pixels are."""
     if scale == 1:
         return video, mask
     return _mean_pool(video, scale), _mean_pool(mask.float(), scale) == 1
@@ -72,7 +72,7 @@ def _mean_pool(video: Float[Tensor, "*B C T H W"], scale: int) -> Float[Tensor, 
 
 
 def draw_window(shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator) -> tuple[Shot, range]:
-    """A uniformly random window of `num_frames` frames among all that the shots have."""
+    """A window of `num_frames` frames, `stride` apart, drawn uniformly from all such windows of all shots."""
     span = (num_frames - 1) * stride + 1
     starts = [max(0, s.num_frames - span + 1) for s in shots]
     ends = np.cumsum(starts)
@@ -85,13 +85,13 @@ def draw_window(shots: Sequence[Shot], num_frames: int, stride: int, rng: np.ran
 
 
 class LentMasks:
-    """Masks of the masked ones among `shots`, to hide other videos with; those that can't be read are set aside."""
+    """The masks of `shots`, for use on other videos. A shot whose mask can't be read is set aside."""
 
     def __init__(self, shots: Sequence[Shot], set_aside: SetAside) -> None:
         self.shots, self.set_aside = [shot for shot in shots if shot.mask_path is not None], set_aside
 
     def draw(self, num_frames: int, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"] | None:
-        """A stretch of a mask, from its start again after its end; None if there is none to read."""
+        """The mask of `num_frames` frames from a random one on, in a circle; None if there is no readable mask."""
         if not self.shots:
             return None
         lender, first = draw_window(self.shots, 1, 1, rng)
@@ -106,10 +106,10 @@ class LentMasks:
 
 
 def draw_context(shape: Sequence[int], lent: LentMasks, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
-    """Which pixels of a video of this `shape` come without noise.
+    """Which pixels of a video of this `shape` (C T H W) come without noise.
 
-    For half of the videos these are the first frames (at least one, not all), as when a stream goes on. For the others
-    they are all but what a mask hides, as when something is painted out: a masked shot's mask, else a rectangle.
+    For half of the videos these are the first frames (at least one, not all), as in a stream. For the others they are
+    the pixels that a mask leaves visible, as in a repair: the mask of a masked shot, or else a random rectangle.
     """
     _, num_frames, height, width = shape
     if num_frames > 1 and rng.random() < 0.5:
@@ -125,14 +125,18 @@ def draw_context(shape: Sequence[int], lent: LentMasks, rng: np.random.Generator
 class ViewDataset(Dataset):
     """An endless, stateless stream of training samples of one view: sample `index` is always the same.
 
-    Its frame count depends on the step (`index // batch_size`), so that a batch is rectangular. A shot that can't be
-    read is set aside (listed in the folder `listing`) and another is drawn. With a `period` the same samples come
-    again after so many. Masks to hide with are those of `lenders` (None: of the shots themselves).
+    Its number of frames depends on the step (`index // batch_size`) only, so that all samples of a batch have the same.
+    `frame_counts` gives the possible numbers with their relative frequencies. `lent` gives the extra masks and sets
+    shots aside that can't be read, in whose place others are drawn (None: the masks of `shots`; nothing is listed).
+    With a `period` the samples repeat after that many.
 
-    A sample holds `frames` (uint8, T H W C: a quarter of what floats would take on the way from a loading process),
-    `observed_mask` (1 T H W, true = observed), `loss_mask` (true where the video itself has no mask; some of that may be
-    hidden on purpose), the `shot` it is from, the `seed` of its noise, and where asked for `context_mask` (true where
-    there is to be no noise), class `label` and frame `stride`.
+    A sample is a dictionary:
+    - `frames`: uint8, T H W C (a quarter of the bytes that a loading process would have to pass on as floats),
+    - `observed_mask`: 1 T H W, true where the network sees the pixel,
+    - `loss_mask`: 1 T H W, true where the video has no mask of its own, though an extra mask may hide the pixel,
+    - `shot` and `seed`: the path of its shot, and the seed of its noise,
+    - `context_mask`, if `options.context` > 0: 1 T H W, true where no noise is added,
+    - `label` and `stride`, if there are classes or several strides: numbers of class and frame stride.
     """
 
     def __init__(
@@ -142,17 +146,16 @@ class ViewDataset(Dataset):
         seed: int,
         batch_size: int,
         options: DataConfig,
-        listing: Path | None = None,
+        lent: LentMasks | None = None,
         period: int | None = None,
-        lenders: Sequence[Shot] | None = None,
     ) -> None:
         self.shots, self.seed, self.batch_size = list(shots), seed, batch_size
         self.options, self.period = options, period
+        self.lent = LentMasks(shots, SetAside(None)) if lent is None else lent
+        self.set_aside = self.lent.set_aside
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
         self.decoded = Decoded(options.memory_gb * 1e9)
-        self.set_aside = SetAside(listing)
-        self.lent = LentMasks(shots if lenders is None else lenders, self.set_aside)
 
     def __getitem__(self, index: int) -> dict[str, object]:
         index = index if self.period is None else index % self.period
@@ -163,7 +166,7 @@ class ViewDataset(Dataset):
             stride = int(rng.choice(self.options.frame_strides))
             shot, frames = draw_window(self.shots, num_frames, stride, rng)
             if shot.id in self.set_aside.ids:
-                # Passed over like on the day it was found: so a sample does not depend on what was drawn before.
+                # Skipped just as when it was first found unreadable: a sample does not depend on earlier ones.
                 self._check_any_left((num_frames - 1) * stride + 1)
                 continue
             try:
@@ -187,32 +190,33 @@ class ViewDataset(Dataset):
             raise UserError(f"no readable shot of {span} frames is left to train on")
 
     def _with_extra_mask(self, mask: Bool[Tensor, "1 T H W"], rng: np.random.Generator) -> Bool[Tensor, "1 T H W"]:
-        """Hide some of a clean sample under a real mask, for a share of them (after arXiv 2305.19256)."""
+        """For a share of the unmasked samples, the mask of another shot (after Ambient Diffusion, arXiv 2305.19256)."""
         if not mask.all() or rng.random() >= self.options.extra_masks:
             return mask
         lent = self.lent.draw(mask.shape[1], rng)
         return mask if lent is None else lent
 
     def _conditions(self, shot: Shot, stride: int, rng: np.random.Generator) -> dict[str, int]:
-        """Class number and frame stride, for networks that take them; `len(classes)` stands for no class."""
+        """Number of the class (`len(classes)`: none) and frame stride, for networks that take them."""
         conditions = {"stride": stride} if len(self.options.frame_strides) > 1 else {}
         if classes := self.options.classes:
-            known = shot.label in classes and rng.random() >= self.options.label_dropout
-            conditions["label"] = classes.index(shot.label) if known else len(classes)
+            label = len(classes) if shot.label not in classes else classes.index(shot.label)
+            dropped = label < len(classes) and rng.random() < self.options.label_dropout
+            conditions["label"] = len(classes) if dropped else label
         return conditions
 
 
 def leave_signals_to_parent(worker: int) -> None:
-    """Set up a loading process: Ctrl-C reaches it too, but the step in hand still needs its samples."""
+    """Make a loading process ignore Ctrl-C, which reaches it too: the current step still needs its samples."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def held_out_windows(
     shots: Sequence[Shot], num_frames: int, scale: int, limit: int, clean: bool = False
 ) -> tuple[Float[Tensor, "N C T h w"], Bool[Tensor, "N 1 T h w"]]:
-    """At most `limit` windows of `num_frames` frames that don't overlap, spread evenly over the shots.
+    """At most `limit` windows of `num_frames` frames that don't overlap, spread evenly over the shots, and their masks.
 
-    With `clean`, only windows without a masked pixel: full videos. What can't be read is named in the log and left out.
+    With `clean`, only windows without a masked pixel. Shots that can't be read are named in the log and left out.
     Raises `UserError` if no shot has such a window.
     """
     loaded = load_windows(held_out_spans(shots, num_frames, clean), scale, limit)
@@ -221,7 +225,7 @@ def held_out_windows(
 
 
 def held_out_spans(shots: Sequence[Shot], num_frames: int, clean: bool = False) -> list[tuple[Shot, range]]:
-    """All windows that don't overlap, as `held_out_windows` has them; reads masks, but no video."""
+    """All windows among which `held_out_windows` chooses; reads masks, but no video."""
     spans = [(s, range(t, t + num_frames)) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames)]
     if clean:
         spans = [(s, frames) for s, frames in spans if _is_clean(s, frames)]
@@ -237,9 +241,9 @@ def held_out_spans(shots: Sequence[Shot], num_frames: int, clean: bool = False) 
 def load_windows(
     spans: Sequence[tuple[Shot, range]], scale: int, limit: int
 ) -> list[tuple[Shot, tuple[Float[Tensor, "C T h w"], Bool[Tensor, "1 T h w"]]]]:
-    """At most `limit` of the windows, spread evenly, and the shots that they are from.
+    """At most `limit` of the windows, spread evenly: each with its shot, its video and its mask.
 
-    What can't be read is named in the log and left out; raises `UserError` if nothing is left.
+    Windows that can't be read are named in the log and left out; raises `UserError` if none is left.
     """
     chosen = [spans[i] for i in np.linspace(0, len(spans) - 1, min(limit, len(spans))).round().astype(int)]
     loaded = [(s, clip) for s, frames in chosen if (clip := _load_or_warn(s, frames, scale)) is not None]
@@ -267,7 +271,7 @@ def _load_or_warn(shot: Shot, frames: Sequence[int], scale: int) -> tuple[Tensor
 def mean_image(shots: Sequence[Shot], frames_per_shot: int = 8) -> Float[Tensor, "C 1 H W"]:
     """Mean over evenly spaced frames of the shots: the trivial prediction that every denoiser must beat.
 
-    What can't be read is named in the log and left out; raises `UserError` if nothing is left.
+    Shots that can't be read are named in the log and left out; raises `UserError` if none is left.
     """
     frames = [np.linspace(0, shot.num_frames - 1, frames_per_shot).round().astype(int).tolist() for shot in shots]
     loaded = [_load_or_warn(shot, chosen, 1) for shot, chosen in zip(shots, frames, strict=True)]

@@ -1,8 +1,10 @@
-"""Showing what there is: videos in notebooks and pages, tables in terminals and logs."""
+"""Showing videos in notebooks and pages, and tables in terminals and logs."""
 
 import base64
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from rich.console import Console
@@ -12,18 +14,18 @@ from torch import _C, Tensor
 
 
 class Video(Tensor):
-    """A float video C T H W in [-1, 1] that a notebook shows as a player; what is computed from it is a mere tensor."""
+    """A float video C T H W in [-1, 1] that notebooks show as a player; operations on it give plain tensors."""
 
     fps: float
 
     @classmethod
     def __torch_function__(
-        cls, function: object, types: object, args: tuple = (), kwargs: dict | None = None
-    ) -> object:
+        cls, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         with _C.DisableTorchFunctionSubclass():
             return function(*args, **(kwargs or {}))
 
-    def __deepcopy__(self, memo: dict) -> "Video":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Video":
         return as_video(self.as_subclass(Tensor).clone(), self.fps)
 
     def _repr_html_(self) -> str:
@@ -31,7 +33,7 @@ class Video(Tensor):
 
 
 def mp4_address(video: Float[Tensor, "C T H W"], fps: float) -> str:
-    """A video in [-1, 1] as an address that holds the whole mp4, for pages that stand alone."""
+    """A video in [-1, 1] as a data URL that holds the whole mp4, for pages that need no other file."""
     from vidboot.data.datasets import to_frames
     from vidboot.data.video import write_video
 
@@ -42,14 +44,14 @@ def mp4_address(video: Float[Tensor, "C T H W"], fps: float) -> str:
 
 
 def as_video(video: Float[Tensor, "C T H W"], fps: float) -> Video:
-    """The same numbers, shown as a player at `fps` frames per second."""
+    """The same tensor, which notebooks show as a player with `fps` frames per second."""
     shown = video.as_subclass(Video)
     shown.fps = fps
     return shown
 
 
 def print_table(table: Table) -> None:
-    """Print a table at its full width: a log has none of its own, and rich would fold everything into 80 columns."""
+    """Print a table at its full width: in a log file, rich would wrap everything to 80 columns."""
     console = Console()
     full = Measurement.get(console, console.options.update(max_width=1000), table).maximum
     Console(width=max(console.width, full)).print(table)

@@ -1,4 +1,4 @@
-"""Atomic files: what carries its final name is complete, whenever the program was stopped."""
+"""Atomic files: a file with its final name is complete, whenever the program was stopped."""
 
 import os
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from vidboot.errors import UserError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a hidden path beside `path` to write to; it takes the name `path` when the block ends without an error."""
+    """A hidden path beside `path` to write to; the file is renamed to `path` when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process number keeps two writers apart; the suffix stays, since writers choose a format by it.
+    # The process number keeps two writers apart; the suffix stays, because it decides the format of some writers.
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield partial
@@ -23,13 +23,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, all or nothing."""
+    """Write `data` to `path`, whole or not at all."""
     with atomic_path(path) as partial:
         partial.write_bytes(data)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for results, before hours go into them. Raises `UserError` if it can't be."""
+    """Make a folder for results, before hours are spent on them. Raises `UserError` if it can't be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,10 +1,12 @@
-"""The manifest: one parquet row per shot, made by preprocess, read by everything else."""
+"""The manifest: one parquet row per shot, written by preprocessing, read by everything else."""
 
-from collections.abc import Iterable, Sequence
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
@@ -23,37 +25,71 @@ VIEWS = ("full", "clip", "low_res")
 VERDICTS = ("clean", "masked", "uncertain")
 Verdict = Literal["clean", "masked", "uncertain"]
 
-# Arrow type and unit or meaning of each column, stored in the file beside the data. Lists have no fixed size: versions of
-# Arrow don't agree on how a missing one is stored.
-_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
-    "id": (pa.string(), "hash of the source file's content, the span and the stored size"),
-    "source": (pa.string(), "path of the file that the shot was cut from"),
-    "start": (pa.int64(), "first source frame, counted in display order from 0"),
-    "end": (pa.int64(), "source frame after the last one"),
-    "path": (pa.string(), "stored video, relative to the manifest's folder"),
-    "num_frames": (pa.int64(), "frames stored, one for each source frame"),
-    "fps": (pa.float64(), "frames per second; the mean over the shot if the source's rate varies"),
-    "height": (pa.int64(), "stored height, pixels"),
-    "width": (pa.int64(), "stored width, pixels"),
-    "crop": (pa.list_(pa.int64()), "top, left, height, width of the stored region, upright source pixels"),
-    "picture": (pa.list_(pa.int64()), "top, left, height, width of the source's picture without letterbox bars"),
-    "views": (pa.list_(pa.string()), "views that the shot can supply: full, clip, low_res"),
-    "verdict": (pa.string(), "clean, masked (see mask) or uncertain (something may be burnt in)"),
-    "reason": (pa.string(), "why the verdict is what it is"),
-    "sharpness": (pa.float64(), "variance of the Laplacian, squared grey levels"),
-    "detail": (pa.float64(), "share of the source's resolution that holds detail, 0 to 1"),
-    "motion": (pa.float64(), "mean change from frame to frame, grey levels of 0 to 255"),
-    "brightness": (pa.float64(), "mean brightness, 0 to 255"),
-    "blockiness": (pa.float64(), "steps at the borders of 8x8 blocks over steps elsewhere; 1 is none"),
-    "mask": (pa.string(), "mask file, relative to the manifest's folder; null: every pixel is clean"),
-    "label": (pa.string(), "folder of the source, relative to the input folder; null at its top"),
-}
-_SCHEMA = pa.schema([pa.field(name, kind, metadata={"meaning": note}) for name, (kind, note) in _COLUMNS.items()])
+Box = tuple[int, int, int, int]
+"""Top, left, height, width in pixels."""
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One row of the manifest. The fields are its columns; the text beside each type is stored in the file."""
+
+    id: Annotated[str, "hash of the source file's content, the span and the stored size"]
+    source: Annotated[str, "path of the file that the shot was cut from"]
+    start: Annotated[int, "first source frame, counted in display order from 0"]
+    end: Annotated[int, "source frame after the last one"]
+    path: Annotated[str, "stored video, relative to the manifest's folder"]
+    num_frames: Annotated[int, "frames stored, one for each source frame"]
+    fps: Annotated[float, "frames per second; the mean over the shot if the source's rate varies"]
+    height: Annotated[int, "stored height, pixels"]
+    width: Annotated[int, "stored width, pixels"]
+    crop: Annotated[Box, "top, left, height, width of the stored region, upright source pixels"]
+    picture: Annotated[Box | None, "top, left, height, width of the source's picture without letterbox bars"] = None
+    views: Annotated[tuple[str, ...], "views that the shot can supply: full, clip, low_res"] = ()
+    verdict: Annotated[Verdict, "clean, masked (see mask) or uncertain (something may be burnt in)"] = "clean"
+    reason: Annotated[str | None, "why the verdict is what it is"] = None
+    sharpness: Annotated[float | None, "variance of the Laplacian, squared grey levels"] = None
+    detail: Annotated[float | None, "share of the source's resolution that holds detail, 0 to 1"] = None
+    motion: Annotated[float | None, "mean change from frame to frame, grey levels of 0 to 255"] = None
+    brightness: Annotated[float | None, "mean brightness, 0 to 255"] = None
+    blockiness: Annotated[float | None, "steps at the borders of 8x8 blocks over steps elsewhere; 1 is none"] = None
+    mask: Annotated[str | None, "mask file, relative to the manifest's folder; null: every pixel is clean"] = None
+    label: Annotated[str | None, "folder of the source, relative to the input folder; null at its top"] = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "ManifestRow":
+        """A row from plain values, as JSON and Arrow give them: lists become tuples, other columns are left out."""
+        given = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        row: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+        return cls(**row)
+
+    def values(self) -> dict[str, Any]:
+        """The row by column."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _arrow_type(next(one for one in inner if one is not types.NoneType))
+    if origin is tuple:
+        # No fixed size, even for a box: versions of Arrow read a missing list of fixed size in different ways.
+        return pa.list_(_arrow_type(inner[0]))
+    return {str: pa.string(), int: pa.int64(), float: pa.float64(), Literal: pa.string()}[origin or annotation]
+
+
+def _schema() -> pa.Schema:
+    """A column for each field, with its meaning."""
+    columns = typing.get_type_hints(ManifestRow, include_extras=True)
+    parts = ((name, *typing.get_args(annotated)) for name, annotated in columns.items())
+    return pa.schema([pa.field(name, _arrow_type(kind), metadata={"meaning": note}) for name, kind, note in parts])
+
+
+_SCHEMA = _schema()
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One row of the manifest: a stretch of a source video without a cut, stored at the training size."""
+    """A stretch of a source video without a cut, stored at the training size: a row of the manifest, ready to read."""
 
     id: str
     source: str
@@ -64,8 +100,8 @@ class Shot:
     fps: float
     height: int
     width: int
-    crop: tuple[int, int, int, int]
-    """Top, left, height, width of the stored region in upright source pixels."""
+    crop: Box
+    """The stored region, in upright source pixels."""
     views: frozenset[str]
     verdict: Verdict
     reason: str | None
@@ -75,12 +111,18 @@ class Shot:
     root: Path = field(compare=False, repr=False)
     """Folder of the manifest, which `path` and `mask_path` are relative to."""
 
+    @classmethod
+    def of(cls, row: ManifestRow, root: Path) -> "Shot":
+        """The shot that a row of the manifest in the folder `root` describes."""
+        values = row.values() | {"views": frozenset(row.views), "mask_path": row.mask, "root": root}
+        return cls(**{f.name: values[f.name] for f in fields(cls)})
+
     def frames(self, indices: Sequence[int] | None = None) -> UInt8[np.ndarray, "T H W C"]:
-        """Stored frames with these numbers (all if None), RGB; raises `VideoError` if the file can't be read."""
+        """The stored frames with these numbers (None: all), RGB; raises `VideoError` if the file can't be read."""
         return read_frames(self.root / self.path, indices)
 
     def mask(self, indices: Sequence[int] | None = None) -> Bool[np.ndarray, "T H W"]:
-        """Masks of the same frames, True = clean; raises `UserError` if the mask file can't be read."""
+        """The masks of these frames, true where a pixel is clean; raises `UserError` if the file can't be read."""
         if self.mask_path is None:
             return MaskTrack(self.num_frames, self.height, self.width).frames(indices)
         path = self.root / self.mask_path
@@ -89,7 +131,7 @@ class Shot:
 
 @lru_cache(maxsize=512)
 def _mask_track(path: Path, changed: int | None) -> MaskTrack:
-    """A mask file, read once until it changes: a clip needs it as often as its video, and it is small."""
+    """A mask file, kept in memory until it changes: it is small, and needed whenever a clip is read."""
     return MaskTrack.load(path)
 
 
@@ -102,7 +144,13 @@ class Manifest(Sequence[Shot]):
     def __len__(self) -> int:
         return len(self.shots)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Shot: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Shot, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Shot | tuple[Shot, ...]:
         return self.shots[index]
 
     def supplying(self, view: str) -> tuple[Shot, ...]:
@@ -113,7 +161,7 @@ class Manifest(Sequence[Shot]):
 
 
 def check_size(shots: Iterable[Shot], height: int, width: int, folder: Path) -> None:
-    """Raise `UserError` unless the shots of this folder are stored at the size of the run's videos."""
+    """Raise `UserError` unless the shots of a folder are stored at the height and width of the run's videos."""
     if other := {(shot.height, shot.width) for shot in shots} - {(height, width)}:
         stored = "×".join(map(str, other.pop()))
         raise UserError(
@@ -122,16 +170,22 @@ def check_size(shots: Iterable[Shot], height: int, width: int, folder: Path) -> 
         )
 
 
-def write_manifest(folder: str | Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows, one dictionary per shot with the columns of the schema, in their order, atomically."""
-    table = pa.Table.from_pylist(list(rows), schema=_SCHEMA)
+def write_manifest(folder: str | Path, rows: Iterable[ManifestRow]) -> None:
+    """Write the rows, in their order, atomically."""
+    table = pa.Table.from_pylist([row.values() for row in rows], schema=_SCHEMA)
     table = table.replace_schema_metadata({"vidboot_schema_version": str(SCHEMA_VERSION)})
     with atomic_path(Path(folder) / FILE_NAME) as partial:
         pq.write_table(table, partial)
 
 
 def load_manifest(folder: str | Path) -> Manifest:
-    """Read the manifest of a preprocessed folder.
+    """Read the manifest of a preprocessed folder; raises `UserError` as `load_rows` does."""
+    folder = Path(folder)
+    return Manifest(folder, [Shot.of(row, folder) for row in load_rows(folder)])
+
+
+def load_rows(folder: str | Path) -> list[ManifestRow]:
+    """The rows of the manifest in a preprocessed folder.
 
     Raises `UserError` if it is missing, damaged or of another schema version.
     """
@@ -147,12 +201,7 @@ def load_manifest(folder: str | Path) -> Manifest:
     version = (table.schema.metadata or {}).get(b"vidboot_schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):
         raise UserError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; {again}")
-    missing = set(_COLUMNS) - set(table.column_names)
+    missing = set(_SCHEMA.names) - set(table.column_names)
     if missing:
         raise UserError(f"{path} has no column {', '.join(sorted(missing))}; {again}")
-    return Manifest(folder, [_shot(row, folder) for row in table.to_pylist()])
-
-
-def _shot(row: dict[str, Any], root: Path) -> Shot:
-    row = {**row, "crop": tuple(row["crop"]), "views": frozenset(row["views"]), "mask_path": row["mask"], "root": root}
-    return Shot(**{f.name: row[f.name] for f in fields(Shot)})
+    return [ManifestRow.of(values) for values in table.to_pylist()]

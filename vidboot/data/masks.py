@@ -1,14 +1,13 @@
-"""Per-frame masks of a shot, stored as events: each distinct shape once, bit-packed, with the frames it covers.
+"""Per-frame masks of a shot, stored as events: a shape that covers part of the picture, and the frames it is there.
 
-True means a clean pixel. A frame's mask is what no event covers, so a logo costs one shape and a subtitle one event,
-whatever the length of the shot.
+True means a clean pixel: one that no event covers. Each distinct shape is stored once, bit-packed, so a logo costs one
+shape and a subtitle one event, whatever the length of the shot.
 """
 
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool
@@ -18,7 +17,7 @@ from vidboot.errors import UserError
 
 
 def box_mask(height: int, width: int, rng: np.random.Generator) -> Bool[np.ndarray, "H W"]:
-    """A mask that hides a random rectangle, of an eighth to a half of each side; True = clean."""
+    """A mask with a random rectangle hidden, an eighth to a half of each side long; true = clean."""
     mask = np.ones((height, width), bool)
     (top, tall), (left, wide) = (
         (int(rng.integers(side - size + 1)), size)
@@ -31,7 +30,7 @@ def box_mask(height: int, width: int, rng: np.random.Generator) -> Bool[np.ndarr
 
 @dataclass(frozen=True)
 class Event:
-    """A shape that covers the picture (bool `H W`, True = covered) in frames `start` up to, not including, `end`."""
+    """A shape that covers part of the picture (true = covered) in frames from `start` up to, not including, `end`."""
 
     start: int
     end: int
@@ -50,7 +49,7 @@ class MaskTrack:
                 raise ValueError(f"{span} does not fit into {num_frames} frames of {height}×{width}")
 
     def frames(self, indices: Sequence[int] | None = None) -> Bool[np.ndarray, "T H W"]:
-        """Masks of the frames with these numbers (all if None); True = clean."""
+        """Masks of the frames with these numbers (None: all); true = clean."""
         numbers = np.arange(self.num_frames) if indices is None else np.asarray(indices, dtype=int)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < self.num_frames:
             raise IndexError(f"frames go from 0 to {self.num_frames - 1}")
@@ -60,7 +59,7 @@ class MaskTrack:
         return mask_THW
 
     def save(self, path: str | Path) -> None:
-        """Write the track, atomically; the same events give the same bytes."""
+        """Write the masks, atomically; the same events give the same bytes."""
         shapes: dict[bytes, int] = {}
         rows = [(e.start, e.end, shapes.setdefault(np.packbits(e.covered).tobytes(), len(shapes))) for e in self.events]
         packed = np.frombuffer(b"".join(shapes), np.uint8).reshape(len(shapes), -1 if shapes else 0)
@@ -69,8 +68,8 @@ class MaskTrack:
             np.savez_compressed(file, size=size, events=np.array(rows, np.int64).reshape(-1, 3), shapes=packed)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a track; raises `UserError` if the file is missing or damaged."""
+    def load(cls, path: str | Path) -> "MaskTrack":
+        """Read masks; raises `UserError` if the file is missing or damaged."""
         try:
             with np.load(path) as data:
                 num_frames, height, width = (int(n) for n in data["size"])

@@ -1,4 +1,4 @@
-"""Shots that turn out unreadable while training: named once, whichever process finds them, and listed in a file."""
+"""Shots that turn out unreadable during training: named once, whichever process finds them, and listed in a file."""
 
 import json
 import logging
@@ -14,9 +14,9 @@ FILE_NAME = "set_aside.jsonl"
 
 
 class SetAside:
-    """A process's memory of the shots that it could not read, and the list that it shares with the others.
+    """The shots that this process could not read, and the list of all processes in `folder`, one JSON line per shot.
 
-    `folder` holds the list, one JSON line for each shot (None: no list, each process speaks for itself).
+    Without a folder there is no list: each process logs what it finds.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -24,17 +24,19 @@ class SetAside:
         self.ids: set[str] = set()
 
     def add(self, shot: Shot, error: UserError) -> None:
-        """Note a shot; say so if no process has said it before, in this run or the one it goes on from."""
+        """Set a shot aside; log it unless another process, or an earlier start of the run, has done so."""
         self.ids.add(shot.id)
-        if self.path is None or self._list(shot, error):
+        if self.path is None or _is_new(self.path, shot, error):
             logger.warning("set aside, another shot is drawn instead: %s", error)
 
-    def _list(self, shot: Shot, error: UserError) -> bool:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
-            lines = self.path.read_text().splitlines() if self.path.exists() else []
-            if shot.id in {json.loads(line)["id"] for line in lines}:
-                return False
-            with self.path.open("a") as file:
-                file.write(json.dumps({"id": shot.id, "path": shot.path, "reason": str(error)}) + "\n")
-            return True
+
+def _is_new(path: Path, shot: Shot, error: UserError) -> bool:
+    """Add a shot to the list in a file; False if it is there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        lines = path.read_text().splitlines() if path.exists() else []
+        if shot.id in {json.loads(line)["id"] for line in lines}:
+            return False
+        with path.open("a") as file:
+            file.write(json.dumps({"id": shot.id, "path": shot.path, "reason": str(error)}) + "\n")
+        return True

@@ -1,4 +1,4 @@
-"""Which shots are trained on, chosen by and reported on."""
+"""Which shots are for training, which for choosing (validation) and which for reporting (test)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,26 +13,26 @@ Group = list[Shot]
 
 @dataclass(frozen=True)
 class Split:
-    """Shots for training, for choosing (validation: gate, stopping point) and for reporting only (test)."""
+    """Shots for training, for choosing (validation: calibration, gate, stopping point) and for reports (test)."""
 
     train: tuple[Shot, ...]
     validation: tuple[Shot, ...]
     test: tuple[Shot, ...]
     left_out: tuple[Shot, ...] = ()
-    """Shots for none of it: they are of sources that are held out."""
+    """Shots for none of these: other shots of the sources that are held out."""
 
     def ids(self) -> dict[str, list[str]]:
-        """The shots of each part, by content."""
+        """The ids of each part's shots."""
         return {part: [shot.id for shot in getattr(self, part)] for part in PARTS}
 
 
 def split_shots(manifest: Manifest, holdout: float) -> Split:
-    """Hold out a share of the full videos: whole sources where there are enough of them, else whole shots.
+    """Hold out a share of the full videos: whole sources if there are enough of them, else single shots.
 
-    What else a source has that is held out whole, like blurred or shorter shots, is left out altogether: it can't stand
-    for full videos, and no network may learn from it. Without any full video, clips and (if there are three or more)
-    low-res videos are held out instead. The choice depends on the shots' content only, so it stays the same when files
-    are moved. Raises `UserError` if there are fewer than three videos to share out.
+    Other shots of a source that is held out, too short or too blurred for full videos, are left out altogether: no
+    network may learn from that source. Without any full video, clips and (if there are three or more) low-res videos
+    are held out instead. The choice depends on the shots' content only, not on where files lie. Raises `UserError` if
+    there are fewer than three videos to share out.
     """
     whole = bool(manifest.supplying("full"))
     kinds = ["full"] if whole else ["clip"] + ["low_res"] * (len(manifest.supplying("low_res")) >= 3)
@@ -40,7 +40,7 @@ def split_shots(manifest: Manifest, holdout: float) -> Split:
     groups: dict[str, Group] = defaultdict(list)
     for shot in manifest:
         groups[shot.source if by_source else shot.id].append(shot)
-    # Groups in an order as good as random: by the hash of their content.
+    # By the hash of their content, which is as good as a random order.
     ordered = sorted(groups.values(), key=lambda group: min(shot.id for shot in group))
     held_out: tuple[list[Group], list[Group]] = ([], [])
     for kind in kinds:
@@ -48,16 +48,17 @@ def split_shots(manifest: Manifest, holdout: float) -> Split:
     validation, test = ([shot for group in part for shot in group] for part in held_out)
     out = {shot.id for shot in (*validation, *test)}
     return Split(
-        tuple(shot for shot in manifest if shot.id not in out),
-        *(tuple(s for s in part if not whole or "full" in s.views) for part in (validation, test)),
-        tuple(s for s in (*validation, *test) if whole and "full" not in s.views),
+        train=tuple(shot for shot in manifest if shot.id not in out),
+        validation=tuple(shot for shot in validation if not whole or "full" in shot.views),
+        test=tuple(shot for shot in test if not whole or "full" in shot.views),
+        left_out=tuple(shot for shot in (*validation, *test) if whole and "full" not in shot.views),
     )
 
 
 def _hold_out(
     manifest: Manifest, kind: str, eligible: list[Group], holdout: float, held_out: tuple[list[Group], list[Group]]
 ) -> None:
-    """Add groups of one kind to the parts that are held out; those that are there for another kind count."""
+    """Add groups with shots of one kind to both parts that are held out, less those that they have already."""
     if len(eligible) < 3:
         raise UserError(
             f"{manifest.root} has {len(eligible)} video(s) for the '{kind}' view; training, choosing and reporting "
@@ -76,12 +77,12 @@ def _supplies(group: Group, kind: str) -> bool:
 
 
 def split_like(manifest: Manifest, before: Mapping[str, Sequence[str]]) -> Split:
-    """The split of before (the shots' ids), as far as the shots are still there, with new shots to train on.
+    """An earlier split, given by the shots' ids: shots that are still there keep their part, new ones are trained on.
 
-    New ones of a source that was held out whole are left out, as then.
+    New shots of a source that was held out whole are left out.
     """
     part_of = {shot_id: part for part in PARTS for shot_id in before.get(part, ())}
-    sources = defaultdict(set)
+    sources: dict[str | None, set[str]] = defaultdict(set)
     for shot in manifest:
         sources[part_of.get(shot.id)].add(shot.source)
     whole = (sources["validation"] | sources["test"]) - sources["train"]
@@ -89,4 +90,4 @@ def split_like(manifest: Manifest, before: Mapping[str, Sequence[str]]) -> Split
     for shot in manifest:
         parts[part_of.get(shot.id, "left_out" if shot.source in whole else "train")].append(shot)
     order = {shot_id: number for number, shot_id in enumerate(part_of)}
-    return Split(*(tuple(sorted(part, key=lambda s: order.get(s.id, len(order)))) for part in parts.values()))
+    return Split(**{name: tuple(sorted(p, key=lambda s: order.get(s.id, len(order)))) for name, p in parts.items()})

@@ -1,4 +1,4 @@
-"""Reading and writing videos as uint8 arrays `T H W C`: PyAV in order, decord (PyAV where it can't) at random.
+"""Reading and writing videos as uint8 arrays `T H W C`: in order with PyAV, at random with decord where it can.
 
 Readers are opened where they are used and closed before returning: a decord reader that lives through a fork hangs.
 """
@@ -6,17 +6,19 @@ Readers are opened where they are used and closed before returning: a decord rea
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from types import ModuleType
-from typing import Self
+from typing import Any, Literal, cast
 
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
@@ -24,15 +26,15 @@ from jaxtyping import UInt8
 from vidboot.data.files import atomic_path
 from vidboot.errors import UserError
 
-# Demuxers that open what is no video: plain text as terminal art, single pictures, generated test patterns.
+Frames = UInt8[np.ndarray, "T H W C"]
 NO_VIDEO_FORMATS = {"tty", "image2", "lavfi", "bin", "xbin", "adf", "idf"}
-
-# Packets whose times tell the frame rate.
+"""What FFmpeg opens though it is no video: plain text as terminal art, single pictures, test patterns."""
 TIMED_PACKETS = 200
+"""How many packets' times are read to find the frame rate."""
 
 
 class VideoError(UserError):
-    """A video that can't be read: `path`, and the `reason` in words."""
+    """A video that can't be read: its `path`, and the `reason` in words."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(str(path), reason)
@@ -43,14 +45,14 @@ class VideoError(UserError):
 
 
 class UnreadableError(VideoError):
-    """A video that can't be read now and may be later: the file system says so, not what lies in the file."""
+    """A video that can't be read now but perhaps later: the file system refused, whatever the file holds."""
 
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file with PyAV and pick its largest video stream (the first such), decoding on one thread.
+    """Open a file with PyAV and choose the largest of its video streams, to be decoded on one thread.
 
-    Raises `VideoError` with the reason in words, also for errors inside the block.
+    Raises `VideoError` with the reason in words, also for what PyAV raises inside the `with` block.
     """
     path = Path(path)
     try:
@@ -76,7 +78,7 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
 
 
 def pictures_of(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams of a file, without covers of albums and the like, unless it has nothing else."""
+    """The video streams of a file, without attached pictures such as album covers, unless it has nothing else."""
     streams = list(container.streams.video)
     return [s for s in streams if not s.disposition & Disposition.attached_pic] or streams
 
@@ -86,35 +88,36 @@ def _area(stream: av.VideoStream) -> int:
 
 
 def frame_rate(stream: av.VideoStream, shown: Iterable[int]) -> float:
-    """The rate that the headers say, or the packets' own where that is much lower.
+    """Frames per second from the headers, or from the times `shown` of the first packets if that is much lower.
 
-    Where nothing else is known, FFmpeg takes the time base for a rate: 1000 for Matroska, 60000 for raw DV.
+    Where a file states no rate, FFmpeg reports its time base instead: 1000 for Matroska, 60000 for raw DV.
     """
     rate = float(stream.average_rate or stream.guessed_rate or Fraction(25))
-    step = median_step(float(time * stream.time_base) for time in shown)
+    unit = stream.time_base or Fraction(0)
+    step = median_step(float(time * unit) for time in shown)
     return 1 / step if step and rate * step > 1.5 else rate
 
 
 def median_step(seconds: Iterable[float]) -> float | None:
-    """The median time from a frame to the next, in whatever order they come, or None for fewer than two times."""
+    """The median time from one frame to the next, for times in any order; None for fewer than two different times."""
     steps = [b - a for a, b in pairwise(sorted(seconds)) if b > a]
     return median(steps) if steps else None
 
 
 def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
-    """Refuse a frame that the file wants shown mirrored: its rotation flag alone would turn it the wrong way.
+    """Refuse a video whose display matrix mirrors it: its rotation flag alone would turn it the wrong way.
 
-    For the first frame only: PyAV's side data refers back to its frame, so that none is freed before Python's collector
-    comes by, which is after hundreds of them.
+    Call it for the first frame only: reading a frame's side data keeps the frame in memory until Python's garbage
+    collector runs, which may be hundreds of frames later.
     """
-    for data in frame.side_data:
+    for data in cast(Iterable[SideData], frame.side_data):  # its stub says otherwise
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32, count=5).astype(float)
             if a * d < b * c:
                 raise VideoError(path, "its pictures are mirrored (display matrix)")
 
 
-def upright(image: np.ndarray, rotation: int) -> np.ndarray:
+def upright(image: UInt8[np.ndarray, "H W *C"], rotation: int) -> UInt8[np.ndarray, "h w *C"]:
     """Turn a decoded picture by the file's rotation flag (degrees counter-clockwise, multiples of 90)."""
     turns = round(rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
@@ -125,7 +128,7 @@ def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
 
     Raises `VideoError` if the file can't be read.
     """
-    to_rgb = VideoReformatter()  # one for all: `frame.to_ndarray` would make threads and tables anew for each frame
+    to_rgb = VideoReformatter()  # one for all frames: `frame.to_ndarray` would set up threads and tables for each
     with open_video(path) as (container, stream):
         for number, frame in enumerate(container.decode(stream)):
             if number == 0:
@@ -135,17 +138,16 @@ def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
 
 def read_frames(
     path: str | Path, indices: Sequence[int] | None = None, height: int | None = None, width: int | None = None
-) -> UInt8[np.ndarray, "T H W C"]:
-    """Read frames by their number in display order (all if `indices` is None), RGB, optionally resized.
+) -> Frames:
+    """Read frames by their number in display order (None: all), RGB, resized if both `height` and `width` are given.
 
-    `height` and `width` go together; the resizing averages areas. Raises `VideoError` if the file can't be read or has
-    no such frame.
+    Resizing averages areas. Raises `VideoError` if the file can't be read or has no such frame.
     """
     if indices is not None and any(i < 0 for i in indices):
         raise ValueError(f"frame numbers start at 0, got {min(indices)}")
     decord = _decord()
-    frames = None
-    if decord is not None and indices is not None and _decord_reads(path):
+    frames: Frames | None = None
+    if decord is not None and indices is not None and _decord_reads(decord, path):
         frames = _read_decord(decord, path, indices)
     if frames is None:
         frames = _read_pyav(path, indices)
@@ -161,34 +163,35 @@ def _decord() -> ModuleType | None:
         return None
 
 
-def _decord_reads(path: str | Path) -> bool:
-    """decord counts frames by packets and ignores rotation flags: it gets plain H.264 in mp4 only, as our shots are.
+def _decord_reads(decord: ModuleType, path: str | Path) -> bool:
+    """Whether decord reads a file rightly: only plain H.264 in mp4, as our shots are.
 
-    It fails on very small pictures, and failing again and again costs memory: so its first frame is tried here, once.
+    It counts packets instead of frames and ignores rotation flags. It also fails on very small pictures, and each
+    failure leaks memory, so that its first frame is tried here, once.
     """
     try:
         status = Path(path).stat()
     except OSError as error:
         raise VideoError(path, f"can't be opened ({error.strerror})") from None
-    return _probe(str(path), status.st_mtime_ns, status.st_size)
+    return _probe(decord, str(path), status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=65536)  # a look into the file is dear next to reading a clip from it
-def _probe(path: str, _modified_ns: int, _size: int) -> bool:
+@lru_cache(maxsize=65536)  # opening a file with PyAV takes long, compared with reading a clip from it
+def _probe(decord: ModuleType, path: str, _modified_ns: int, _size: int) -> bool:
     with open_video(path) as (container, stream):
         if stream.codec_context.name != "h264" or "mp4" not in container.format.name or stream.start_time:
             return False
-        if len(container.streams.video) > 1:  # of which it may take another one
+        if len(container.streams.video) > 1:  # decord may choose another one
             return False
         first = next(container.decode(stream), None)
         if first is None or first.rotation != 0:
             return False
         check_not_mirrored(path, first)
-    return _read_decord(_decord(), path, [0]) is not None
+    return _read_decord(decord, path, [0]) is not None
 
 
-def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -> np.ndarray | None:
-    """Frames through decord, or None where it fails (PyAV then decides, and names the reason)."""
+def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -> Frames | None:
+    """Frames read by decord, or None where it fails: PyAV then reads them, or names the reason."""
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
         if len(indices) and max(indices) >= len(reader):
@@ -198,7 +201,7 @@ def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -
         return None
 
 
-def _read_pyav(path: str | Path, indices: Sequence[int] | None) -> np.ndarray:
+def _read_pyav(path: str | Path, indices: Sequence[int] | None) -> Frames:
     wanted = None if indices is None else set(indices)
     found: dict[int, np.ndarray] = {}
     number = -1
@@ -218,41 +221,44 @@ def _read_pyav(path: str | Path, indices: Sequence[int] | None) -> np.ndarray:
     return np.stack([found[i] for i in order])
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How an H.264 file is encoded."""
+
+    crf: int = 16
+    """x264's constant rate factor: lower is better and larger."""
+    gop: int = 24
+    """Frames from one key frame to the next."""
+    chroma: Literal["420", "444"] = "420"
+    """"420" stores colour at half the size, which every player shows; odd sizes are stored as "444" in any case."""
+    lossless: bool = False
+    """Keep the RGB values exactly."""
+    quick: bool = False
+    """For many small files that are read again and again: encoding takes a quarter of the time, decoding half of it,
+    and the same quality a third more bytes."""
+    b_frames: bool = True
+    """Without them packets are in display order, so that files can be joined packet by packet."""
+
+    def options(self) -> dict[str, str]:
+        """The encoder's own options."""
+        quality = {"qp": "0"} if self.lossless else {"crf": str(self.crf)}
+        speed = {"preset": "superfast", "tune": "fastdecode"} if self.quick else {"preset": "medium"}
+        # One thread: the output must not depend on the machine's number of cores. No macroblock tree: in frames as
+        # small as 64×36 x264's vector code for it reads uninitialised memory, and the same video gives different files.
+        options = {**quality, **speed, "g": str(self.gop), "threads": "1", "mbtree": "0"}
+        return options if self.b_frames else options | {"bf": "0"}
+
+
 class VideoWriter:
-    """Write an H.264 mp4 frame by frame; the file appears under its name when the `with` block ends well.
+    """Write an H.264 mp4 frame by frame (uint8 RGB); it gets its name when the `with` block ends without error."""
 
-    Frames are uint8 `H W C` RGB. Even sizes are stored as yuv420p, which every player shows; odd ones, and all if
-    `chroma` is "444", as yuv444p; `lossless` keeps the RGB values exactly. `gop` is the distance of key frames.
-    `quick` is for many small files that are read again and again: encoding takes a quarter of the time, decoding half
-    of it, and the same error a third more bytes. Without `b_frames` packets are in display order, so that files can be
-    joined packet by packet.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        fps: float | Fraction,
-        *,
-        crf: int = 16,
-        gop: int = 24,
-        chroma: str = "420",
-        lossless: bool = False,
-        quick: bool = False,
-        b_frames: bool = True,
-    ) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, fps: int | float | Fraction, encoding: Encoding = Encoding()) -> None:
+        self.path, self.encoding = Path(path), encoding
         self.rate = Fraction(fps).limit_denominator(100_000)
-        self.chroma, self.lossless = chroma, lossless
-        quality = {"qp": "0"} if lossless else {"crf": str(crf)}
-        # One thread: output must not depend on the machine's number of cores. No macroblock tree: in frames as small as
-        # 64×36 x264's vector code for it reads memory that nothing has set, and the same video gives different files.
-        speed = {"preset": "superfast", "tune": "fastdecode"} if quick else {"preset": "medium"}
-        self.options = {**quality, **speed, "g": str(gop), "threads": "1", "mbtree": "0"}
-        self.options |= {} if b_frames else {"bf": "0"}
         self.num_frames = 0
         self._stream: av.VideoStream | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":
         with ExitStack() as stack:
             partial = stack.enter_context(atomic_path(self.path))
             options = {"movflags": "+faststart"}
@@ -269,25 +275,27 @@ class VideoWriter:
         self.num_frames += 1
 
     def _open_stream(self, height: int, width: int) -> av.VideoStream:
-        codec = "libx264rgb" if self.lossless else "libx264"
-        stream = self._container.add_stream(codec, rate=self.rate, options=self.options)
+        lossless = self.encoding.lossless
+        codec = "libx264rgb" if lossless else "libx264"
+        stream = self._container.add_stream(codec, rate=self.rate, options=self.encoding.options())
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = width, height
-        stream.codec_context.thread_count = 1  # of the conversion of colours, too
-        whole_chroma = self.chroma == "444" or height % 2 or width % 2
-        stream.pix_fmt = "rgb24" if self.lossless else "yuv444p" if whole_chroma else "yuv420p"
+        stream.codec_context.thread_count = 1  # for the conversion of colours, too
+        whole_chroma = self.encoding.chroma == "444" or height % 2 or width % 2
+        stream.pix_fmt = "rgb24" if lossless else "yuv444p" if whole_chroma else "yuv420p"
         return stream
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         with self._open_files:
             if error is not None:
-                raise error  # seen by the file on the way out, which then does not take its name
+                raise error  # through the open file, which then does not get its name
             if self._stream is None:
                 raise ValueError(f"no frame was written to {self.path}")
             self._container.mux(self._stream.encode(None))
 
 
-def write_video(path: str | Path, frames: np.ndarray, fps: float | Fraction, **options: object) -> None:
-    """Write frames, uint8 `T H W C` RGB, as an H.264 mp4, atomically; `options` are those of `VideoWriter`."""
-    with VideoWriter(path, fps, **options) as writer:
+def write_video(path: str | Path, frames: Frames, fps: int | float | Fraction, **encoding: Any) -> None:
+    """Write RGB frames as an H.264 mp4, atomically; `encoding` are the fields of `Encoding`."""
+    with VideoWriter(path, fps, Encoding(**encoding)) as writer:
         for frame in frames:
             writer.write(frame)

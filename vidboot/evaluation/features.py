@@ -1,7 +1,8 @@
-"""Features of videos for the Fréchet distance: a TorchScript network, torchvision's r3d_18 with given weights, or a
-small network trained on the run's own data.
+"""Features of videos for the Fréchet distance.
 
-Fréchet distances compare only under the same protocol, so a `FeatureNetwork` says what it is in words.
+They come from a TorchScript network, from torchvision's r3d_18 with given weights, or from a small autoencoder trained
+on the run's own data. Fréchet distances can be compared only under the same protocol, so a `FeatureNetwork` has a text
+that describes it.
 """
 
 import hashlib
@@ -34,12 +35,12 @@ FEATURES_FILE = "features.safetensors"
 DIMENSIONS, CHANNELS = 32, 16
 STEPS, BATCH_SIZE, LEARNING_RATE = 600, 16, 2e-3
 R3D_SIZE, R3D_MEAN, R3D_STD = (112, 112), (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-"""What torchvision's r3d_18 was trained on: H and W, and the mean and standard deviation of values in [0, 1]."""
+"""What torchvision's r3d_18 was trained with: height and width, and mean and standard deviation of values in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """Features of windows of `num_frames` frames, B C T H W in [-1, 1] → B D, and the protocol in words."""
+    """A network from windows of `num_frames` frames, B C T H W in [-1, 1], to features B D, and its description."""
 
     network: Callable[[Tensor], Tensor]
     num_frames: int
@@ -47,22 +48,25 @@ class FeatureNetwork:
 
     @torch.no_grad()
     def __call__(self, videos: Float[Tensor, "N C T H W"]) -> Float[np.ndarray, "n D"]:
-        """Features of the windows that lie side by side in the videos; no rows if the videos are too short for one."""
+        """Features of all windows, which follow one another without overlap; no rows if the videos are too short."""
         windows = [w for w in videos.split(self.num_frames, dim=2) if w.shape[2] == self.num_frames]
-        if not windows:
-            return np.empty((0, 0))
+        if not windows:  # no rows, but of the right length
+            _, channels, _, height, width = videos.shape
+            return (
+                self.network(videos.new_zeros(1, channels, self.num_frames, height, width))[:0].double().cpu().numpy()
+            )
         return torch.cat([self.network(v[None]) for w in windows for v in w]).double().cpu().numpy()
 
 
 class Autoencoder(nn.Module):
-    """Windows of video through a bottleneck of `DIMENSIONS` numbers, their features."""
+    """An autoencoder of windows, whose bottleneck of `DIMENSIONS` numbers gives their features."""
 
     def __init__(self, num_frames: int, height: int, width: int) -> None:
         super().__init__()
         size = (num_frames, height, width)
         widths = [3, CHANNELS, 2 * CHANNELS, 4 * CHANNELS]
         self.encoder = nn.ModuleList(nn.Conv3d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
-        # Sizes before each strided convolution: the way back up goes through the same ones.
+        # Sizes before each strided convolution; the decoder goes back through the same sizes.
         self.sizes = [tuple(-(-n // 2**level) for n in size) for level in range(len(widths))]
         flat = widths[-1] * int(np.prod(self.sizes[-1]))
         self.narrow, self.widen = nn.Linear(flat, DIMENSIONS), nn.Linear(DIMENSIONS, flat)
@@ -71,13 +75,13 @@ class Autoencoder(nn.Module):
         )
 
     def features(self, x: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B D"]:
-        """The bottleneck's numbers."""
+        """The numbers in the bottleneck."""
         for layer in self.encoder:
             x = nn.functional.silu(layer(x))
         return self.narrow(x.flatten(1))
 
     def forward(self, x: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 3 T H W"]:
-        """The video as its features tell it."""
+        """The video, reconstructed from its features."""
         h = self.widen(self.features(x)).unflatten(1, (-1, *self.sizes[-1]))
         for layer, size in zip(self.decoder, reversed(self.sizes[:-1]), strict=True):
             h = layer(nn.functional.interpolate(nn.functional.silu(h), size=size))
@@ -85,15 +89,16 @@ class Autoencoder(nn.Module):
 
 
 def given_features(path: Path, example: Float[Tensor, "C T H W"]) -> FeatureNetwork:
-    """The network in a file, for videos like `example`: TorchScript, or weights of torchvision's r3d_18.
+    """The network in a file, for videos of the shape of `example`: TorchScript, or weights of torchvision's r3d_18.
 
-    A TorchScript network is called on whole videos in [-1, 1] and does its own resizing; what it gives is flattened to
-    one row for each video. r3d_18 (Tran et al. 2018, arXiv 1711.11248) sees them as it was trained, and gives the 512
-    numbers before its last layer. Raises `UserError` if the file can't be read, or the network not be called so.
+    A TorchScript network is called on whole videos in [-1, 1] and does its own resizing; its output is flattened to one
+    row for each video. For r3d_18 (Tran et al. 2018, arXiv 1711.11248) videos are resized and normalised as in its
+    training; its features are the 512 inputs of its last layer. Raises `UserError` if the file can't be read or the
+    network can't be called on such videos.
     """
     num_frames = example.shape[1]
     try:
-        with warnings.catch_warnings():  # deprecated or not, it is what I3D is published as
+        with warnings.catch_warnings():  # TorchScript is deprecated, but I3D is published as such a file
             warnings.simplefilter("ignore", FutureWarning)
             network = torch.jit.load(str(path), map_location="cpu").eval()
         protocol = f"TorchScript network {path.name} on {num_frames} frames at the stored size, in [-1, 1]"
@@ -113,7 +118,7 @@ def given_features(path: Path, example: Float[Tensor, "C T H W"]) -> FeatureNetw
 
 
 def _r3d_18(path: Path, no_script: Exception) -> tuple[Callable[[Tensor], Tensor], str]:
-    """torchvision's network with weights from a file, and in words what it is."""
+    """torchvision's network with weights from a file, and its description."""
     network = r3d_18()
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -138,11 +143,10 @@ def _r3d_18(path: Path, no_script: Exception) -> tuple[Callable[[Tensor], Tensor
 
 
 def own_features(run_dir: Path, config: RunConfig, shots: Sequence[Shot]) -> FeatureNetwork:
-    """The run's own feature network; trained on the shots, and stored with the run, at its first use.
+    """The run's own feature network: trained on the shots at its first use, and stored in the run folder.
 
-    It is made anew when the run in the folder is another one by now: of other windows, size, seed or training shots.
-
-    Raises `UserError` if there is nothing to train it on.
+    It is trained again if the run has changed: its windows, size, seed or training shots. Raises `UserError` if there
+    is nothing to train it on.
     """
     path, length = run_dir / FEATURES_FILE, config.clip.num_frames
     torch.manual_seed(config.seed)
@@ -163,14 +167,14 @@ def own_features(run_dir: Path, config: RunConfig, shots: Sequence[Shot]) -> Fea
 
 
 def _identity(run_dir: Path, config: RunConfig) -> str:
-    """What the run's feature network is made from."""
+    """What the run's feature network depends on."""
     shots = "\n".join(json.loads((run_dir / SPLIT_FILE).read_text()).get("train", ()))
     size = (config.clip.num_frames, config.video.height, config.video.width)
     return json.dumps([*size, config.seed, hashlib.sha256(shots.encode()).hexdigest()])
 
 
 def _metadata(path: Path) -> dict[str, str] | None:
-    """What is noted in a file of weights; None if it is missing or damaged."""
+    """The metadata of a file of weights; None if the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as stored:
             return stored.metadata()
@@ -188,7 +192,7 @@ def _train(network: Autoencoder, config: RunConfig, shots: Sequence[Shot]) -> No
         )
     options = config.data.model_copy(update={"extra_masks": 0.0, "context": 0.0, "memory_gb": 1.0})
     data = ViewDataset(clean, {length: 1.0}, config.seed, BATCH_SIZE, options)
-    batches = [range(step * BATCH_SIZE, (step + 1) * BATCH_SIZE) for step in range(STEPS)]
+    batches = [list(range(step * BATCH_SIZE, (step + 1) * BATCH_SIZE)) for step in range(STEPS)]
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     for batch in tqdm(DataLoader(data, batch_sampler=batches), desc="feature network", unit="step"):
         x0 = to_tensor(batch["frames"])

@@ -1,4 +1,4 @@
-"""The report of a run: tables on the console, and a page that stands alone, with plots and playing videos."""
+"""The report of a run: tables on the console, and one HTML file with plots and videos."""
 
 import base64
 import io
@@ -19,11 +19,11 @@ from vidboot.data.files import write_atomic
 
 PAGE_FILE, PLOTS = "index.html", {"errors": "denoising.png", "autocorrelation": "autocorrelation.png"}
 PLAYED = 8
-"""Videos shown of each kind."""
+"""How many videos of each kind the page plays."""
 
 
 def print_tables(results: Mapping[str, Any]) -> None:
-    """Print errors with their intervals, and the statistics of the generated videos with their protocol."""
+    """Print errors with their intervals, the statistics of the generated videos, and how they were measured."""
     errors = Table(
         title=f"Held-out denoising error per pixel, 95 % interval over {results['test_shots']} held-out shots"
     )
@@ -39,7 +39,7 @@ def print_tables(results: Mapping[str, Any]) -> None:
 
 
 def error_cell(error: Mapping[str, float | None]) -> str:
-    """A mean with its interval, where there is one."""
+    """A mean with its interval, if it has one."""
     interval = f" ({error['low']:.4f}–{error['high']:.4f})" if error["low"] is not None else ""
     return f"{error['mean']:.4f}{interval}"
 
@@ -55,12 +55,12 @@ def _statistics_table(statistics: Mapping[str, Any]) -> Table:
 
 
 def statistics_titles(lags: list[str]) -> list[str]:
-    """What the columns of the statistics are."""
+    """Titles of the statistics' columns."""
     return ["Fréchet distance", *(f"autocorr. error, lag {lag}" for lag in lags), "seam ratio", "drift"]
 
 
 def statistics_cells(row: Mapping[str, Any], lags: list[str]) -> list[str]:
-    """One row of the statistics as text; shorter videos don't have all the lags."""
+    """One row of the statistics as text; short videos lack the longer lags."""
 
     def text(x: float | None) -> str:
         return "–" if x is None else f"{x:.3f}"
@@ -95,12 +95,12 @@ def write_page(
 
 
 def plot_errors(results: Mapping[str, Any]) -> Figure:
-    """Error against noise level with intervals."""
+    """Plot of the error against the noise level, with intervals."""
     figure, panel = _panel()
     sigmas = np.array(results["sigmas"])
     for number, (name, row) in enumerate(results["denoising"].items()):
         mean, low, high = (np.array([e[key] for e in row], float) for key in ("mean", "low", "high"))
-        # A little to the side of each other, so that intervals don't hide one another.
+        # Moved a little to the side, so that intervals don't hide one another.
         at = sigmas * 1.02**number
         half = np.where(np.isfinite(high), (mean - low, high - mean), 0)
         panel.errorbar(at, mean, half, fmt="o-", markersize=4, capsize=3, linewidth=1, label=name)
@@ -110,7 +110,7 @@ def plot_errors(results: Mapping[str, Any]) -> Figure:
 
 
 def plot_autocorrelation(results: Mapping[str, Any]) -> Figure:
-    """Autocorrelation of frames against the lag, for real and generated videos."""
+    """Plot of the frames' autocorrelation against the lag, for real and generated videos."""
     figure, panel = _panel()
     for name, row in results["statistics"].items():
         lags = [int(lag) for lag in row["autocorrelation"]]
@@ -151,8 +151,9 @@ the means of {{ test_shots }} held-out shots; the noise is the same for every ro
 <h2>Generated videos</h2>
 <p>{{ protocol.generated }}.</p>
 <p>Fréchet distance: {{ protocol.features }}.</p>
-<p>Autocorrelation: of frames less the mean held-out frame. Seam ratio: change between frames at the borders of windows
-over that elsewhere (1 = no seams). Drift: change from first to last quarter, of brightness / of contrast.</p>
+<p>Autocorrelation: of frames less the mean held-out frame. Seam ratio: mean square change from frame to frame at the
+borders of windows, over that elsewhere (1 = no seams). Drift: change from the first to the last quarter, of brightness
+/ of contrast.</p>
 <table><tr><th></th>{% for title in titles %}<th>{{ title }}</th>{% endfor %}</tr>
 {% for name, row in cells.items() %}<tr><td>{{ name }}</td>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table>

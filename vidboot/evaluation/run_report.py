@@ -1,4 +1,4 @@
-"""What a trained run is worth: held-out error with confidence intervals, and statistics of what it generates."""
+"""The evaluation of a trained run: held-out error with confidence intervals, and statistics of generated videos."""
 
 import json
 import math
@@ -20,6 +20,7 @@ from vidboot.data.manifest import Manifest, Shot, check_size, load_manifest
 from vidboot.distributed import device
 from vidboot.errors import UserError
 from vidboot.evaluation.features import FeatureNetwork, given_features, own_features
+from vidboot.evaluation.request import RunRequest
 from vidboot.evaluation.run_page import print_tables, write_page
 from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
 from vidboot.generation.sampling import generate_videos
@@ -34,46 +35,29 @@ BASE, WHOLE, REAL, TRAINING = "base", "base + residual", "held-out videos", "tra
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to measure, on what, and where to put it."""
-
-    run: Path
-    manifest: Path
-    output: Path
-    baselines: tuple[Path, ...] = ()
-    """Other runs, measured beside it."""
-    features: Path | None = None
-    """Feature network: TorchScript, or weights of torchvision's r3d_18 (None: the run's own)."""
-    samples: int = 16
-    frames: int | None = None
-    """Frames of a generated video (None: the training length)."""
-    steps: int = 18
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class HeldOutData:
-    """What the run is held against."""
+    """The real videos that a run is compared with."""
 
     train: tuple[Shot, ...]
-    """Training shots that the manifest has."""
+    """The run's training shots, as far as the manifest has them."""
     test: tuple[Shot, ...]
+    """The shots that no compared model was trained on or chosen by."""
     videos: Float[Tensor, "N C T H W"]
-    """For the denoising errors, of which the run's configuration says how many."""
+    """Test videos for the denoising errors: as many as the run's configuration says."""
     real: Float[Tensor, "M C T H W"]
-    """For the statistics: no fewer than are generated, if there are so many."""
+    """Test videos for the statistics: at least as many as are generated, if there are so many."""
     mean: Float[Tensor, "C 1 H W"]
     """Mean frame of the test shots."""
     of_shot: tuple[int, ...] = ()
-    """Number of the shot that each of the videos is from."""
+    """For each of `videos`, the number of its shot."""
 
 
-def evaluate_run(request: Request) -> Path:
+def evaluate_run(request: RunRequest) -> Path:
     """Measure, print the tables, write JSON and page into the output folder; returns the page's path.
 
-    Raises `UserError` for what the user can mend.
+    Raises `UserError` for the user's mistakes.
     """
-    make_folder(request.output)
+    make_folder(request.folder)
     models = _models(request)
     config = models[BASE].config
     data = held_out_data(request.run, load_manifest(request.manifest), config, request.baselines, request.samples)
@@ -99,14 +83,14 @@ def evaluate_run(request: Request) -> Path:
     }
     results = _finite(results)
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(request.output / RESULTS_FILE, text.encode())
+    write_atomic(request.folder / RESULTS_FILE, text.encode())
     print_tables(results)
     beside = REAL if training is None else TRAINING
-    return write_page(request.output, results, {beside: real[beside][:8]} | made, models[BASE].fps)
+    return write_page(request.folder, results, {beside: real[beside][:8]} | made, models[BASE].fps)
 
 
-def _models(request: Request) -> dict[str, VideoModel]:
-    """The base, the whole and the baselines; the base as a model whose `full` is the base itself."""
+def _models(request: RunRequest) -> dict[str, VideoModel]:
+    """By name: the base alone, as a model without residual, the whole model, and the baselines."""
     model = load(request.run, device())
     base = VideoModel(model.config, model.views, calibration=model.calibration, fps=model.fps)
     models = {BASE: base} | ({WHOLE: model} if model.residual is not None else {})
@@ -122,17 +106,17 @@ def _models(request: Request) -> dict[str, VideoModel]:
 def held_out_data(
     run_dir: Path, manifest: Manifest, config: RunConfig, baselines: Sequence[Path] = (), samples: int = 0
 ) -> HeldOutData:
-    """The manifest's test shots: those of the run's split, and any of files that the run has never seen.
+    """The manifest's test shots: those of the run's split, and shots of source files that the run has no shots of.
 
-    (Cut in another way, shots of a file are others, but no less known.) Without those that a baseline has trained
-    on or was chosen by. `samples`: how many videos their statistics stand beside. Raises `UserError` if none is left,
-    and if it isn't known what a run was trained on.
+    (The same file preprocessed otherwise gives other shots, but their content is the same.) Shots that a baseline was
+    trained on or chosen by are left out. `samples` is how many videos are generated. Raises `UserError` if no shot is
+    left, or if a run folder doesn't say what the run was trained on.
     """
     check_size(manifest, config.video.height, config.video.width, manifest.root)
     split = _split_of(run_dir)
     train = tuple(shot for shot in manifest if shot.id in set(split["train"]))
     seen = {shot.id for shot in train} | set(split.get("validation", ()))
-    # The run's own test shots first and in its order, as in the table at the end of training.
+    # The run's own test shots first, in the split's order, as for the table at the end of training.
     own = {shot_id: number for number, shot_id in enumerate(split.get("test", ()))}
     files = set(split.get("sources", ()))
     new = [s for s in manifest if "full" in s.views and s.id not in seen and (s.id in own or s.source not in files)]
@@ -160,16 +144,16 @@ def _split_of(run_dir: Path) -> dict[str, Any]:
     split = json.loads((run_dir / SPLIT_FILE).read_text())
     if "train" not in split:
         raise UserError(
-            f"{run_dir / SPLIT_FILE} doesn't say what was trained on, so nothing is known to be held out: give the "
-            "folder that tools/train.py wrote"
+            f"{run_dir / SPLIT_FILE} doesn't say which videos the run was trained on: give the folder that "
+            "tools/train.py wrote"
         )
     return split
 
 
 def measure_errors(denoise: Denoiser, data: HeldOutData, config: RunConfig) -> list[dict[str, float]]:
-    """Mean square error per pixel at each noise level, with its 95 % interval over the shots.
+    """Mean squared error per pixel at each noise level, with its 95 % confidence interval over the shots.
 
-    Windows of one shot are alike, so a shot counts once, with the mean of its windows.
+    Windows of one shot are not independent, so a shot counts once, with the mean over its windows.
     """
     errors = denoising_errors(denoise, data.videos, config.evaluation.sigmas, device=device()).numpy()
     shots = np.array(data.of_shot)
@@ -178,7 +162,7 @@ def measure_errors(denoise: Denoiser, data: HeldOutData, config: RunConfig) -> l
 
 
 def _finite(tree: Any) -> Any:
-    """The same with None for what is not finite: JSON has no other word for it."""
+    """The same with None for infinite values and NaN, which JSON does not have."""
     if isinstance(tree, dict):
         return {key: _finite(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -192,9 +176,9 @@ def measure_statistics(
     configs: Mapping[str, RunConfig],
     features: FeatureNetwork,
 ) -> dict[str, dict[str, Any]]:
-    """Statistics of each set of videos; distance and autocorrelation error against the held-out ones.
+    """Statistics of each set of videos, with distance and autocorrelation error relative to the held-out videos.
 
-    `configs` say where the windows of each set lie; the lags are those of the held-out videos' run.
+    `configs` give the windows of each set's model; the lags are those of the evaluated run.
     """
     length = configs[REAL].clip.num_frames
     lags = sorted({1, length // 2, length - 1, length * 3 // 2, length * 3})
@@ -214,7 +198,7 @@ def measure_statistics(
 
 
 def borders(config: RunConfig, num_frames: int) -> list[int]:
-    """Frames before which a window begins or has ended: the clip's, or T frames in longer videos, unshifted."""
+    """First frames of windows, and frames after their last: of clips, or in longer videos of windows of T frames."""
     length, overlap = config.clip.num_frames, config.clip.overlap
     if num_frames > config.video.num_frames:
         length, overlap = config.video.num_frames, config.video.overlap
@@ -222,8 +206,8 @@ def borders(config: RunConfig, num_frames: int) -> list[int]:
     return sorted(edges - {0, num_frames})
 
 
-def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Float[Tensor, "N C T H W"]:
-    """One by one: flat in memory, and each video depends on its seed alone."""
+def _generate(name: str, model: VideoModel, frames: int, request: RunRequest) -> Float[Tensor, "N C T H W"]:
+    """Generate one by one, which takes little memory; each video depends on its seed only."""
     seeds = range(request.seed, request.seed + request.samples)
     made = [
         generate_videos(model, frames, [seed], steps=request.steps) for seed in tqdm(seeds, desc=f"sampling {name}")
@@ -232,12 +216,12 @@ def _generate(name: str, model: VideoModel, frames: int, request: Request) -> Fl
 
 
 def _training_videos(data: HeldOutData, config: RunConfig, count: int) -> Tensor | None:
-    """As many full videos as are generated, of the training shots, where the manifest has any.
+    """As many full training videos as are generated, or None if the manifest has none.
 
-    They are played beside the samples, and their statistics are the best that samples can have: even real videos are
-    at some distance from as few others.
+    The page plays them beside the samples. Their statistics are the best that samples can reach: between two small sets
+    of real videos, too, there is some distance.
     """
-    full = [shot for shot in data.train if "full" in shot.views]  # long ones of low resolution are none
+    full = [shot for shot in data.train if "full" in shot.views]  # not long ones of low resolution
     try:
         return held_out_windows(full, config.video.num_frames, 1, count, clean=True)[0]
     except UserError:

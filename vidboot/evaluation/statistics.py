@@ -19,7 +19,7 @@ class Interval(NamedTuple):
 
 
 def confidence_interval(values: Float[np.ndarray, "n"]) -> Interval:
-    """Student's interval for the mean of independent values; endless for a single one."""
+    """Student's t interval for the mean of independent values; infinite for a single value."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, -np.inf, np.inf)
@@ -28,11 +28,11 @@ def confidence_interval(values: Float[np.ndarray, "n"]) -> Interval:
 
 
 def frechet_distance(a: Float[np.ndarray, "n D"], b: Float[np.ndarray, "m D"]) -> float | None:
-    """‖μ_a − μ_b‖² + tr(C_a + C_b − 2 (C_a C_b)^{1/2}): the distance of the Gaussians fitted to two sets of features.
+    """‖μ_a − μ_b‖² + tr(C_a + C_b − 2 (C_a C_b)^{1/2}): distance of the Gaussians fitted to two sets of features.
 
-    Heusel et al. 2017 (arXiv 1706.08500). The trace of the root is the sum of the singular values of
-    C_a^{1/2} C_b^{1/2}, which stays real where there are fewer samples than features. None where a set has fewer than
-    the two samples that a covariance takes, or values that are no numbers.
+    Heusel et al. 2017 (arXiv 1706.08500). The trace of the root is computed as the sum of the singular values of
+    C_a^{1/2} C_b^{1/2}, which stays real with fewer samples than features. None if a set has fewer than two samples,
+    too few for a covariance, or values that are not finite.
     """
     if min(len(a), len(b)) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
@@ -51,9 +51,9 @@ def _root(covariance: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
 def autocorrelation(
     videos: Float[Tensor, "N C T H W"], mean: Float[Tensor, "C 1 H W"], lags: Sequence[int]
 ) -> dict[int, float]:
-    """Σ_t ⟨f_t − μ, f_{t+τ} − μ⟩ over its value at lag 0, both per pair of frames, over all videos, for each lag τ.
+    """For each lag τ, the mean of ⟨f_t − μ, f_{t+τ} − μ⟩ over all pairs of frames, divided by its value at lag 0.
 
-    `mean` is the mean frame μ of real videos, for real and generated ones alike.
+    `mean` is the mean frame μ of real videos, for generated videos too. Lags beyond the videos' length are left out.
     """
     centred = (videos - mean).double()
     power = (centred**2).mean()
@@ -64,9 +64,9 @@ def autocorrelation(
 
 
 def seam_ratio(videos: Float[Tensor, "N C T H W"], borders: Sequence[int]) -> float | None:
-    """Mean square change of frame t − 1 to t at the `borders` t of windows, over that elsewhere; 1 = no seams.
+    """Mean squared change from frame t − 1 to t where t is a border of windows, over that elsewhere; 1 = no seams.
 
-    None if either kind of frame is missing, or nothing changes elsewhere.
+    None if there are no borders, nothing but borders, or no change elsewhere.
     """
     change = videos.double().diff(dim=2).square().mean((0, 1, 3, 4)).numpy()
     at_border = np.isin(np.arange(1, videos.shape[2]), list(borders))
@@ -76,7 +76,7 @@ def seam_ratio(videos: Float[Tensor, "N C T H W"], borders: Sequence[int]) -> fl
 
 
 def drift(videos: Float[Tensor, "N C T H W"]) -> dict[str, float]:
-    """How far brightness and contrast of a video move from its first quarter to its last: mean absolute change."""
+    """Mean absolute change of a video's brightness and contrast from its first quarter to its last."""
     quarter = max(1, videos.shape[2] // 4)
     first, last = videos[:, :, :quarter].flatten(2), videos[:, :, -quarter:].flatten(2)
     return {

@@ -11,14 +11,14 @@ import hashlib
 import string
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from tqdm import tqdm
 
-from vidboot.data.manifest import write_manifest
+from vidboot.data.manifest import ManifestRow, write_manifest
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import write_video
 from vidboot.errors import UserError
@@ -173,7 +173,7 @@ def _store(
     kind: str,
     frames: UInt8[np.ndarray, "T H W C"],
     covered: Bool[np.ndarray, "H W"] | None,
-) -> dict[str, Any]:
+) -> ManifestRow:
     """Write a video, and its mask if something is covered; return its row of the manifest."""
     length, height, width, _ = frames.shape
     path, mask = f"{name}.mp4", None
@@ -181,19 +181,18 @@ def _store(
     if covered is not None:
         mask = f"{name}.npz"
         MaskTrack(length, height, width, [Event(0, length, covered)]).save(folder / mask)
-    return {
-        "id": hashlib.sha256(frames.tobytes()).hexdigest()[:16],
-        "source": f"digits/{path}",
-        "start": 0,
-        "end": length,
-        "path": path,
-        "num_frames": length,
-        "fps": 24.0,
-        "height": height,
-        "width": width,
-        "crop": [0, 0, height, width],
-        "views": list(_KINDS) if kind == "full" else [kind],
-        "verdict": "clean" if mask is None else "masked",
-        "mask": mask,
-        "label": None,
-    }
+    return ManifestRow(
+        id=hashlib.sha256(frames.tobytes()).hexdigest()[:16],
+        source=f"digits/{path}",
+        start=0,
+        end=length,
+        path=path,
+        num_frames=length,
+        fps=24.0,
+        height=height,
+        width=width,
+        crop=(0, 0, height, width),
+        views=_KINDS if kind == "full" else (kind,),
+        verdict="clean" if mask is None else "masked",
+        mask=mask,
+    )

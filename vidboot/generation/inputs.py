@@ -1,4 +1,4 @@
-"""What a user knows of a video, read from files, a stretch of frames at a time."""
+"""The files that say what is known of a video to generate, read a stretch of frames at a time."""
 
 import hashlib
 from collections.abc import Iterable
@@ -25,8 +25,7 @@ IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 class InputFiles:
     """First frames (an image or a video), a low-resolution video and a damaged one; each may be absent.
 
-    The damaged video is a shot that preprocessing stored: its mask is in the manifest. A stream asks for one stretch
-    after another, so what does not change, like the number of frames, is looked up once.
+    The damaged video is a shot that preprocessing stored, with its mask in the manifest.
     """
 
     height: int
@@ -36,20 +35,19 @@ class InputFiles:
     repair: Path | None = None
 
     def check(self) -> int | None:
-        """Look at the files; how many frames the longest of `low_res` and `repair` has (None if there are none).
+        """Check the files, and return the number of frames of the longer of `low_res` and `repair` (None: neither).
 
-        Raises `UserError` for a file that can't be read, has another size or no mask.
+        Raises `UserError` for a file that can't be read, has the wrong size or has no mask.
         """
         if self.init is not None:
             frames = _first(self.init)
             if frames.shape[:2] != (self.height, self.width):
                 raise UserError(f"--init {self.init} is {_size(frames)}, but the run makes {self.height}×{self.width}")
-        if self.repair is not None:
-            shot = self._shot
+        if (shot := self._shot) is not None:
             if shot.mask_path is None:
                 raise UserError(
-                    f"--repair {self.repair}: preprocessing masked nothing in it (verdict: {shot.verdict}), there is "
-                    "nothing to paint out; masks of your own go into the configuration of tools/preprocess.py (masks)"
+                    f"--repair {self.repair}: preprocessing masked nothing in it (verdict: {shot.verdict}), so there "
+                    "is nothing to repair; masks of your own go into the configuration of tools/preprocess.py (masks)"
                 )
             shot.mask(range(1))
             if (shot.height, shot.width) != (self.height, self.width):
@@ -64,32 +62,38 @@ class InputFiles:
         return max(lengths, default=None)
 
     def hashes(self) -> dict[str, str | None]:
-        """A hash of what each file holds, the damaged video's with its mask."""
-        masks = [] if self.repair is None else [self._shot.root / self._shot.mask_path]
+        """A hash of each file's content; that of the damaged video covers its mask too."""
+        shot = self._shot
+        masks = [] if shot is None or shot.mask_path is None else [shot.root / shot.mask_path]
         files = {"init": [self.init], "low_res": [self.low_res], "repair": [self.repair, *masks]}
-        return {f"{name}_hash": None if paths[0] is None else _hash(paths) for name, paths in files.items()}
+        present = {name: [path for path in paths if path is not None] for name, paths in files.items()}
+        return {f"{name}_hash": _hash(paths) if paths else None for name, paths in present.items()}
 
     def fps(self) -> float | None:
-        """Frames per second of what is repaired, enlarged or continued; None if none of them is a video."""
-        if self.repair is not None:
+        """Frames per second of the damaged, the low-resolution or the first video given; None if there is no video."""
+        if self._shot is not None:
             return self._shot.fps
         videos = [path for path in (self.low_res, self.init) if path is not None and path.suffix.lower() not in IMAGES]
         return rate_of(videos[0]) if videos else None
 
+    # A stream reads one stretch after another, so these are looked up only once.
+
     @cached_property
     def _init_count(self) -> int:
+        if self.init is None:
+            return 0
         return 1 if self.init.suffix.lower() in IMAGES else count_frames(self.init)
 
     @cached_property
     def _low_res_count(self) -> int:
-        return count_frames(self.low_res)
+        return 0 if self.low_res is None else count_frames(self.low_res)
 
     @cached_property
-    def _shot(self) -> Shot:
-        return find_shot(self.repair)
+    def _shot(self) -> Shot | None:
+        return None if self.repair is None else find_shot(self.repair)
 
     def frames(self, start: int, end: int) -> Observation | None:
-        """What the files tell of the frames from `start` up to, not including, `end`."""
+        """What is known of the frames from `start` up to, not including, `end`."""
         parts = [self._first_frames(start, end), self._clean_pixels(start, end), self._low_resolution(start, end)]
         observation = None
         for part in parts:
@@ -107,9 +111,8 @@ class InputFiles:
         return Observation.of_first_frames(to_tensor(frames)[None], end - start)
 
     def _clean_pixels(self, start: int, end: int) -> Observation | None:
-        if self.repair is None:
+        if (shot := self._shot) is None:
             return None
-        shot = self._shot
         numbers = range(start, min(end, shot.num_frames))
         if not numbers:
             return None
@@ -137,7 +140,7 @@ class InputFiles:
 
 
 def find_shot(path: Path) -> Shot:
-    """The shot stored as `path` in a preprocessed folder; raises `UserError` if it is none."""
+    """The shot that preprocessing stored as `path`; raises `UserError` if there is none."""
     path = path.resolve()
     for folder in path.parents:
         if (folder / FILE_NAME).is_file():
@@ -145,13 +148,13 @@ def find_shot(path: Path) -> Shot:
                 if (folder / shot.path).resolve() == path:
                     return shot
     raise UserError(
-        f"{path} is not a shot of a preprocessed folder, so its mask is not known: run tools/preprocess.py on the "
-        "video and give a shot that it stored"
+        f"{path} is not a shot of a preprocessed folder, so it has no mask: run tools/preprocess.py on the video and "
+        "give a shot that it stored"
     )
 
 
 def read_any(path: Path, numbers: range) -> UInt8[np.ndarray, "T H W C"]:
-    """An image as one frame, or these frames of a video; raises `UserError` if the file can't be read."""
+    """An image, as one frame, or the frames of a video with these numbers; raises `UserError` if it can't be read."""
     if path.suffix.lower() not in IMAGES:
         return read_frames(path, numbers)
     image = cv2.imread(str(path))
@@ -161,14 +164,14 @@ def read_any(path: Path, numbers: range) -> UInt8[np.ndarray, "T H W C"]:
 
 
 def rate_of(path: Path) -> float:
-    """Frames per second of a video."""
+    """Frames per second of a video file."""
     with open_video(path) as (container, stream):
         packets = islice(container.demux(stream), TIMED_PACKETS)
         return frame_rate(stream, [p.pts for p in packets if p.pts is not None and not p.is_discard])
 
 
 def count_frames(path: Path) -> int:
-    """Frames of a video, counted by decoding it."""
+    """Number of frames of a video, counted by decoding it."""
     return sum(1 for _ in iter_frames(path))
 
 

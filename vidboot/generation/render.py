@@ -17,16 +17,17 @@ import vidboot
 from vidboot.data.files import write_atomic
 from vidboot.errors import UserError
 from vidboot.generation.inputs import InputFiles
-from vidboot.generation.request import GenerateRequest
+from vidboot.generation.request import GenerateRequest, ResolvedRequest
 from vidboot.generation.sampling import Sampling, sample, seeded
 from vidboot.generation.streaming import StreamState, stream
 from vidboot.generation.writers import PNG_FOLDER, check_fps, check_path, grid, open_output
+from vidboot.model.run_folder import load, weights_hash
 from vidboot.model.video_model import VideoModel
 from vidboot.options import words_of
 
 
 def check_output(path: Path, streaming: bool = False) -> None:
-    """Raises `UserError` if `path` can't be an output, or its record would replace another file. Makes nothing."""
+    """Raise `UserError` if `path` can't be an output, or its record would replace another file. Writes nothing."""
     if path.name in ("", ".."):
         raise UserError(f"--output {path} is no name for a file or folder to make")
     state_file, record = _state_file(path), path.with_suffix(".json")
@@ -39,7 +40,7 @@ def check_output(path: Path, streaming: bool = False) -> None:
 
 
 def _describes(record: Path, output: Path) -> str | None:
-    """What a file holds, in words, if it is not the record of this output or of one that has gone."""
+    """What a file is, in words, unless it is the record of this output or of one that no longer exists."""
     try:
         stored = json.loads(record.read_text())
     except (OSError, ValueError):
@@ -51,7 +52,7 @@ def _describes(record: Path, output: Path) -> str | None:
 
 
 def make_folder(path: Path, streaming: bool = False) -> None:
-    """Make the folder of `path`, and try all names that are going to be there; raises `UserError` if one can't be."""
+    """Make the folder of `path`, and check that all files can be written there; raises `UserError` if not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for final in (path, path.with_suffix(".json")):
@@ -65,13 +66,13 @@ def make_folder(path: Path, streaming: bool = False) -> None:
 
 
 def render(request: GenerateRequest) -> dict[str, Any]:
-    """Sample, write the output and, beside it, the record of what is needed to make it again; returns the record.
+    """Sample, write the output and, beside it, a record of all that is needed to make it again; returns the record.
 
-    Raises `UserError` for whatever the user can mend, before sampling starts.
+    Raises `UserError` for the user's mistakes, before sampling starts.
     """
     _check_paths(request)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = vidboot.load(request.run, device)
+    model = load(request.run, device)
     model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
     sampling = Sampling.of(request, model, request.only_repairs)
     sampling = sampling.model_copy(update={"label": _label(request, model)})
@@ -86,8 +87,8 @@ def render(request: GenerateRequest) -> dict[str, Any]:
         make(resolved, sampling, model, inputs, record)
     write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
     if request.stream:
-        # Until the record is there the state must be: what is killed before has its end made again. The state goes
-        # first: what is left without it is of no use, and the next stream of that name deletes it.
+        # Only now: a stream that is killed before its record is written has its last chunk made again. The state goes
+        # first, because without it the rest of the folder is of no use, and the next stream of that name deletes it.
         _state_file(request.output).unlink()
         shutil.rmtree(_state_file(request.output).parent)
     return record
@@ -104,8 +105,8 @@ def _check_paths(request: GenerateRequest) -> None:
             )
 
 
-def _resolved(request: GenerateRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles) -> GenerateRequest:
-    """The request with every default filled in, so that it says what is made."""
+def _resolved(request: GenerateRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles) -> ResolvedRequest:
+    """The request with every default filled in."""
     longest = inputs.check()
     frames = request.frames or longest
     if frames is None:
@@ -113,12 +114,12 @@ def _resolved(request: GenerateRequest, sampling: Sampling, model: VideoModel, i
     chosen = {name: getattr(sampling, name) for name in ("steps", "sampler", "draws")}
     fps = request.fps or inputs.fps() or model.fps
     chosen |= {"frames": frames, "fps": fps, "max_batch_frames": model.max_batch_frames}
-    return request.model_copy(update=chosen)
+    return ResolvedRequest(**request.model_dump() | chosen)
 
 
 @contextmanager
-def _enough_memory(request: GenerateRequest) -> Iterator[None]:
-    """Raises `UserError` where memory runs out."""
+def _enough_memory(request: ResolvedRequest) -> Iterator[None]:
+    """Raise `UserError` where memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -129,7 +130,7 @@ def _enough_memory(request: GenerateRequest) -> Iterator[None]:
 
 
 def _label(request: GenerateRequest, model: VideoModel) -> int | None:
-    """Number of the class asked for."""
+    """Number of the class that the request names."""
     classes = model.config.data.classes
     if request.class_name is None or request.class_name in classes:
         return None if request.class_name is None else classes.index(request.class_name)
@@ -138,12 +139,12 @@ def _label(request: GenerateRequest, model: VideoModel) -> int | None:
 
 
 def _joint(
-    request: GenerateRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, record: dict[str, Any]
+    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, record: dict[str, Any]
 ) -> None:
-    """All frames together."""
+    """Sample all frames together, and write them."""
     observation = inputs.frames(0, request.frames)
     steps = len(sampling.schedule(model.config.noise, observation is not None)) - 1
-    if observation is not None:  # what is conditioned is sampled one by one
+    if observation is not None:  # then samples are drawn one after another
         steps *= request.samples * sampling.draws
     with tqdm(total=steps, desc="sampling", unit="step") as bar:
         generators = seeded(request.seeds)
@@ -155,9 +156,9 @@ def _joint(
 
 
 def _stream(
-    request: GenerateRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, record: dict[str, Any]
+    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, record: dict[str, Any]
 ) -> None:
-    """Chunk after chunk; after each, its frames and the state are on disk, so that a kill costs one chunk."""
+    """Sample chunk after chunk. Frames and state are on disk after each, so that a kill costs one chunk."""
     frames, identity = request.frames, {key: record[key] for key in record if key not in WITHOUT_EFFECT}
     state_file = _state_file(request.output)
     work = state_file.parent
@@ -177,19 +178,19 @@ def _stream(
 
 
 def _state_file(output: Path) -> Path:
-    """The state of an unfinished stream, in the folder that keeps all of it."""
+    """The file with the state of an unfinished stream, in the folder that holds the stream."""
     return output.with_name(output.name + ".unfinished") / "state.safetensors"
 
 
 WITHOUT_EFFECT = {"run", "output", "init", "low_res", "repair", "max_batch_frames", "torch", "device", "command"}
-"""What a stream need not have in common with the one that it continues: the weights and hashes of the files count."""
+"""Keys of the record that may differ when a stream is continued; the weights and the files' hashes may not."""
 
 
-def _record(request: GenerateRequest, model: VideoModel, inputs: InputFiles, device: str) -> dict[str, Any]:
-    """What is needed to make the video again: the request with its defaults, and what it was made from."""
+def _record(request: ResolvedRequest, model: VideoModel, inputs: InputFiles, device: str) -> dict[str, Any]:
+    """All that is needed to make the video again: the request with its defaults, and what it was made from."""
     return request.model_dump(mode="json", exclude={"label"}) | {
         "seeds": list(request.seeds),
-        "weights": vidboot.weights_hash(request.run),
+        "weights": weights_hash(request.run),
         **inputs.hashes(),
         "vidboot": vidboot.__version__,
         "torch": torch.__version__,

@@ -14,28 +14,41 @@ MOST_SEED = 2**32 - 1
 OBSERVED, SAMPLING = "what is known of the video", "how it is sampled"
 """Headings in the help."""
 
+SamplerName = Literal["heun", "dpm2m", "euler"]
+DEFAULTS: dict[str, Any] = {"steps": 18, "sampler": "heun", "draws": 1}
+REPAIR_DEFAULTS: dict[str, Any] = {"steps": 3, "sampler": "dpm2m", "draws": 8}
+"""Defaults where a damaged video is repaired and nothing else is asked for, by networks that were trained to be given
+pixels. The result is close to the mean of what may be under the mask.
+
+A sample differs from that mean about as much as the truth does, so its error is about twice that of the mean. With two
+steps each draw would be the networks' prediction from noise alone; the step in between, at σ of about 4, adds what they
+know at lower noise.
+"""
+MOMENT_ITERATIONS = 3
+"""Default iterations of moment matching, for observations that the networks cannot be given."""
+
 
 class SamplingOptions(Strict):
-    """How a sample is drawn: sampler, number of steps, and how what is observed is respected."""
+    """How a sample is drawn: sampler, number of steps, and how observed pixels are respected."""
 
     steps: Annotated[PositiveInt | None, Option(group=SAMPLING)] = None
     """Sampler steps (default: 18; 3 for --repair alone, which is nearest to the truth: more steps invent more)."""
-    sampler: Annotated[Literal["heun", "dpm2m", "euler"] | None, Option(group=SAMPLING)] = None
+    sampler: Annotated[SamplerName | None, Option(group=SAMPLING)] = None
     """Sampler (default: heun; dpm2m for --repair alone)."""
     iterations: Annotated[NonNegativeInt | None, Option(metavar="K", group=SAMPLING)] = None
-    """Condition by K iterations of moment matching: more is nearer to the exact conditional law, and slower; 0 replaces
-    it by the quick, biased range–null-space correction (default: networks that were trained with data.context are given
-    the pixels; for all else, 3)."""
+    """Condition by K iterations of moment matching: more of them come nearer to the exact conditional distribution, and
+    take longer; 0 uses the quick, biased range–null-space correction instead (default: 3; networks that were trained
+    with data.context are given known pixels directly and need none)."""
     resampling: Annotated[PositiveInt, Option(metavar="K", group=SAMPLING)] = 1
-    """Take each step K times, with the noise put back in between; used only where something is observed."""
+    """Take each step K times, with the noise put back in between; used only where something is known."""
     draws: Annotated[PositiveInt | None, Option(metavar="K", group=SAMPLING)] = None
-    """The mean of K draws, which is nearer to the truth if steps are few (default: 1; 8 for --repair alone)."""
+    """Return the mean of K draws, which is nearer to the truth if steps are few (default: 1; 8 for --repair alone)."""
     label: Annotated[NonNegativeInt | None, Option(hidden=True)] = None
     """Number of a class in the run's data.classes."""
     guidance: Annotated[float, Option(metavar="W", group=SAMPLING)] = 1.0
-    """Scale of the class's guidance: how far to go from no class towards the class; beyond 1: past it."""
+    """Scale of the classifier-free guidance towards the class: 0 ignores the class, above 1 exaggerates it."""
     churn: Annotated[NonNegativeFloat, Option(metavar="S", group=SAMPLING)] = 0.0
-    """Noise that the sampler heun adds before each step, the S_churn of EDM."""
+    """Noise that the sampler heun adds before each step, EDM's S_churn."""
 
     @model_validator(mode="after")
     def _churn_fits(self) -> "SamplingOptions":
@@ -50,19 +63,20 @@ class GenerateRequest(SamplingOptions):
     run: Annotated[Path, Option(metavar="DIR")]
     """Run folder that tools/train.py wrote."""
     output: Path
-    """File to write: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without ending: a folder of PNG frames."""
+    """File to write: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without an ending, a folder of PNG frames."""
     frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)] | None = None
-    """Number of frames; may exceed the training length (default: as many as the low-resolution or damaged video has)."""
+    """Number of frames, also beyond the training length (default: as many as the low-resolution or damaged video
+    has)."""
     seed: Annotated[int, Option(metavar="N")] = 0
-    """The same seed gives the same video."""
+    """Seed of the noise; the same seed gives the same video."""
     samples: Annotated[PositiveInt, Option(metavar="K")] = 1
-    """K samples in a grid, of seeds SEED, SEED + 1, …"""
+    """Number of samples, shown in a grid; each has its own seed: N, N + 1, …"""
     fps: float | None = None
-    """Frames per second (default: that of a video given below, else of training)."""
+    """Frames per second (default: that of a video given below, else that of the training videos)."""
     lossless: bool = False
     """Keep the RGB values exactly in the mp4."""
     stream: bool = False
-    """Make the video chunk by chunk, in constant memory; resumes after a kill."""
+    """Make the video chunk by chunk, in constant memory; the same command resumes after a kill."""
     max_batch_frames: PositiveInt | None = None
     """Frames that a network denoises at once (default: as in training)."""
     class_name: Annotated[str | None, Option(flag="--class")] = None
@@ -83,27 +97,34 @@ class GenerateRequest(SamplingOptions):
                 "--draws takes a mean, so it goes with --init, --low-res or --repair, and not with --stream"
             )
         if self.guidance != 1 and self.class_name is None:
-            raise ValueError("--guidance needs --class: it is the class that it guides towards")
+            raise ValueError("--guidance needs --class, the class to guide towards")
         return self
 
     @property
     def observed(self) -> dict[str, Path]:
-        """The files of what is known of the video, by option."""
+        """The files that say what is known of the video, by the name of their option."""
         files = {"init": self.init, "low_res": self.low_res, "repair": self.repair}
         return {name: path for name, path in files.items() if path is not None}
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """One for each sample."""
+        """The seed of each sample."""
         return tuple(range(self.seed, self.seed + self.samples))
 
     @property
     def only_repairs(self) -> bool:
-        """Whether a damaged video is to be painted out, and nothing else is asked for."""
+        """Whether a damaged video is to be repaired and nothing else is asked for."""
         others = (self.frames, self.iterations, self.init, self.low_res)
         more = self.stream or self.churn or self.resampling > 1 or self.samples > 1
         return self.repair is not None and not more and all(one is None for one in others)
 
-    def sampling(self) -> dict[str, Any]:
-        """The settings among these that `SamplingOptions` has."""
-        return {name: getattr(self, name) for name in SamplingOptions.model_fields}
+
+class ResolvedRequest(GenerateRequest):
+    """A request with every default filled in: what exactly is made."""
+
+    steps: PositiveInt
+    sampler: SamplerName
+    draws: PositiveInt
+    frames: PositiveInt
+    fps: float
+    max_batch_frames: PositiveInt

@@ -1,6 +1,6 @@
-"""Making videos with a trained model: any length, given whatever is known, reproducible from a seed.
+"""Sampling videos from a trained model: of any length, conditioned on what is known, reproducible from a seed.
 
-All frames are denoised together (*joint*); `vidboot.generation.streaming` makes a video of any length piece by piece.
+All frames are denoised together; `vidboot.generation.streaming` makes a video chunk by chunk instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,67 +9,65 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor
 
 from vidboot.config import NoiseConfig
 from vidboot.data.display import Video, as_video
-from vidboot.generation.request import SamplingOptions
+from vidboot.generation.request import DEFAULTS, MOMENT_ITERATIONS, REPAIR_DEFAULTS, SamplerName, SamplingOptions
 from vidboot.method.composition import Denoiser
 from vidboot.method.conditioning import AnnealedConditioning, Corrected, MomentMatched, Observation
-from vidboot.method.samplers import SAMPLERS, OnStep, Sampler, do_nothing, initial_state, with_resampling
+from vidboot.method.samplers import (
+    SAMPLERS,
+    OnStep,
+    Sampler,
+    do_nothing,
+    initial_state,
+    sample_heun,
+    with_resampling,
+)
 from vidboot.model.video_model import VideoModel
-
-MOMENT_ITERATIONS = 3
-"""Of moment matching, for observations that the networks can't be given."""
-DEFAULTS = {"steps": 18, "sampler": "heun", "draws": 1}
-PAINTING_OUT = {"steps": 3, "sampler": "dpm2m", "draws": 8}
-"""Where a damaged video is painted out and no more, by networks that learnt to be given pixels: about the mean of what
-may be there.
-
-A sample differs from that mean about as much as the truth does, so twice as much from the truth. With two steps each
-draw is the mean that the networks see in noise alone; the one in between, at σ of about 4, is where they know more.
-"""
 
 
 class Sampling(SamplingOptions):
-    """How a sample is drawn, with the library's defaults where nothing was asked for.
+    """How a sample is drawn, with the library's default for each option that was not given.
 
     Raises `ValueError` for an unknown sampler, counts or numbers out of range, and churn without Heun.
     """
 
-    steps: int = DEFAULTS["steps"]
-    sampler: str = DEFAULTS["sampler"]
-    draws: int = DEFAULTS["draws"]
+    steps: PositiveInt = DEFAULTS["steps"]
+    sampler: SamplerName = DEFAULTS["sampler"]
+    draws: PositiveInt = DEFAULTS["draws"]
 
     @classmethod
     def of(cls, options: SamplingOptions, model: VideoModel, only_repairs: bool = False) -> "Sampling":
-        """What was asked for, and the defaults for the rest.
+        """The options that were given, and defaults for the rest.
 
-        With more steps than the few of `PAINTING_OUT` a sample is asked for, not a mean.
+        Whoever gives a number of steps for a repair wants a sample, not a mean: `draws` is then 1 by default.
         """
         given = {name: getattr(options, name) for name in SamplingOptions.model_fields}
         given = {name: value for name, value in given.items() if value is not None}
-        defaults = PAINTING_OUT if only_repairs and model.config.data.context > 0 else DEFAULTS
+        defaults = REPAIR_DEFAULTS if only_repairs and model.config.data.context > 0 else DEFAULTS
         if "steps" in given:
             defaults = defaults | {"draws": DEFAULTS["draws"]}
         return cls(**defaults | given)
 
-    def schedule(self, noise: NoiseConfig, conditioned: bool) -> Float[Tensor, "steps+1"]:
-        """The noise levels, from training's largest to 0."""
+    def schedule(self, noise: NoiseConfig, conditioned: bool) -> Float[Tensor, "levels"]:
+        """The noise levels, from the largest of training down to 0."""
         return with_resampling(noise.karras_sigmas(self.steps), self.resampling if conditioned else 1)
 
     @property
     def run(self) -> Sampler:
-        """The sampler, with its churn if there is any."""
-        run = SAMPLERS[self.sampler]
-        return partial(run, churn=self.churn) if self.churn else run
+        """The sampler; only Heun's method takes churn."""
+        return partial(sample_heun, churn=self.churn) if self.churn else SAMPLERS[self.sampler]
 
     def denoiser(self, model: VideoModel, observation: Observation | None = None) -> Denoiser:
-        """The model's D, given the class and what is observed."""
+        """The model's denoiser D, conditioned on the class and the observation."""
         if observation is None:
             return self._guided(model, lambda m: m.denoise)
         blocks = observation.blocks is not None
-        # Networks that learnt it are given the pixels; those beside a low-res version in any case.
+        # Networks trained with context are given known pixels, unless moment matching is asked for; beside block means
+        # always, as moment matching then does the rest.
         given = model.config.data.context > 0 and (self.iterations is None or blocks)
         denoise = self._guided(model, (lambda m: m.conditioned_on(observation)) if given else (lambda m: m.denoise))
         if given and not blocks:
@@ -89,12 +87,13 @@ class Sampling(SamplingOptions):
 
 
 def initial_noise(shape_CTHW: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "B C T H W"]:
-    """Standard normal noise, each sample from its own generator on the CPU: the same in any batch, on any device."""
+    """Standard normal noise. Each sample's generator draws it on the CPU: it is the same in any batch, on any
+    device."""
     return torch.stack([torch.randn(tuple(shape_CTHW), generator=generator) for generator in generators])
 
 
 def seeded(seeds: Sequence[int]) -> list[torch.Generator]:
-    """A generator on the CPU for each sample."""
+    """A generator on the CPU for each seed."""
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
@@ -104,13 +103,13 @@ def sample(
     generators: Sequence[torch.Generator],
     sampling: Sampling,
     observation: Observation | None = None,
-    on_step: Callable[[int], None] = lambda step: None,
+    on_step: OnStep = do_nothing,
     loose: Sequence[tuple[float, Observation]] = (),
 ) -> Float[Tensor, "B C T H W"]:
-    """One sample for each generator, values in [-1, 1]; what is observed comes back exactly.
+    """One sample for each generator, values in [-1, 1]; observed values come back exactly.
 
-    `on_step` is as in `generate_videos`. Frames in `loose` count as observed too as long as the noise is above a level:
-    levels, ascending, and what is let go at each.
+    `on_step` is as in `generate_videos`. `loose` lists noise levels, ascending, each with an observation that holds
+    only above that level.
     """
     video = model.config.video
     sigmas = sampling.schedule(model.config.noise, observation is not None)
@@ -126,16 +125,17 @@ def sample(
     denoisers = [sampling.denoiser(model, one) for one in held]
     denoise = AnnealedConditioning(denoisers, [level for level, _ in loose]) if loose else denoisers[0]
     videos = []
-    # One at a time: gradients need the memory, and what rounding does in conjugate residuals must not depend on others.
+    # One at a time: gradients need the memory, and rounding in the linear solver must not depend on other samples.
     for number, generator in enumerate(generators):
-        mean = None
+        total = None
         for draw in range(sampling.draws):
             x = initial_state(denoise, initial_noise(shape, [generator]).to(model.device), float(sigmas[0]))
             before = (number * sampling.draws + draw) * (len(sigmas) - 1)
             report = partial(_report, on_step, before)
             x0 = sampling.run(denoise, x, sigmas, report, generators=[generator]).clamp_(-1, 1)
-            mean = x0 if mean is None else mean.add_(x0)
-        videos.append(observation.within_range(observation.impose(mean.div_(sampling.draws))))
+            total = x0 if total is None else total.add_(x0)
+        assert total is not None  # there is at least one draw
+        videos.append(observation.within_range(observation.impose(total.div_(sampling.draws))))
     return torch.cat(videos)
 
 
@@ -154,9 +154,9 @@ def generate_videos(
 ) -> Float[Tensor, "B C T H W"]:
     """Sample one video for each seed, values in [-1, 1]; `num_frames` may exceed the training length.
 
-    What is observed (the same for all) comes back exactly; `options` are those of `SamplingOptions`. `on_step` gets the
-    number of sampler steps done, of all samples together where something is observed. Raises `ValueError` for no
-    frames, or as `Sampling` does.
+    Observed values (the same for all samples) come back exactly; `options` are those of `SamplingOptions`. `on_step` is
+    called with the number of sampler steps done; with an observation the samples are drawn one after another, and their
+    steps add up. Raises `ValueError` for less than one frame, and as `Sampling` does.
     """
     if num_frames < 1:
         raise ValueError(f"a video has at least 1 frame, got {num_frames}")
@@ -165,7 +165,7 @@ def generate_videos(
 
 
 def generate(model: VideoModel, num_frames: int, seed: int = 0, **options: Any) -> Video:
-    """Sample a video of any number of frames: C T H W in [-1, 1], shown as a player in a notebook.
+    """Sample a video of any number of frames: C T H W in [-1, 1]. A notebook shows it as a player.
 
     `options` are those of `generate_videos`: `steps`, `sampler`, `observation` and so on.
     """

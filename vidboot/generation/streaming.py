@@ -1,11 +1,12 @@
 """Endless video in constant memory: chunk after chunk, each conditioned on the last frames of the one before.
 
-A chunk has the training length T; its first frames are those that came before, in floating point (8-bit frames between
-chunks drift in colour). Its last frames are not final: the next chunk holds to them only as long as its noise is high,
-the later ones the less, and makes their detail anew. Frames that are final do not fit what a network makes beside them
-as well as real ones do (a sharp border shows: on moving digits the step there was a quarter larger).
+A chunk has the training length T. It begins with final frames of the chunk before, passed on as floats, because colours
+drift if they are rounded to 8 bits. The last frames of a chunk are *open*: the next chunk is conditioned on them only
+while its noise is high, on the later ones for the shortest time, and then makes their details anew. Without open frames
+the border between chunks is visible: generated frames fit what a network adds beside them less well than real ones do
+(on moving digits the change from frame to frame was a quarter larger there).
 
-Chunk k depends on the seed, on k and on those frames only, so a stream that was stopped goes on exactly where it was,
+Chunk k depends only on the seed, on k and on those frames. So a stream that was stopped continues exactly where it was,
 and its first frames are the same however long it gets.
 """
 
@@ -29,27 +30,27 @@ from vidboot.method.conditioning import Observation
 from vidboot.model.video_model import VideoModel
 
 _LET_GO = (0.6, 40.0)
-"""Noise levels, in units of σ_data, at which the first and the last of the open frames are let go."""
+"""Noise levels, in units of σ_data, below which the first and the last open frame are no longer conditioned on."""
 
 
 @dataclass(frozen=True)
 class StreamState:
-    """All that the next chunk depends on: how many there were, how many frames they gave, and the last ones."""
+    """All that the next chunk depends on: how many chunks and final frames there are, and the last frames."""
 
     chunks: int
     frames: int
-    tail: Float[Tensor, "B C given+open H W"]
-    """The last final frames, and those after them that the next chunk makes anew."""
+    tail: Float[Tensor, "B C tail H W"]
+    """The last final frames, and the open ones after them."""
 
     def save(self, path: Path, identity: dict[str, Any]) -> None:
-        """Write the state, atomically; `identity` (plain values) says which stream it belongs to."""
+        """Write the state, atomically; `identity` (plain values) is what the stream is made from."""
         words = {"chunks": str(self.chunks), "frames": str(self.frames), "identity": json.dumps(identity)}
         with atomic_path(path) as partial:
             save_file({"tail": self.tail.cpu().contiguous()}, partial, metadata=words)
 
     @classmethod
     def load(cls, path: Path, identity: dict[str, Any]) -> "StreamState | None":
-        """Read the state, or None if there is none. Raises `UserError` if it's damaged or another stream's."""
+        """Read the state, or None if there is none. Raises `UserError` if it is damaged or of another stream."""
         if not path.exists():
             return None
         try:
@@ -67,9 +68,10 @@ class StreamState:
 
 
 def shared_frames(length: int, overlap: int) -> tuple[int, int]:
-    """How many frames a chunk of `length` is given at its start, and how many at its end it leaves to the next one.
+    """How many final frames a chunk of `length` frames begins with, and how many open frames it ends with.
 
-    A quarter of a chunk is enough to go on from: on moving digits borders show no less with half, at twice the cost.
+    A quarter of a chunk is enough to begin with: on moving digits, half of it made borders no less visible and cost
+    twice as much.
     """
     given = min(overlap, max(1, length // 4))
     return given, min(3 * given // 4, (length - given) // 2)
@@ -82,18 +84,19 @@ def stream(
     state: StreamState | None = None,
     observation_of: Callable[[int, int], Observation | None] = lambda start, end: None,
 ) -> Iterator[tuple[Float[Tensor, "B C t H W"], StreamState]]:
-    """Yield new final frames and the state after them, without end; start from `state`, if given.
+    """Yield new final frames and the state after them, without end; continue from `state`, if given.
 
-    The first chunk makes T frames less those left open, a later one less those that it is given, too.
-    `observation_of(start, end)` is what is observed of those frames, or None. Raises `UserError` if `state` has other
-    numbers of frames.
+    The first chunk yields T frames less the open ones; a later one also less those that it begins with.
+    `observation_of(start, end)` is what is known of these frames of the video, or None. Raises `UserError` if `state`
+    has other numbers of final and open frames.
     """
     length = model.config.video.num_frames
     given, left_open = shared_frames(length, model.config.video.overlap)
     final = length - left_open
     if state is not None and state.tail.shape[2] != given + left_open:
         raise UserError(
-            "the unfinished stream is another version's; delete its folder (OUTPUT.unfinished) to start again"
+            "the unfinished stream is from another version of vidboot; delete its folder (OUTPUT.unfinished) to start "
+            "again"
         )
     while True:
         number = 0 if state is None else state.chunks
@@ -113,7 +116,7 @@ def stream(
 
 
 def _observed(observation: Observation | None, tail: Tensor | None, given: int, length: int) -> Observation | None:
-    """What is observed of an item's next chunk: its first frames, which are final, and what the user knows."""
+    """What is known of the next chunk of one sample: its first frames, which are final, and the user's observation."""
     if tail is None:
         return observation
     final = Observation.of_first_frames(tail[:, :, :given], length)
@@ -121,7 +124,7 @@ def _observed(observation: Observation | None, tail: Tensor | None, given: int, 
 
 
 def _loose(tail: Tensor | None, given: int, length: int, sigma_data: float) -> list[tuple[float, Observation]]:
-    """The frames left open, each with the noise level at which it is let go: the later ones at higher levels."""
+    """Observations of ever more open frames, each with the noise level above which it holds."""
     if tail is None:
         return []
     held = range(given + 1, tail.shape[2] + 1)
@@ -130,7 +133,7 @@ def _loose(tail: Tensor | None, given: int, length: int, sigma_data: float) -> l
 
 
 def _generator(seed: int, chunk: int) -> torch.Generator:
-    """Randomness of one chunk of one sample."""
+    """The random generator of one chunk of one sample."""
     return torch.Generator().manual_seed(
         int(np.random.SeedSequence([seed, chunk]).generate_state(1, np.uint64)[0] >> 1)
     )

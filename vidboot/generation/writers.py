@@ -1,7 +1,7 @@
-"""Writing generated videos as they come: mp4, GIF, a folder of PNG frames, or npy.
+"""Writing generated videos a few frames at a time: mp4, GIF, a folder of PNG frames, or npy.
 
-Every output takes float videos `C T H W` in [-1, 1], some frames at a time, and appears under its name when it is
-complete. Those that can be continued keep what they have in a folder beside it until then.
+Every output takes float videos `C T H W` in [-1, 1] and gets its name when it is complete. Until then its frames are in
+a folder for unfinished work, from which it can be continued.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -25,32 +25,35 @@ from vidboot.data.video import write_video
 from vidboot.errors import UserError
 
 SUFFIXES = (".mp4", ".gif", ".npy", "")
+"""Endings of the file formats; none is a folder of PNG frames."""
 FPS = (0.01, 1000.0)
+"""Lowest and highest frame rate."""
 GIF_FPS = 50.0
-"""Lowest and highest frame rate, and the highest of a GIF: its players slow down what is shown for less than 20 ms."""
+"""Highest frame rate of a GIF: players slow down frames of less than 20 ms."""
 PNG_FOLDER = "frames"
-"""Where PNG frames are while they are unfinished, in the folder for that."""
+"""Folder of PNG frames inside the folder for unfinished work."""
 AT_ONCE = 64
-"""Frames converted at once."""
+"""How many frames are converted to 8 bits at once."""
 
 
+@runtime_checkable
 class Output(Protocol):
-    """A video in the making: `append` at the end, then `finish`, which can be repeated after a kill."""
+    """An unfinished video: `append` frames, then `finish` it. After a kill, `finish` can be called again."""
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:
         """Add frames."""
         ...
 
     def finish(self) -> None:
-        """Make the output complete, under its name."""
+        """Complete the output and give it its name."""
         ...
 
 
 def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: bool = False, done: int = 0) -> Output:
     """The output for the suffix of `path` (none: a folder of PNG frames), continued after `done` frames.
 
-    `work` is the folder for what is unfinished; delete it when the output is finished. Raises `UserError` as
-    `check_path` does, and if frames that were done are gone.
+    `work` is the folder for unfinished work, which the caller deletes in the end. Raises `UserError` as `check_path`
+    does, and if some of the `done` frames are missing.
     """
     check_path(path, named=done >= num_frames and not (work / PNG_FOLDER).exists())
     work.mkdir(parents=True, exist_ok=True)
@@ -64,9 +67,9 @@ def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: b
 
 
 def check_path(path: Path, named: bool = False) -> None:
-    """Raises `UserError` for another suffix than those of outputs, and where something is that can't be replaced.
+    """Raise `UserError` for a suffix that no output has, and if something is at `path` that may not be replaced.
 
-    `named`: a folder of PNG frames may have its name already, the program having been killed right after that.
+    `named`: a folder of PNG frames may be there, because the program was killed right after the folder got its name.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
@@ -76,8 +79,8 @@ def check_path(path: Path, named: bool = False) -> None:
         raise UserError(f"--output {path} exists and is not empty; choose another, or delete it")
 
 
-def check_fps(path: Path, fps: float) -> None:
-    """Raises `UserError` for a frame rate that the output can't have: mp4 has bounds, GIF players don't show more."""
+def check_fps(path: Path, fps: int | float) -> None:
+    """Raise `UserError` for a frame rate that an mp4 can't have or that GIF players don't reach."""
     lowest, highest = FPS[0], GIF_FPS if path.suffix == ".gif" else FPS[1]
     if not lowest <= fps <= highest:
         what = "a GIF" if path.suffix == ".gif" else "a video"
@@ -85,12 +88,13 @@ def check_fps(path: Path, fps: float) -> None:
 
 
 def numbered(folder: Path, suffix: str, done: int) -> list[Path]:
-    """Files in `folder` named after the number of their first frame, in order; those from frame `done` on are deleted.
+    """The files in `folder`, which are named by the number of their first frame, in order.
 
-    So is what a killed program was writing. Raises `UserError` if the first frames are missing.
+    Files from frame `done` on are deleted, and so are partial files of a killed program. Raises `UserError` if the
+    first frames are missing.
     """
-    for torn in folder.glob(".partial-*"):
-        torn.unlink()
+    for partial in folder.glob(".partial-*"):
+        partial.unlink()
     files = sorted(folder.glob(f"[0-9]*{suffix}"))
     for late in [file for file in files if int(file.stem) >= done]:
         late.unlink()
@@ -105,16 +109,16 @@ def _lost(folder: Path) -> UserError:
 
 
 def slices(video: Float[Tensor, "C T H W"]) -> Iterator[UInt8[np.ndarray, "t H W C"]]:
-    """The video as 8-bit frames, a few at a time."""
+    """The video as 8-bit frames, at most `AT_ONCE` at a time."""
     for part in video.split(AT_ONCE, dim=1):
         yield to_frames(part)
 
 
 class Mp4:
-    """H.264: pieces that play by themselves, one for each `append`, joined at the end without encoding again.
+    """H.264: short mp4 files, joined at the end without encoding again.
 
-    They have no B-frames: with them decoding starts two frames before what is shown, except in a piece of one or two
-    frames, and the next one would then start before its end.
+    They have no B-frames. B-frames delay what is shown by two frames, except in files of one or two frames, so that the
+    times of joined files would overlap.
     """
 
     def __init__(self, path: Path, work: Path, fps: float, lossless: bool, done: int) -> None:
@@ -123,7 +127,7 @@ class Mp4:
         self.done = done
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:
-        """Write a piece, named after the number of its first frame."""
+        """Write short files, named by the number of their first frame."""
         for frames in slices(video):
             piece = self.work / f"{self.done:09d}.mp4"
             write_video(piece, frames, self.fps, lossless=self.lossless, b_frames=False)
@@ -131,12 +135,12 @@ class Mp4:
             self.done += len(frames)
 
     def finish(self) -> None:
-        """Join the pieces, which stay: after a kill they are joined once more."""
+        """Join the short files. They stay, so that they can be joined again after a kill."""
         join_videos(self.pieces, self.path)
 
 
 def join_videos(pieces: Sequence[Path], path: Path) -> None:
-    """Copy the packets of mp4 files, made alike, one after the other into a new one, atomically."""
+    """Copy the packets of mp4 files with the same encoding, one file after the other, into a new file, atomically."""
     offset, stream = 0, None
     with (
         atomic_path(path) as partial,
@@ -145,9 +149,10 @@ def join_videos(pieces: Sequence[Path], path: Path) -> None:
         for piece in pieces:
             with av.open(str(piece)) as source:
                 video = source.streams.video[0]
+                assert video.average_rate is not None and video.time_base is not None  # as in all that `Mp4` writes
                 stream = stream or out.add_stream_from_template(video)
                 for packet in source.demux(video):
-                    if packet.dts is not None:
+                    if packet.dts is not None and packet.pts is not None:
                         packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
                         packet.stream = stream
                         out.mux(packet)
@@ -155,11 +160,11 @@ def join_videos(pieces: Sequence[Path], path: Path) -> None:
 
 
 class Pngs:
-    """A folder with one PNG file a frame, `000000000.png` and so on; an empty one of its name may be there."""
+    """A folder with a PNG file for each frame, `000000000.png` and so on. It may exist, if it is empty."""
 
     def __init__(self, path: Path, work: Path, done: int) -> None:
         self.path, self.folder, self.done = path, work / PNG_FOLDER, done
-        # What was killed after it gave the folder its name has nothing left to do (see `check_path`).
+        # If the program was killed after the folder got its name, nothing is left to do (see `check_path`).
         self.named = done > 0 and not self.folder.exists() and path.is_dir() and any(path.iterdir())
         if not self.named:
             numbered(self.folder, ".png", done)
@@ -173,7 +178,7 @@ class Pngs:
                 self.done += 1
 
     def finish(self) -> None:
-        """Give the folder its name, if it doesn't have it."""
+        """Give the folder its name, unless it has it."""
         if self.named:
             return
         if self.path.exists():
@@ -190,7 +195,7 @@ class Gif(Pngs):
         numbered(self.folder, ".png", done)
 
     def finish(self) -> None:
-        """Write the GIF, frame by frame. GIF times are hundredths of a second: each frame ends at the nearest one."""
+        """Write the GIF. Its times are hundredths of a second: each frame ends at the nearest one."""
         names = sorted(self.folder.glob("[0-9]*.png"))
         with atomic_path(self.path) as partial, Image.open(names[0]) as first:
             rest = (Image.open(name) for name in names[1:])
@@ -212,7 +217,7 @@ class Npy:
         """Write frames into their place."""
         channels, count, height, width = video.shape
         shape = (channels, self.num_frames, height, width)
-        # A file that is there before any frame is done is of another stream: "r+" would keep its length.
+        # Before any frame is done, an existing file is of another stream: "r+" would keep its length.
         mode = "r+" if self.done else "w+"
         array = np.lib.format.open_memmap(self.file, mode, dtype=np.float32, shape=shape)
         array[:, self.done : self.done + count] = video.cpu().numpy()
@@ -220,14 +225,14 @@ class Npy:
         self.done += count
 
     def finish(self) -> None:
-        """Give the file its name, if it doesn't have it."""
+        """Give the file its name, unless it has it."""
         if not self.named:
             self.file.replace(self.path)
             self.named = True
 
 
 def grid(videos: Float[Tensor, "B C T H W"], border: int = 2) -> Float[Tensor, "C T h w"]:
-    """Several videos side by side, in rows as nearly square as can be; a single one is left as it is."""
+    """Several videos side by side, in a grid as nearly square as possible; a single video is returned as it is."""
     if len(videos) == 1:
         return videos[0]
     columns = math.ceil(math.sqrt(len(videos)))

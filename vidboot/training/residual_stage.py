@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from vidboot.config import OptimizationConfig, ResidualConfig, RunConfig
-from vidboot.data.datasets import ViewDataset, held_out_spans
+from vidboot.data.datasets import LentMasks, ViewDataset, held_out_spans
 from vidboot.data.manifest import Shot
+from vidboot.data.set_aside import SetAside
 from vidboot.data.split import Split
 from vidboot.distributed import device, rank
 from vidboot.errors import UserError
@@ -117,9 +118,8 @@ class ResidualStage(NetworkStage):
                 seed,
                 settings.train.batch_size,
                 config.data,
-                config.run_dir,
+                LentMasks(split.train, SetAside(config.run_dir)),
                 settings.draws,
-                split.train,
             ),
             noise=config.noise.model_copy(update={"p_mean": settings.p_mean, "p_std": settings.p_std}),
             loss=residual_loss(model, settings, config.noise.sigma_data),

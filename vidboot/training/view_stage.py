@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from vidboot.config import ClipConfig, LowResConfig, NoiseConfig, OptimizationConfig, RunConfig
-from vidboot.data.datasets import ViewDataset
+from vidboot.data.datasets import LentMasks, ViewDataset
 from vidboot.data.manifest import Shot
+from vidboot.data.set_aside import SetAside
 from vidboot.data.split import Split
 from vidboot.distributed import device, rank
 from vidboot.method.edm import Preconditioned
@@ -95,7 +96,7 @@ class ViewStage(NetworkStage):
         data, listing = self.config.data, self.config.run_dir
 
         def windows(shots: Sequence[Shot], counts: Mapping[int, float], seed: int) -> ViewDataset:
-            return ViewDataset(shots, counts, seed, batch_size, data, listing, lenders=split.train)
+            return ViewDataset(shots, counts, seed, batch_size, data, LentMasks(split.train, SetAside(listing)))
 
         own = windows(self.trains_on(split), self.region_frame_counts(), seed)
         if self.full_length is None:

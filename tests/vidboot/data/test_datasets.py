@@ -11,6 +11,7 @@ import torch
 from vidboot.data import Manifest, MaskTrack, load_manifest
 from vidboot.data.config import DataConfig
 from vidboot.data.datasets import (
+    LentMasks,
     ViewDataset,
     draw_window,
     held_out_windows,
@@ -20,6 +21,7 @@ from vidboot.data.datasets import (
     to_tensor,
 )
 from vidboot.data.masks import Event
+from vidboot.data.set_aside import SetAside
 from vidboot.data.split import split_like, split_shots
 from vidboot.errors import UserError
 
@@ -111,7 +113,8 @@ def test_samples_do_not_depend_on_when_a_shot_was_found_unreadable(manifest):
 def test_processes_share_one_list_of_what_is_set_aside(manifest, tmp_path, caplog):
     gone = replace(manifest[0], path="absent.mp4")
     for _ in range(2):
-        dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 0, 1, OPTIONS, tmp_path)
+        lent = LentMasks(manifest, SetAside(tmp_path))
+        dataset = ViewDataset([gone, manifest[1]], {4: 1.0}, 0, 1, OPTIONS, lent)
         assert {dataset[i]["shot"] for i in range(20)} == {manifest[1].path}
     lines = [json.loads(line) for line in (tmp_path / "set_aside.jsonl").read_text().splitlines()]
     assert [line["path"] for line in lines] == ["absent.mp4"]
@@ -316,7 +319,7 @@ def test_masks_are_lent_by_other_shots_however_short(manifest, tmp_path):
     MaskTrack(3, 8, 16, [Event(0, 2, covered)]).save(tmp_path / "mask.npz")
     lender = replace(manifest[1], mask_path=str(tmp_path / "mask.npz"), num_frames=3)
     options = DataConfig(manifest="unused", extra_masks=1.0, context=0.0)
-    dataset = ViewDataset([manifest[0]], {4: 1.0}, 0, 1, options, lenders=[manifest[2], lender])
+    dataset = ViewDataset([manifest[0]], {4: 1.0}, 0, 1, options, LentMasks([manifest[2], lender], SetAside(None)))
     clean = torch.from_numpy(~covered)
     patterns = set()
     for sample in map(dataset.__getitem__, range(30)):

@@ -1,9 +1,11 @@
+from dataclasses import fields
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vidboot.data.manifest import load_manifest, write_manifest
+from vidboot.data.manifest import ManifestRow, Shot, load_manifest, load_rows, write_manifest
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import write_video
 from vidboot.errors import UserError
@@ -12,12 +14,12 @@ from vidboot.errors import UserError
 def row(**changes):
     values = {
         "id": "a1", "source": "/films/a.mp4", "start": 5, "end": 8, "path": "shots/a.mp4", "num_frames": 3, "fps": 24.0,
-        "height": 16, "width": 20, "crop": [0, 4, 90, 120], "picture": [0, 0, 90, 160], "views": ["clip"],
+        "height": 16, "width": 20, "crop": (0, 4, 90, 120), "picture": (0, 0, 90, 160), "views": ("clip",),
         "verdict": "masked", "reason": "a logo", "mask": "a.npz", "sharpness": 1.0, "detail": 1.0, "motion": 2.0,
         "brightness": 99.0, "blockiness": 1.0,
         "label": "films",
     }  # fmt: skip
-    return {**values, **changes}
+    return ManifestRow(**values | changes)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def folder(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, 16, 20, 3), dtype=np.uint8)
     write_video(tmp_path / "shots/a.mp4", frames, 24, lossless=True)
     MaskTrack(3, 16, 20, [Event(1, 2, np.ones((16, 20), bool))]).save(tmp_path / "a.npz")
-    write_manifest(tmp_path, [row(), row(id="b2", mask=None, label=None, views=["full", "clip"], verdict="clean")])
+    write_manifest(tmp_path, [row(), row(id="b2", mask=None, label=None, views=("full", "clip"), verdict="clean")])
     return tmp_path, frames
 
 
@@ -38,6 +40,40 @@ def test_rows_come_back_as_shots_with_frames_and_masks(folder):
     assert first.mask().all(axis=(1, 2)).tolist() == [True, False, True]
     assert first.mask([1]).shape == (1, 16, 20) and first.mask([1]).dtype == bool
     assert second.label is None and second.mask().all()
+
+
+def test_rows_come_back_as_they_were_also_where_most_is_missing(tmp_path):
+    least = {
+        name: getattr(row(), name) for name in ("id", "source", "start", "end", "path", "num_frames", "fps", "crop")
+    }
+    rows = [row(), ManifestRow(**least, height=16, width=20), row(id="b2", picture=None, reason=None)]
+    write_manifest(tmp_path, rows)
+    assert load_rows(tmp_path) == rows
+    stored = pq.read_table(tmp_path / "manifest.parquet")
+    assert stored.column_names == [field.name for field in fields(ManifestRow)]
+    assert stored.to_pylist()[1]["picture"] is None
+
+
+def test_the_columns_are_of_the_types_that_older_manifests_have(folder):
+    """Read by pyarrow alone: numbers of 64 bits, lists without a fixed size, a meaning for each."""
+    schema = pq.read_schema(folder[0] / "manifest.parquet")
+    kinds = {field.name: str(field.type).replace("element: ", "item: ") for field in schema}
+    lists = {"crop": "list<item: int64>", "picture": "list<item: int64>", "views": "list<item: string>"}
+    numbers = dict.fromkeys(("start", "end", "num_frames", "height", "width"), "int64")
+    measures = ("fps", "sharpness", "detail", "motion", "brightness", "blockiness")
+    assert kinds == dict.fromkeys(kinds, "string") | lists | numbers | dict.fromkeys(measures, "double")
+    assert all(field.metadata[b"meaning"] for field in schema)
+
+
+def test_a_shot_is_its_row_with_the_folder(tmp_path):
+    shot = Shot.of(row(), tmp_path)
+    assert (shot.id, shot.crop, shot.views, shot.mask_path) == ("a1", (0, 4, 90, 120), {"clip"}, "a.npz")
+    assert shot.root == tmp_path
+
+
+def test_a_row_of_plain_values_takes_lists_and_no_other_columns():
+    values = row().values() | {"crop": [0, 4, 90, 120], "views": ["clip"], "taste": "sweet"}
+    assert ManifestRow.of(values) == row()
 
 
 def test_shots_are_found_by_view(folder):

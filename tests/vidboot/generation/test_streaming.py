@@ -73,7 +73,7 @@ def test_another_streams_state_and_a_damaged_one_are_refused(model, tmp_path):
     StreamState(1, 12, torch.zeros(1, 3, 4, 8, 8)).save(path, {"seed": 5, "steps": 2})
     with pytest.raises(UserError, match="another seed, steps"):
         StreamState.load(path, {"seed": 6, "steps": 3})
-    with pytest.raises(UserError, match="another version's"):
+    with pytest.raises(UserError, match="from another version of vidboot"):
         next(stream(model, [5], SAMPLING, StreamState.load(path, {"seed": 5, "steps": 2})))
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(UserError, match="delete"):

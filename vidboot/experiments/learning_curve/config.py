@@ -14,16 +14,20 @@ class DigitsConfig(Strict):
     """Moving digits, made on the spot (see `vidboot.experiments.digits`): how much partial data there is."""
 
     clips: PositiveInt
+    """Clips, of `run.clip.num_frames` frames."""
     low_res: PositiveInt
+    """Low-resolution videos, of all frames."""
     subtitled: Share = 0.0
     """Share of the clips and of the low-res videos that has burnt-in subtitles, masked."""
     seed: NonNegativeInt = 0
+    """Seed of the digits and their motion."""
 
 
 class CurveConfig(Strict):
     """Which numbers of full videos, how often, and the run whose views, base and residual are measured."""
 
     output: Folder
+    """Folder for results, table and plot; the same folder again goes on from what is done."""
     digits: DigitsConfig | None = None
     """Make this data beside `run.data.manifest`, each set of settings in its own folders (None: `run.data.manifest`
     itself is used)."""

@@ -1,10 +1,10 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
-from vidboot.data.manifest import FILE_NAME, load_manifest, write_manifest
+from vidboot.data.manifest import load_manifest, load_rows, write_manifest
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.split import split_shots
 from vidboot.errors import UserError
@@ -100,11 +100,11 @@ def test_digits_take_their_size(tmp_path):
 def test_full_videos_without_a_clean_window_are_not_drawn(tmp_path):
     """What is masked throughout can't be calibrated on."""
     write_digits(tmp_path / "data", full=12, clips=0, low_res=0, num_frames=12)
-    rows = pq.read_table(tmp_path / "data" / FILE_NAME).to_pylist()
+    rows = load_rows(tmp_path / "data")
     split = split_shots(load_manifest(tmp_path / "data"), 0.4)
     hidden = split.train[0].id
     MaskTrack(12, 24, 24, [Event(0, 12, np.ones((24, 24), bool))]).save(tmp_path / "data" / "mask.npz")
-    write_manifest(tmp_path / "data", [row | {"mask": "mask.npz" if row["id"] == hidden else None} for row in rows])
+    write_manifest(tmp_path / "data", [replace(row, mask="mask.npz" if row.id == hidden else None) for row in rows])
     settings = ["digits=null", f"run.data.manifest={tmp_path / 'data'}", "run.data.holdout=0.4", "counts=[1]"]
     settings += ["seeds=[1]", "run.video.num_frames=12"]
     data = load_data(load_curve_settings(CONFIG, settings, quick=False))
