@@ -10,8 +10,20 @@ class UserError(Exception):
     """Something the user can correct. The message says what is wrong and what to do next."""
 
 
+def let_waiting_threads_sleep() -> None:
+    """Make OpenMP's threads sleep after 3,000 spins, not 300,000, unless the user has set how they wait.
+
+    libgomp reads it when torch is loaded. With another busy process on two cores, threads that spin make a training
+    several times slower; on an idle machine it makes no difference (`tests/bench/bench_busy.py`).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+
 def command(main: Callable[..., int | None]) -> Callable[..., None]:
     """Turn `main` into a command: a `UserError` is printed and exits with 2, Ctrl-C exits with 130."""
+
+    let_waiting_threads_sleep()
 
     @functools.wraps(main)
     def run(*args: object, **kwargs: object) -> None:
