@@ -9,6 +9,7 @@ many clips and low-res videos, and on request burnt-in subtitles with their mask
 
 import hashlib
 import string
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -113,43 +114,58 @@ def subtitle(size: int, rng: np.random.Generator) -> tuple[Bool[np.ndarray, "H W
     return letters > 0, cv2.dilate(letters, np.ones((3, 3), np.uint8)) > 0
 
 
-def write_digits(
-    folder: str | Path,
-    *,
-    full: int,
-    clips: int,
-    low_res: int,
-    seed: int = 0,
-    split: Split = "train",
-    num_frames: int = 32,
-    clip_frames: int = 8,
-    scale: int = 2,
-    size: int = 24,
-    subtitled: float = 0.0,
-) -> None:
-    """Write videos and their manifest: `full` videos and `low_res` ones of `num_frames`, and `clips` of `clip_frames`.
+@dataclass(frozen=True, kw_only=True)
+class DigitsFolder:
+    """What `write_digits` writes: numbers of videos, and their properties."""
 
-    A low-res video is stored at full size, but each block of scale × scale pixels has its mean value. The share
-    `subtitled` of the clips and low-res videos has burnt-in white letters, and a mask for them. All videos differ, and
-    are stored without loss at 24 frames per second. A larger count has the videos of a smaller one, and more.
+    full: int
+    """Full videos."""
+    clips: int
+    low_res: int
+    """Low-res videos: stored at full size, but each block of scale × scale pixels has its mean value."""
+    seed: int = 0
+    """A larger number of videos with the same seed has those of a smaller one, and more. All of them differ."""
+    split: Split = "train"
+    num_frames: int = 32
+    """Frames of the full and low-res videos."""
+    clip_frames: int = 8
+    scale: int = 2
+    size: int = 24
+    """Height and width in pixels."""
+    subtitled: float = 0.0
+    """Share of the clips and low-res videos with burnt-in white letters, and a mask for them."""
+
+    def write(self, folder: Path) -> None:
+        """Write the videos, without loss at 24 frames per second, and their manifest."""
+        counts = dict(zip(_KINDS, (self.full, self.clips, self.low_res), strict=True))
+        rows = []
+        with tqdm(total=sum(counts.values()), desc="moving digits", unit="video") as bar:
+            for kind, count in counts.items():
+                for index in range(count):
+                    frames, covered = self._video(kind, index)
+                    rows.append(_store(folder, f"{kind}/{index:06d}", kind, frames, covered))
+                    bar.update()
+        write_manifest(folder, rows)
+
+    def _video(self, kind: str, index: int) -> tuple[UInt8[np.ndarray, "T H W C"], Bool[np.ndarray, "H W"] | None]:
+        """The frames of one video, and where letters cover them (None: nowhere)."""
+        seed = (self.seed, _KINDS.index(kind), index)
+        frames = digit_video(seed, self.clip_frames if kind == "clip" else self.num_frames, self.split, self.size)
+        share, covered = 0.0 if kind == "full" else self.subtitled, None
+        if int((index + 1) * share) > int(index * share):
+            letters, covered = subtitle(self.size, np.random.default_rng([*seed, 1]))
+            frames = np.where(letters[..., None], np.uint8(255), frames)
+        if kind == "low_res":
+            frames, covered = _lowered(frames, self.scale), _all_of_block(covered, self.scale)
+        return frames, covered
+
+
+def write_digits(folder: str | Path, **settings: Any) -> None:
+    """Write videos of moving digits and their manifest into a folder; `settings` are those of `DigitsFolder`.
+
+    Raises `ValueError` as `digit_video`.
     """
-    folder = Path(folder)
-    counts = dict(zip(_KINDS, (full, clips, low_res), strict=True))
-    rows = []
-    with tqdm(total=sum(counts.values()), desc="moving digits", unit="video") as bar:
-        for number, (kind, count) in enumerate(counts.items()):
-            share = 0.0 if kind == "full" else subtitled
-            for index in range(count):
-                frames = digit_video((seed, number, index), clip_frames if kind == "clip" else num_frames, split, size)
-                covered = None
-                if int((index + 1) * share) > int(index * share):
-                    letters, covered = subtitle(size, np.random.default_rng([seed, number, index, 1]))
-                    frames = np.where(letters[..., None], np.uint8(255), frames)
-                if kind == "low_res":
-                    frames, covered = _lowered(frames, scale), _all_of_block(covered, scale)
-                rows.append(_store(folder, f"{kind}/{index:06d}", kind, frames, covered))
-                bar.update()
-    write_manifest(folder, rows)
+    DigitsFolder(**settings).write(Path(folder))
 
 
 def _lowered(frames: UInt8[np.ndarray, "T H W C"], scale: int) -> UInt8[np.ndarray, "T H W C"]:

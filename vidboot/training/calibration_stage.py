@@ -4,13 +4,17 @@ import logging
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vidboot.config import CalibrationConfig, RunConfig
 from vidboot.data.datasets import held_out_spans, held_out_windows
 from vidboot.data.split import Split
 from vidboot.distributed import device, rank
+from vidboot.method.calibration import Calibration
 from vidboot.method.calibration_fit import fit_calibration
 from vidboot.model.run_folder import CALIBRATION_FILE, load_parts, save_calibration
+from vidboot.model.video_model import VideoModel
 from vidboot.training.context_fit import calibrate_with_context
 from vidboot.training.stage import Outline, Stage
 from vidboot.training.stage_settings import stored_settings, view_weights
@@ -56,17 +60,25 @@ class CalibrationStage(Stage):
         config, settings = self.config, self.calibration
         model = load_parts(config, config.run_dir, calibration=False, residual=False).to(device())
         videos, _ = held_out_windows(split.validation, config.video.num_frames, 1, settings.num_videos, clean=True)
-        calibration = fit_calibration(
-            config.plan,
-            model.denoiser_of,
-            [video[None].to(device()) for video in videos],
-            settings.sigmas,
-            torch.Generator().manual_seed(config.seed),
-            config.max_batch_frames,
-            progress=rank() == 0,
-            draws=settings.draws(len(videos)),
-        )
+        calibration = fit_base(model, settings, videos, config.seed, progress=rank() == 0)
         with_context = calibrate_with_context(model, settings, videos, split.train) if config.data.context else None
         if rank() == 0:
             save_calibration(config.run_dir, calibration, with_context)
         self.save_settings()
+
+
+def fit_base(
+    model: VideoModel, settings: CalibrationConfig, videos: Float[Tensor, "N C T H W"], seed: int, progress: bool
+) -> Calibration:
+    """The base's weights for a model's views, fitted on full videos that these were not trained on."""
+    config = model.config
+    return fit_calibration(
+        config.plan,
+        model.denoiser_of,
+        [video[None].to(device()) for video in videos],
+        settings.sigmas,
+        torch.Generator().manual_seed(seed),
+        config.max_batch_frames,
+        progress=progress,
+        draws=settings.draws(len(videos)),
+    )

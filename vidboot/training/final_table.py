@@ -98,7 +98,7 @@ def _parts(before: VideoModel, after: VideoModel) -> dict[str, Part]:
 def _measure(part: Part, config: RunConfig, split: Split, mean: Float[Tensor, "C 1 H W"], device: torch.device) -> Row:
     """Errors on held-out windows of the test shots, in the view's natural range. Raises `UserError` without any."""
     shots = supplying(split.test, part.supplied_as)
-    # Windows without a masked pixel: only there all of the truth is known.
+    # Windows without a masked pixel, because under a mask there is no truth to compare with.
     videos, _ = held_out_windows(shots, part.num_frames, part.scale, config.evaluation.num_videos, clean=True)
     levels = [sigma / part.scale for sigma in config.evaluation.sigmas]
     trivial = ((videos - pool(mean[None], part.scale) / part.scale) ** 2).mean().item()

@@ -78,7 +78,7 @@ class StageLog:
             self.writer.close()
 
 
-def _step(line: str) -> float:
+def _step(line: str) -> int | float:
     """A line's step; infinite for a line that was half written when the run was killed, so that it is dropped."""
     try:
         return json.loads(line)["step"]

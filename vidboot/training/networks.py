@@ -1,4 +1,4 @@
-"""The networks of a model as what they are: U-Nets that training can set up and start from."""
+"""The U-Nets inside a model's networks, which training sets up and starts from."""
 
 from vidboot.config import RunConfig
 from vidboot.method.edm import Preconditioned

@@ -33,6 +33,7 @@ def residual_loss(
         x0_hat = network(x, batch.sigma, inputs=replace(batch.inputs, base=base))
 
         def distance(target: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B"]:
+            """Weighted distance of the prediction from a target."""
             masks = batch.observed_mask, batch.loss_mask, batch.context_mask
             return denoising_loss(x0_hat, target, batch.sigma, sigma_data, *masks)
 

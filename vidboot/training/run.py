@@ -80,7 +80,7 @@ def _split_before(config: RunConfig) -> dict[str, Any] | None:
 
 
 def _split_record(config: RunConfig, split: Split) -> dict[str, Any]:
-    """What the run folder keeps of the split: the shots of each part, the sources of those seen, and the frame rate.
+    """What the run folder keeps of the split: the shots of each part, the sources of those in use, and the frame rate.
 
     Shots that the manifest has no longer stay in it, because the networks have been trained or chosen on them.
     """

@@ -17,7 +17,7 @@ def write_sample(
     denoise: Denoiser,
     path: Path,
     shape_CTHW: tuple[int, int, int, int],
-    sigmas: Float[Tensor, "steps+1"],
+    sigmas: Float[Tensor, "levels"],
     seed: int,
     fps: float,
 ) -> None:

@@ -96,6 +96,7 @@ class ViewStage(NetworkStage):
         data, listing = self.config.data, self.config.run_dir
 
         def windows(shots: Sequence[Shot], counts: Mapping[int, float], seed: int) -> ViewDataset:
+            """Samples of these shots."""
             return ViewDataset(shots, counts, seed, batch_size, data, LentMasks(split.train, SetAside(listing)))
 
         own = windows(self.trains_on(split), self.region_frame_counts(), seed)

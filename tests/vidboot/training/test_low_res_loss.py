@@ -27,19 +27,19 @@ def training(shots):
     return Split(tuple(shots), (), ())
 
 
-def a_batch(band, x0, mask=None, known=None):
+def a_batch(factor, x0, mask=None, loss_mask=None):
     generator = torch.Generator().manual_seed(3)
     mask = torch.ones_like(x0[:, :1], dtype=torch.bool) if mask is None else mask
     noise = torch.randn(x0.shape, generator=generator)
-    known = mask if known is None else known
-    return Batch(x0, mask, known, torch.tensor([0.3, 4.0]), noise, [1, 2], ["a", "b"], low_res_factor=band)
+    loss_mask = mask if loss_mask is None else loss_mask
+    return Batch(x0, mask, loss_mask, torch.tensor([0.3, 4.0]), noise, [1, 2], ["a", "b"], low_res_factor=factor)
 
 
 def videos(seed=0):
     return torch.randn(2, 3, 12, 16, 16, generator=torch.Generator().manual_seed(seed))
 
 
-def test_of_a_low_res_video_only_its_band_counts():
+def test_of_a_low_res_video_only_its_low_frequencies_count():
     network, x0 = small_model().views["clip"].requires_grad_(True), videos()
     view = View(range(12), 2)
     finer = videos(1)
@@ -53,12 +53,12 @@ def test_of_a_low_res_video_only_its_band_counts():
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_the_band_loss_is_the_projected_error_of_the_formula():
+def test_its_loss_is_the_projected_error_of_the_formula():
     network, batch, view = small_model().views["clip"], a_batch(2, videos()), View(range(12), 2)
     lowered = view.lift(view.project(batch.x0), 12)
-    seen = torch.full_like(batch.x0[:, :1], 0.25)
+    share = torch.full_like(batch.x0[:, :1], 0.25)
     x0_hat = network(
-        lowered + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise, batch.sigma, NetworkInputs(observed_mask=seen)
+        lowered + batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise, batch.sigma, NetworkInputs(observed_mask=share)
     )
     error = view.lift(view.project(x0_hat - batch.x0), 12)
     expected = loss_weight(batch.sigma, 0.5) * error.square().flatten(1).mean(1)
@@ -74,66 +74,66 @@ def test_of_clips_the_loss_is_that_of_the_clip_view():
     torch.testing.assert_close(view_loss(0.5)(network, batch), expected)
 
 
-@pytest.mark.parametrize("band", [1, 2])
-def test_what_lies_under_a_mask_changes_nothing(band):
+@pytest.mark.parametrize("factor", [1, 2])
+def test_what_lies_under_a_mask_changes_nothing(factor):
     network, x0 = small_model().views["clip"], videos()
     mask = torch.ones(2, 1, 12, 16, 16, dtype=torch.bool)
     mask[:, :, 3:7, 5:9, 2:11] = False
     hidden = torch.where(mask, x0, torch.full_like(x0, float("nan")))
-    plain, damaged = (view_loss(0.5)(network, a_batch(band, v, mask)) for v in (x0, hidden))
+    plain, damaged = (view_loss(0.5)(network, a_batch(factor, v, mask)) for v in (x0, hidden))
     torch.testing.assert_close(damaged, plain, rtol=0, atol=0)
     # A low-res pixel with one hidden pixel is hidden whole: its other pixels don't matter either.
     beside = x0.clone()
     beside[..., 3:7, 4, 2] += 1.0
-    changed = view_loss(0.5)(network, a_batch(band, beside, mask))
-    assert torch.equal(changed, plain) == (band == 2)
+    changed = view_loss(0.5)(network, a_batch(factor, beside, mask))
+    assert torch.equal(changed, plain) == (factor == 2)
 
 
-@pytest.mark.parametrize("band", [1, 2])
-def test_what_is_hidden_on_purpose_is_asked_for_but_not_shown(band):
+@pytest.mark.parametrize("factor", [1, 2])
+def test_what_is_hidden_on_purpose_is_not_an_input_but_part_of_the_loss(factor):
     network, x0 = small_model().views["clip"], videos()
     mask = torch.ones(2, 1, 12, 16, 16, dtype=torch.bool)
     mask[:, :, 3:7, 4:8, 2:10] = False
     everything = torch.ones_like(mask)
-    seen = []
+    made = []
 
     def watched(x, sigma, inputs):
-        seen.append(network(x, sigma, inputs=inputs))
-        return seen[-1]
+        made.append(network(x, sigma, inputs=inputs))
+        return made[-1]
 
-    plain = view_loss(0.5)(watched, a_batch(band, x0, mask))
-    asked = view_loss(0.5)(watched, a_batch(band, x0, mask, everything))
-    assert torch.equal(seen[0], seen[1])  # the network is shown the same
-    # λ(∞) = 4 for what is hidden (in the band where only that is known); the mean is over all pixels, not some.
-    error = (seen[0] - x0).unflatten(3, (-1, band)).unflatten(5, (-1, band)).mean((4, 6))
-    hidden = error[:, :, 3:7, 4 // band : 8 // band, 2 // band : 10 // band]
+    plain = view_loss(0.5)(watched, a_batch(factor, x0, mask))
+    complete = view_loss(0.5)(watched, a_batch(factor, x0, mask, everything))
+    assert torch.equal(made[0], made[1])  # the network has the same input
+    # λ(∞) = 4 for what is hidden (in low frequencies where there are only these); the mean is over all pixels.
+    error = (made[0] - x0).unflatten(3, (-1, factor)).unflatten(5, (-1, factor)).mean((4, 6))
+    hidden = error[:, :, 3:7, 4 // factor : 8 // factor, 2 // factor : 10 // factor]
     share = 4 * 4 * 8 / (12 * 16 * 16)
     expected = (1 - share) * plain + share * 4 * hidden.square().flatten(1).mean(1)
-    torch.testing.assert_close(asked, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(complete, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("band", [1, 2])
-def test_the_context_is_shown_without_noise_and_the_rest_is_asked_for(band):
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_context_is_an_input_without_noise_and_the_rest_part_of_the_loss(factor):
     network, x0 = small_model().views["clip"], videos()
     context = torch.zeros(2, 1, 12, 16, 16, dtype=torch.bool)
     context[:, :, :3] = True
-    context[:, :, 5, 4:9, 2:8] = True  # with half-known blocks, which a low-res video takes as noisy
+    context[:, :, 5, 4:9, 2:8] = True  # ends within low-res blocks, which are then noisy in a low-res video
     whole = context.clone()
-    whole[:, :, 5, 8] &= band == 1
-    shown = []
+    whole[:, :, 5, 8] &= factor == 1
+    inputs_x = []
 
     def watched(x, sigma, inputs):
         assert torch.equal(inputs.context_mask, whole)
-        shown.append(x)
+        inputs_x.append(x)
         return network(x, sigma, inputs=inputs)
 
-    batch = replace(a_batch(band, x0), context_mask=context)
+    batch = replace(a_batch(factor, x0), context_mask=context)
     loss = view_loss(0.5)(watched, batch)
-    view = View(range(12), band)
+    view = View(range(12), factor)
     lowered = view.lift(view.project(x0), 12)
     noisy = lowered + torch.where(whole, 0.0, batch.sigma.view(-1, 1, 1, 1, 1) * batch.noise)
-    torch.testing.assert_close(shown[0], noisy)
-    mask = torch.full_like(x0[:, :1], 1 / band**2)
+    torch.testing.assert_close(inputs_x[0], noisy)
+    mask = torch.full_like(x0[:, :1], 1 / factor**2)
     x0_hat = network(noisy, batch.sigma, NetworkInputs(observed_mask=mask, context_mask=whole))
     error = view.lift(view.project(x0_hat - x0), 12).square() * ~whole
     mean = error.flatten(1).sum(1) / ((~whole).flatten(1).sum(1) * 3)
@@ -156,7 +156,7 @@ def test_each_step_is_of_one_kind_and_the_same_whatever_the_order(tmp_path):
     steps = [[dataset[4 * step + item] for item in range(4)] for step in range(100)]
     for samples in steps:
         assert len({(s["low_res_factor"], s["frames"].shape[0]) for s in samples}) == 1
-    counts = {band: {s[0]["frames"].shape[0] for s in steps if s[0]["low_res_factor"] == band} for band in (1, 2)}
+    counts = {factor: {s[0]["frames"].shape[0] for s in steps if s[0]["low_res_factor"] == factor} for factor in (1, 2)}
     assert counts == {1: set(stage.region_frame_counts()), 2: {config.video.num_frames}}
     assert abs(np.mean([samples[0]["low_res_factor"] == 2 for samples in steps]) - 0.3) < 3 * (0.3 * 0.7 / 100) ** 0.5
     again = clip_stage(config).dataset(training(shots), 7, 4)[4 * 41 + 2]
@@ -196,14 +196,14 @@ def test_the_share_of_each_frame_count_is_what_is_drawn(tmp_path):
         assert abs(drawn[count] / 400 - share) < 4 * (share * (1 - share) / 400) ** 0.5
 
 
-def test_its_batches_carry_the_band_and_train(tmp_path):
+def test_its_batches_carry_the_low_res_factor_and_train(tmp_path):
     write_digits(tmp_path, full=2, clips=4, low_res=3, num_frames=12, clip_frames=6, size=16)
     model, shots = small_model(), load_manifest(tmp_path).shots
     config = with_long_videos(model.config, 0.4, steps=40, batch_size=2)
     stage = clip_stage(config).training(Split(shots, shots, shots))
-    bands = []
+    factors = []
     for (batch,) in draw_steps(stage, 0, 0):
         loss = stage.loss(stage.network, batch)
         assert loss.shape == (2,) and torch.isfinite(loss).all()
-        bands.append(batch.low_res_factor)
-    assert set(bands) == {1, 2}
+        factors.append(batch.low_res_factor)
+    assert set(factors) == {1, 2}

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from vidboot.config import DeepSpeedConfig, NoiseConfig, OptimizationConfig
 from vidboot.distributed import init_distributed
@@ -26,7 +27,7 @@ def train_step(request, monkeypatch):
     optimization = OptimizationConfig(steps=10, batch_size=2, max_bad_steps=3, weight_decay=0.1)
     network = Preconditioned(UNet(channels=8, multipliers=(1,), attention_levels=0), 0.5)
     training = NetworkTraining(
-        "clip", network, optimization, None, NoiseConfig(), loss, lambda n: {}, lambda n, p: None
+        "clip", network, optimization, Dataset(), NoiseConfig(), loss, lambda n: {}, lambda n, p: None
     )
     engine = make_engine(network, optimization, DeepSpeedConfig(zero_optimization={"stage": request.param}))
     return TrainStep(engine, training)

@@ -79,8 +79,10 @@ class WienerDenoiser:
         eigenvalues, self.basis = torch.linalg.eigh(covariance)
         self.eigenvalues = eigenvalues.clamp(min=0)
 
-    def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
-        """Denoise `x` at noise level `sigma`, one per item."""
+    def __call__(
+        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "..."] | float
+    ) -> Float[Tensor, "B C T H W"]:
+        """Denoise `x` at noise level `sigma`: one for each item, or one for all."""
         noise = per_item(sigma, x)[:, None] ** 2
         # At σ = 0 a direction without variance would give 0/0; the gain there is 0.
         gain = self.eigenvalues / (self.eigenvalues + noise).clamp(min=torch.finfo(x.dtype).tiny)

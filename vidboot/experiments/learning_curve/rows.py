@@ -32,13 +32,13 @@ from vidboot.experiments.learning_curve.training import (
     train_quietly,
 )
 from vidboot.method.calibration import Calibration
-from vidboot.method.calibration_fit import fit_calibration
 from vidboot.method.composition import AveragedWindows, ComposedDenoiser, Denoiser, ResidualDenoiser
 from vidboot.method.denoising_error import denoising_errors, edm_weighted
 from vidboot.method.edm import Preconditioned
 from vidboot.method.regions import region_graph, windows
 from vidboot.model.run_folder import load_parts, load_weights, save_weights
 from vidboot.model.video_model import VideoModel, residual_network, view_network
+from vidboot.training.calibration_stage import fit_base
 from vidboot.training.held_out import HeldOut
 from vidboot.training.network_training import NetworkTraining
 from vidboot.training.networks import clip_network
@@ -214,13 +214,4 @@ class Methods:
         settings = self.config.calibration
         limit = min(count, settings.num_videos)
         videos, _ = held_out_windows(self.data.draw(count, seed), run.video.num_frames, 1, limit, clean=True)
-        return fit_calibration(
-            run.plan,
-            self.model.denoiser_of,
-            [video[None].to(device()) for video in videos],
-            settings.sigmas,
-            torch.Generator().manual_seed(run.seed),
-            run.max_batch_frames,
-            progress=False,
-            draws=settings.draws(len(videos)),
-        )
+        return fit_base(self.model, settings, videos, run.seed, progress=False)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -9,7 +11,7 @@ from vidboot.method.composition import by_scale
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.video_model import residual_network, view_network
 
-CONFIG = "configs/learning_curve.yaml"
+CONFIG = Path("configs/learning_curve.yaml")
 
 
 def test_methods_get_the_same_operations_to_within_a_step():

@@ -1,10 +1,10 @@
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vidboot.data.manifest import load_manifest, load_rows, write_manifest
+from vidboot.data.manifest import Shot, load_manifest, load_rows, write_manifest
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.split import split_shots
 from vidboot.errors import UserError
@@ -14,13 +14,21 @@ from vidboot.experiments.learning_curve.curve import load_curve_settings, make_t
 from vidboot.experiments.learning_curve.data import CurveData, load_data
 from vidboot.experiments.learning_curve.tasks import run_tasks
 
-CONFIG = "configs/learning_curve.yaml"
+CONFIG = Path("configs/learning_curve.yaml")
 LOW_RES = "run.low_res=[{scale: 2, network: {channels: 12}, train: {steps: 10, batch_size: 1}}]"
+
+
+def shot(number):
+    """A shot of this id."""
+    nothing = dict.fromkeys(("reason", "mask_path", "label"))
+    size = {"start": 0, "end": 1, "num_frames": 1, "fps": 24.0, "height": 1, "width": 1, "crop": (0, 0, 1, 1)}
+    rest = {"source": "", "path": "", "views": frozenset(), "verdict": "clean", "root": Path()}
+    return Shot(id=str(number), **rest, **size, **nothing)
 
 
 def paths(folder, *overrides):
     """Where each task's result would be, if the weights of what it needs stayed the same."""
-    shots = tuple(SimpleNamespace(id=str(n)) for n in range(8))
+    shots = tuple(shot(n) for n in range(8))
     config = load_curve_settings(CONFIG, ["counts=[4]", "seeds=[1]", *overrides], quick=False)
     tasks = make_tasks(config, CurveData(shots, shots, shots, shots))
     for task in tasks[:2]:
@@ -62,9 +70,9 @@ def test_other_data_never_meets_the_weights_of_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "train", train)
     config = load_curve_settings(CONFIG, [f"output={tmp_path}", "counts=[4]", "seeds=[1]"], quick=False)
-    full, found = tuple(SimpleNamespace(id=str(n)) for n in range(8)), {}
+    full, found = tuple(shot(n) for n in range(8)), {}
     for current in ("old", "new"):
-        views = make_tasks(config, CurveData((SimpleNamespace(id=current),), full, full, full))[0]
+        views = make_tasks(config, CurveData((shot(current),), full, full, full))[0]
         run_tasks([views], tmp_path / "cells")
         found[current] = views.result(tmp_path / "cells")
         views.check(found[current])
@@ -72,7 +80,7 @@ def test_other_data_never_meets_the_weights_of_before(tmp_path, monkeypatch):
     next(tmp_path.glob("views-*/clip/model.safetensors")).write_text("damaged")
     with pytest.raises(UserError, match="delete that folder"):
         for current in ("old", "new"):
-            make_tasks(config, CurveData((SimpleNamespace(id=current),), full, full, full))[0].check(found[current])
+            make_tasks(config, CurveData((shot(current),), full, full, full))[0].check(found[current])
 
 
 def test_each_set_of_settings_makes_digits_of_its_own(tmp_path):

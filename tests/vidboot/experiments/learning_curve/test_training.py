@@ -6,9 +6,10 @@ from vidboot.distributed import init_distributed
 from vidboot.experiments.digits import write_digits
 from vidboot.experiments.learning_curve.training import GATED, UNGATED, full_video_stage, train_best
 from vidboot.model.video_model import view_network
+from vidboot.training.held_out import HeldOut
 
 
-class Scripted:
+class Scripted(HeldOut):
     """Held-out errors in this order; notes how many were asked for."""
 
     def __init__(self, errors):
