@@ -23,7 +23,7 @@ def best(x: Tensor, sigma: Tensor, detail: float) -> Tensor:
 
 clip_model, low_res_model = partial(best, detail=DETAIL), partial(best, detail=DETAIL / 4)  # of means over 4×4 pixels
 clips, low_res = method.windows(num_frames=64, length=16, overlap=8), method.low_resolution(num_frames=64, scales=[4])
-sigmas = method.karras_sigmas(18, sigma_min=0.02, sigma_max=80)
+sigmas = method.karras_sigmas(18, sigma_min=0.02, sigma_max=80.0)
 for name, views in {"clips alone": clips, "clips and low resolution": clips + low_res}.items():
     models = method.by_scale({1: clip_model, 4: low_res_model})
     denoise = method.ComposedDenoiser(method.region_graph(views), models)

@@ -27,7 +27,7 @@ denoise_clip = method.from_eps(their_network, time=method.timesteps(alphas_cumpr
 regions = method.region_graph(method.windows(num_frames=64, length=16, overlap=8))
 denoise = method.ComposedDenoiser(regions, lambda view: denoise_clip)
 noise = torch.randn(4, 3, 64, 16, 16, generator=torch.Generator().manual_seed(0))
-sigmas = method.karras_sigmas(18, sigma_min=0.02, sigma_max=80)
+sigmas = method.karras_sigmas(18, sigma_min=0.02, sigma_max=80.0)
 video = method.sample_heun(denoise, method.initial_state(denoise, noise, 80.0), sigmas)  # B C T H W
 print(f"standard deviation {video.std():.2f} (data: 0.50)")
 for distance in (1, 4, 8):

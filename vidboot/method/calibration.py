@@ -1,4 +1,4 @@
-"""Calibration: which estimate of the video to trust, at each noise level and in each band of resolution.
+"""Calibration: how much each estimate of the video counts, at each noise level and in each band of resolution.
 
 The networks of the views give several estimates of the same full video (`all_estimates`). Bands of resolution are
 B_j = P_j − P_{j+1}, where P_j = AᵀA of the low-res factor r_j, P_0 = I and P_{J+1} = 0, so Σ_j B_j = I.
@@ -6,10 +6,10 @@ The calibrated base is
 
     D(x; σ) = Σ_j B_j Σ_k w_jk(σ) E_k(x; σ)          with Σ_k w_jk(σ) = 1
 
-over the estimates k that see band j. Each of them has unit gain there: as σ → 0 it returns its band of x, as σ → ∞ that
-of the mean video. So D does too, at any number of frames, because the weights of a band sum to one. The base score by
-counting numbers is one choice (`Calibration.counting`), DiffCollage, MultiDiffusion and the clip network at full length
-are others; `vidboot.method.calibration_fit` finds better ones from a few full videos.
+over the estimates k whose resolution contains band j. As σ → 0 each of them returns this band of x, and as σ → ∞ this
+band of the mean video. So does D, at any number of frames, because the weights of a band sum to one. The base score by
+counting numbers is one choice of weights (`Calibration.counting`); DiffCollage, MultiDiffusion and the clip network at
+full length are others. `vidboot.method.calibration_fit` finds better ones from a few full videos.
 """
 
 import bisect
@@ -49,20 +49,20 @@ class Estimate(NamedTuple):
 
 
 def all_estimates(plan: ViewPlan) -> list[Estimate]:
-    """Every estimate that the plan's networks can make, finest scale first."""
+    """Every estimate that the plan's networks give, finest scale first."""
     return [Estimate(rule, scale) for scale in plan.scales for rule in ("joined", "averaged", "whole")]
 
 
 def visible(plan: ViewPlan, level: int) -> list[Estimate]:
-    """The estimates that see band `level`: those of its scale and of finer ones."""
+    """The estimates that contain band `level`: those of its scale and of finer ones."""
     return [estimate for estimate in all_estimates(plan) if estimate.scale <= plan.scales[level]]
 
 
 def counting_weights(plan: ViewPlan, level: int) -> dict[Estimate, float]:
     """The base score by counting numbers, as weights in band `level`.
 
-    In the finest band the windows alone; below it `windows + low(whole) − low(windows)`, with the finest low-res
-    network, because a coarser whole view lies within that one and so has the counting number 0.
+    In the finest band these are the windows alone. In coarser bands they are `windows + low(whole) − low(windows)`,
+    with the finest low-res network: coarser views of the whole video lie within its view, so they count 0.
     """
     weights = {Estimate("joined", 1): 1.0}
     if level > 0:
@@ -72,7 +72,7 @@ def counting_weights(plan: ViewPlan, level: int) -> dict[Estimate, float]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Weights w_jk(σ), at the noise levels `sigmas` (ascending), linear in log σ between, constant outside.
+    """Weights w_jk(σ), given at the noise levels `sigmas` (ascending), linear in log σ between and constant outside.
 
     `weights[i][j]` maps the estimates used at `sigmas[i]` in band j (finest first) to their weights, which sum to one.
     `record` holds, for each noise level and band, how they were chosen and what error they left (plain values).
@@ -85,7 +85,7 @@ class Calibration:
 
     @classmethod
     def counting(cls, plan: ViewPlan) -> "Calibration":
-        """The base score by counting numbers at every noise level: what there is before any full video."""
+        """The base score by counting numbers at every noise level: the choice without any full video."""
         return cls(plan, (1.0,), (tuple(counting_weights(plan, level) for level in range(len(plan.scales))),))
 
     def at(self, sigma: float) -> tuple[dict[Estimate, float], ...]:
@@ -112,7 +112,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
-        """The inverse of `to_dict`. Raises `ValueError` for what no calibration of its plan can hold."""
+        """The inverse of `to_dict`. Raises `ValueError` for weights or noise levels that don't fit the plan."""
         weights = tuple(
             tuple({Estimate.parse(k): float(w) for k, w in band.items()} for band in bands)
             for bands in values["weights"]
@@ -145,8 +145,8 @@ def _mix(a: Mapping[Estimate, float], b: Mapping[Estimate, float], share: float)
 class CalibratedDenoiser:
     """D(x; σ) = Σ_j B_j Σ_k w_jk(σ) E_k(x; σ): the calibrated base, for videos of any number of frames.
 
-    `denoiser_of` gives each view its denoiser as in `ComposedDenoiser` (see `by_scale` there). Estimates whose weight is
-    zero at every σ of the batch cost nothing; each region is denoised once, however many estimates use it.
+    `denoiser_of` gives each view its denoiser as in `ComposedDenoiser` (see `by_scale` there). Estimates of weight zero
+    at every σ of the batch are not computed; each region is denoised once, however many estimates use it.
     """
 
     def __init__(self, calibration: Calibration, denoiser_of: DenoiserOf, max_batch_frames: int | None = None) -> None:
@@ -207,7 +207,7 @@ def make_estimates(
 
 @lru_cache(maxsize=256)
 def _shares(plan: ViewPlan, estimate: Estimate, num_frames: int) -> dict[View, tuple[float, ...]]:
-    """What each region adds to an estimate: its weight at each of its frames."""
+    """The weight of each region in an estimate, at each of the region's frames."""
     rule, scale = estimate
     if rule == "whole":
         return {View(range(num_frames), scale): (1.0,) * num_frames}

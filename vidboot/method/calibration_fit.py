@@ -7,10 +7,10 @@ single rules:
     min_w  wᵀ M w + λ s ‖w − c‖²   subject to  1ᵀ w = 1,     s = mean eigenvalue of NᵀMN, N a basis of 1ᵀz = 0
     w = c − N (NᵀMN + λ s I)⁻¹ NᵀM c
 
-The calibration must do no harm, so each step away from the counting numbers has to be earned, paired over videos: the
-best single rule replaces them where it is better at one-sided 95 % confidence; the fit, its centre and λ chosen
-by cross-validation over videos, replaces that rule where it is better by more than one standard error. With one video
-there is no telling, and the counting numbers stay.
+The calibration must do no harm, so the counting numbers are left only for weights that are better beyond chance, by
+differences paired over videos. The best single rule replaces them if it is better at one-sided 95 % confidence. The
+fit, its centre and λ chosen by cross-validation over videos, replaces that rule if it is better by more than one
+standard error. One video allows no comparison: then the counting numbers remain.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from vidboot.method.views import pool, unpool
 STRENGTHS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Ridge strengths λ tried, in units of the mean eigenvalue."""
 COUNTING = 0
-"""Where the counting numbers stand among the single rules."""
+"""Index of the counting numbers among the single rules."""
 FOLDS = 16
 """Folds of the cross-validation: leave one out for up to this many videos."""
 
@@ -57,7 +57,7 @@ def fit_calibration(
     progress: bool = True,
     draws: int = 1,
 ) -> Calibration:
-    """Weights for each noise level in `sigmas` and each band, from full videos in [-1, 1] that the views did not see.
+    """Weights for each noise level in `sigmas` and each band, from full videos in [-1, 1] that no view was trained on.
 
     `denoisers` are called without gradients, `draws` times for each batch and σ; the noise comes from `generator`.
     Raises `ValueError` if there is no video.
@@ -94,7 +94,8 @@ def measure(
 ) -> list[list[ErrorCovariance]]:
     """The estimates' error covariances for each noise level and band (finest first). Arguments as `fit_calibration`.
 
-    A video's covariance is the mean over `draws` of noise: of a few videos they tell much more than one.
+    A video's covariance is the mean over `draws` draws of noise. With few videos, several draws lower its
+    variance a lot.
     """
     products: list[list[list[np.ndarray]]] = [[[] for _ in plan.scales] for _ in sigmas]
     for x0 in tqdm(videos, desc="calibrating", unit="batch", disable=not progress):
@@ -132,7 +133,7 @@ def _error_products(plan: ViewPlan, level: int, made: dict[Estimate, Tensor], x0
 
 
 def fit_band(plan: ViewPlan, level: int, band: ErrorCovariance) -> tuple[dict[Estimate, float], dict[str, Any]]:
-    """The weights of one band at one noise level, and a record of how they came about."""
+    """The weights of one band at one noise level, and a record of how they were chosen and what error is left."""
     rules = single_rules(plan, level)
     names, centres = list(rules), np.array([_as_vector(rule, band.estimates) for rule in rules.values()])
     m_nKK = band.per_video
@@ -158,7 +159,7 @@ def fit_band(plan: ViewPlan, level: int, band: ErrorCovariance) -> tuple[dict[Es
 
 
 def _standard_errors(gain_n: Float[np.ndarray, "n"]) -> float:
-    """The mean gain in units of its standard error; 0 where there is none or no telling."""
+    """The mean gain in units of its standard error; 0 without a gain, or with fewer than two videos."""
     if len(gain_n) < 2 or gain_n.mean() <= 0:
         return 0.0
     return float(gain_n.mean() / max(gain_n.std(ddof=1) / np.sqrt(len(gain_n)), np.finfo(float).tiny))
@@ -182,7 +183,7 @@ def combine(
     reduced = basis.T @ m_KK @ basis
     gradient = basis.T @ m_KK @ centre
     size = np.trace(reduced, axis1=-2, axis2=-1) / max(1, basis.shape[1])
-    # Estimates that agree to rounding (a video no longer than a window) leave nothing to choose: stay at the centre.
+    # Estimates that agree to rounding (a video no longer than a window) are all as good: the floor keeps the centre.
     floor = 1e-9 * np.trace(m_KK, axis1=-2, axis2=-1) + np.finfo(float).tiny
     ridge = np.maximum(strength * size, floor)[..., None, None] * np.eye(basis.shape[1])
     step = np.linalg.solve(reduced + ridge, gradient[..., None])[..., 0]
@@ -193,7 +194,7 @@ def combine(
 def cross_validate(
     m_nKK: Float[np.ndarray, "n K K"], centre: Float[np.ndarray, "K"], strength: float
 ) -> Float[np.ndarray, "n"]:
-    """Each video's error under weights fitted on the folds that it isn't in."""
+    """Each video's error with weights fitted on the folds that don't contain it."""
     fold = np.arange(len(m_nKK)) % min(FOLDS, len(m_nKK))
     rest = np.stack([m_nKK[fold != f].mean(axis=0) for f in range(fold.max() + 1)])
     w_nK = combine(rest, centre, strength)[fold]

@@ -32,7 +32,7 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class AccumulatingDenoiser(Denoiser, Protocol):
-    """A denoiser that makes D(x; σ) piece by piece and can add the pieces to something, so that D need not be held."""
+    """A denoiser that can add D(x; σ) to a tensor piece by piece, so that D as a whole is never in memory."""
 
     def add_to_(
         self, total: Float[Tensor, "B C T H W"], x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], weight: float
@@ -41,7 +41,7 @@ class AccumulatingDenoiser(Denoiser, Protocol):
         ...
 
 
-NoiseLevel = Float[Tensor, "B"] | float
+NoiseLevel = Float[Tensor, "B"] | Float[Tensor, ""] | float
 """σ of each item of a batch, or one number for all."""
 
 
@@ -52,7 +52,7 @@ def per_item(sigma: NoiseLevel, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]
 
 @runtime_checkable
 class Network(Protocol):
-    """A denoiser that can be given more than the noisy video."""
+    """A denoiser with inputs besides the noisy video and σ."""
 
     def __call__(
         self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], /, inputs: NetworkInputs = ...
@@ -74,7 +74,7 @@ class LowResDenoiser:
         self, y: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C t h w"]:
         """Denoise the view `y` = A x at the full video's σ."""
-        # A plain denoiser takes nothing else.
+        # A plain denoiser has no `inputs`.
         more = {} if inputs.empty else {"inputs": inputs}
         return self.scale * self.denoise(y / self.scale, sigma / self.scale, **more)
 
@@ -128,7 +128,7 @@ def denoise_views(
     denoisers: DenoiserOf,
     max_batch_frames: int | None = None,
 ) -> Iterator[tuple[View, Float[Tensor, "B C t h w"]]]:
-    """Yield `(view, D_view(y[frames]; σ))` for views of one scale, `y` being the whole video at that scale already.
+    """Yield `(view, D_view(y[frames]; σ))` for views of one scale; `y` is the whole video at that scale.
 
     Views with the same denoiser and number of frames go through it together, at most `max_batch_frames` at a time.
     """
@@ -145,7 +145,7 @@ def denoise_views(
 def in_batches(denoise: Denoiser, x: Tensor, sigma: Tensor, max_batch_frames: int | None, num_frames: int) -> Tensor:
     """`denoise(x, sigma)`, at most `max_batch_frames` frames (but at least one item) at a time.
 
-    With gradients (moment matching) the networks' activations are made again, a batch at a time, not kept.
+    With gradients (moment matching) activations are not kept but computed again in the backward pass, batch by batch.
     """
     size = len(x) if max_batch_frames is None else max(1, max_batch_frames // num_frames)
     if torch.is_grad_enabled() and x.requires_grad:
@@ -156,7 +156,7 @@ def in_batches(denoise: Denoiser, x: Tensor, sigma: Tensor, max_batch_frames: in
 
 
 def disjoint_windows(num_frames: int, length: int) -> list[Region]:
-    """Baseline: clips side by side, each denoised alone. The last, shorter one holds what is left over."""
+    """Baseline: clips side by side, each denoised alone. The last one may be shorter."""
     starts = range(0, num_frames, length)
     return [Region(View(range(start, min(start + length, num_frames))), 1) for start in starts]
 
@@ -168,7 +168,7 @@ class AveragedWindows:
         self.length, self.overlap, self.denoise, self.max_batch_frames = length, overlap, denoise, max_batch_frames
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevel) -> Float[Tensor, "B C T H W"]:
-        """Denoise `x`: the mean over the windows that see a frame."""
+        """Denoise `x`: at each frame the mean over the windows that contain it."""
         regions = [Region(view, 1) for view in windows(x.shape[2], self.length, self.overlap)]
         total = ComposedDenoiser(regions, lambda view: self.denoise, self.max_batch_frames)(x, sigma)
         covered = torch.zeros(x.shape[2], dtype=x.dtype, device=x.device)

@@ -1,9 +1,10 @@
-"""Conditioning: whatever is known of a video, as one linear view of it, and denoisers that respect it.
+"""Conditioning: a linear observation of a video, and denoisers that agree with it.
 
 First frames, the clean pixels of a damaged video and a low-resolution version of it are all linear: y = A x0. With
-orthonormal rows, A Aᵀ = I, all that the formulas need is the projection P = AᵀA and Aᵀy, a video that is right where
-something is known and zero elsewhere. Networks that have learnt it are told known pixels (`VideoModel.conditioned_on`). For
-the rest, and for any denoiser D, there are two ways to condition it; both give denoisers, for any sampler:
+orthonormal rows, A Aᵀ = I, the formulas need only the projection P = AᵀA and the video Aᵀy, which has the observed
+values and is 0 elsewhere. Networks trained with a context take observed pixels as an input
+(`VideoModel.conditioned_on`). For other observations, and for any denoiser D, there are two corrections, whose results
+are denoisers for any sampler:
 
     D'(x; σ) = D + Aᵀ(y − A D)                                range–null-space correction (DDNM, arXiv 2212.00490)
     D'(x; σ) = D + J Aᵀ (A J Aᵀ)⁻¹ (y − A D),   J = ∂D/∂x      moment matching (ΠGDM, Song et al. 2023; TMPD, arXiv
@@ -26,20 +27,20 @@ from vidboot.method.composition import Denoiser
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of videos of shape B C T H W: some pixels, and means of r×r blocks in some frames.
+    """Observed parts of videos of shape B C T H W: some pixels, and means of r×r blocks in some frames.
 
-    Each tensor may have one item for all, or one for each item of a batch. Values are in [-1, 1]. Where a block holds
-    known pixels too, its mean tells about the others only, so that A keeps orthonormal rows.
+    Each tensor has one item for all videos, or one for each item of a batch. Values are in [-1, 1]. If a block contains
+    observed pixels, its row of A covers the other pixels only, so that the rows of A are orthonormal.
     """
 
     pixels: Bool[Tensor, "b 1 T H W"]
-    """True where a pixel is known."""
+    """True at observed pixels."""
     values: Float[Tensor, "b C T H W"]
-    """Its value; elsewhere zero."""
+    """Their values; 0 elsewhere."""
     blocks: Float[Tensor, "b C T h w"] | None = None
     """Block means (a low-resolution video in its natural range)."""
     block_frames: Bool[Tensor, "T"] | None = None
-    """Frames whose block means are known."""
+    """True at frames whose block means are observed; given together with `blocks`."""
 
     @classmethod
     def of_pixels(cls, video: Float[Tensor, "b C T H W"], mask: Bool[Tensor, "b 1 T H W"]) -> "Observation":
@@ -57,14 +58,14 @@ class Observation:
 
     @classmethod
     def of_low_resolution(cls, low: Float[Tensor, "b C T h w"], scale: int) -> "Observation":
-        """A video that was mean-pooled by `scale`: all of its frames."""
+        """All frames of a video, mean-pooled by `scale`."""
         shape = (*low.shape[:3], low.shape[3] * scale, low.shape[4] * scale)
         nothing = torch.zeros((shape[0], 1, *shape[2:]), dtype=torch.bool, device=low.device)
         every = torch.ones(low.shape[2], dtype=torch.bool, device=low.device)
         return cls(nothing, low.new_zeros(shape), low, every)
 
     def __and__(self, other: "Observation") -> "Observation":
-        """All that both know; where both know a pixel, the left one is right. Raises `ValueError` for two low-res."""
+        """Both observations; the left one counts where both have a pixel. Raises `ValueError` for two low-res ones."""
         if self.blocks is not None and other.blocks is not None:
             raise ValueError("only one low-resolution video can be given")
         low = self if self.blocks is not None else other
@@ -72,7 +73,7 @@ class Observation:
         return Observation(pixels, values, low.blocks, low.block_frames)
 
     def frames(self, start: int, end: int) -> "Observation":
-        """What is known of the frames from `start` up to, not including, `end`; nothing of frames beyond the last."""
+        """The observation of frames `start` to `end` − 1; frames beyond the last are unobserved."""
         beyond = (0, 0, 0, 0, 0, max(0, end - max(start, self.pixels.shape[2])))
 
         def cut(tensor: Tensor) -> Tensor:
@@ -84,32 +85,32 @@ class Observation:
         return replace(part, blocks=cut(self.blocks), block_frames=F.pad(self.block_frames[start:end], beyond[4:]))
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Observation":
-        """Move to a device, with values of this type."""
+        """Move to a device, with values of this data type."""
         blocks = None if self.blocks is None else self.blocks.to(device, dtype)
         frames = None if self.block_frames is None else self.block_frames.to(device)
         return Observation(self.pixels.to(device), self.values.to(device, dtype), blocks, frames)
 
     def project(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """P x = AᵀA x: x where pixels are known, else the mean over the unknown pixels of a known block, else 0."""
+        """P x = AᵀA x: x at observed pixels, else the mean over the unobserved pixels of an observed block, else 0."""
         kept, low = torch.where(self.pixels, x, torch.zeros_like(x)), self._low_res(x.dtype)
         return kept if low is None else kept + low.rest * low.mean(x)
 
     @property
     def lifted(self) -> Float[Tensor, "b C T H W"]:
-        """Aᵀ y: the video in the range of P that agrees with all that is known."""
+        """Aᵀ y: the video in the range of P that agrees with the observation."""
         if (low := self._low_res(self.values.dtype)) is None:
             return self.values
         left = low.blocks * low.scale**2 - low.sum(self.values)
         return self.values + low.rest * low.spread(left * low.share)
 
     def impose(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """x + Aᵀ(y − A x): the nearest video to x that agrees with all that is known."""
+        """x + Aᵀ(y − A x): the video nearest to x that agrees with the observation."""
         return x + (self.lifted - self.project(x))
 
     def within_range(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """`x`, which agrees with all that is known, brought into [-1, 1] with the means of known blocks kept.
+        """`x`, which agrees with the observation, brought into [-1, 1]; observed block means are kept.
 
-        In a block that leaves the range, its unknown pixels are drawn towards their mean, as little as it takes.
+        In a block that leaves the range, the unobserved pixels are drawn towards their mean, as little as needed.
         """
         if (low := self._low_res(x.dtype)) is None:
             return x.clamp(-1, 1)
@@ -129,12 +130,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class _LowRes:
-    """Known means of r×r blocks and the pixels that they tell about."""
+    """Observed means of r×r blocks, and the pixels that their rows of A cover."""
 
     blocks: Float[Tensor, "b C T h w"]
     scale: int
     rest: Float[Tensor, "b 1 T H W"]
-    """1 at unknown pixels of frames with known blocks, else 0."""
+    """1 at unobserved pixels of frames with observed blocks, else 0."""
 
     @property
     def share(self) -> Float[Tensor, "b 1 T h w"]:
@@ -147,7 +148,7 @@ class _LowRes:
         return F.avg_pool3d(x, (1, self.scale, self.scale)) * self.scale**2
 
     def mean(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """The mean over the unknown pixels of each block, at all of its pixels."""
+        """The mean over the unobserved pixels of each block, at all pixels of the block."""
         return self.spread(self.sum(self.rest * x) * self.share)
 
     def largest(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T h w"]:
@@ -155,29 +156,27 @@ class _LowRes:
         return F.max_pool3d(x, (1, self.scale, self.scale))
 
     def spread(self, y: Float[Tensor, "B C T h w"]) -> Float[Tensor, "B C T H W"]:
-        """Each block's value at all of its pixels."""
+        """The value of each block at all of its pixels."""
         return y.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
 
 
 class Corrected:
-    """D + Aᵀ(y − A D): the range–null-space correction. Cheap.
-
-    Unknown pixels see the observation only through D.
-    """
+    """D + Aᵀ(y − A D): the range–null-space correction. It needs no backward pass. At unobserved pixels it is D."""
 
     def __init__(self, denoise: Denoiser, observation: Observation) -> None:
         self.denoise, self.observation = denoise, observation
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
-        """Denoise `x`; the result agrees with what is known."""
+        """Denoise `x`; the result agrees with the observation."""
         return self.observation.impose(self.denoise(x, sigma))
 
 
 class AnnealedConditioning:
-    """A denoiser that knows less and less as the noise falls: `denoisers[k]` where k of the `sigmas` lie below σ.
+    """A denoiser conditioned on less and less as the noise falls: `denoisers[k]` where k of the `sigmas` lie below σ.
 
-    `sigmas` ascend, and `denoisers[k]` knows all that those before it know. What is let go at σ was settled down to the
-    detail that noise of σ hides, and fits in from there on by itself: there is no sharp edge to what is known.
+    `sigmas` ascend, and each denoiser is conditioned on all that the one before it is, and more. A condition dropped
+    at σ has fixed all but the detail that noise of σ hides. That detail then comes from the other conditions, so that
+    a dropped region has no sharp edge.
     """
 
     def __init__(self, denoisers: Sequence[Denoiser], sigmas: Sequence[float]) -> None:
@@ -189,18 +188,18 @@ class AnnealedConditioning:
 
 
 class MomentMatched:
-    """D + J Aᵀ (A J Aᵀ)⁻¹ (y − A D), then imposed: the conditional mean that first and second moments give.
+    """D + J Aᵀ (A J Aᵀ)⁻¹ (y − A D), the conditional mean from first and second moments, then imposed.
 
-    The system is solved by conjugate residuals, started at zero, with `iterations` products with J = ∂D/∂x (backward
-    passes) and one more for the result. A real network's J is not quite symmetric and positive, which conjugate
-    gradients do not survive: on moving digits they made errors larger from the fourth iteration on.
+    The system is solved by conjugate residuals from zero: `iterations` products with J = ∂D/∂x, each a backward pass,
+    and one more for the result. The J of a real network is not quite symmetric and positive, and conjugate gradients
+    need that: on moving digits they made errors larger from the fourth iteration on.
     """
 
     def __init__(self, denoise: Denoiser, observation: Observation, iterations: int) -> None:
         self.denoise, self.observation, self.iterations = denoise, observation, iterations
 
     def __call__(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
-        """Denoise `x` given what is known."""
+        """Denoise `x`; the result agrees with the observation."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             x0 = self.denoise(x, sigma)
@@ -217,16 +216,17 @@ class MomentMatched:
 def conjugate_residuals(
     times: Callable[[Tensor], Tensor], b: Float[Tensor, "B ..."], iterations: int
 ) -> Float[Tensor, "B ..."]:
-    """An approximate solution u of M u = b, each item of the batch for itself; exact in the end for a symmetric M ≥ 0.
+    """An approximate solution u of M u = b for each item of the batch.
 
-    Each step takes off what it can of the residual b − M u, so for no M, symmetric or not, does the residual ever grow.
+    It converges to the solution for a symmetric M ≥ 0. Each step minimises the residual b − M u along one direction,
+    so the residual never grows, whatever M is.
     """
     u, residual = torch.zeros_like(b), b.clone()
     direction, image = residual, times(residual)
     size = _dot(image, image)
     for iteration in range(iterations):
         if iteration:
-            # The next direction is the residual, made so that its image is orthogonal to the image before.
+            # The next direction: the residual, less the part whose image is parallel to the last image.
             fresh = times(residual)
             share = _ratio(_dot(fresh, image), size)
             direction, image = residual - share * direction, fresh - share * image
@@ -237,7 +237,7 @@ def conjugate_residuals(
 
 
 def _ratio(a: Float[Tensor, "B 1 ..."], b: Float[Tensor, "B 1 ..."]) -> Float[Tensor, "B 1 ..."]:
-    """a / b, and 0 where b vanishes: there is nothing left to do."""
+    """a / b, and 0 where b is 0, as it is for a solved item."""
     return torch.where(b > torch.finfo(b.dtype).tiny, a / b, torch.zeros_like(a))
 
 

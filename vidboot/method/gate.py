@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Gate:
-    """γ at the noise levels `sigmas` (rising); the end values hold beyond them. Raises `ValueError` for others."""
+    """γ at the noise levels `sigmas` (rising), constant beyond. Raises `ValueError` unless each γ is in [0, 1]."""
 
     sigmas: tuple[float, ...]
     values: tuple[float, ...]
@@ -47,10 +47,10 @@ OPEN = Gate((1.0,), (1.0,))
 
 
 class GateFit:
-    """Sums over held-out videos, from which the gate follows. Feed it with `add`, then ask for `gate`.
+    """Sums over held-out videos, from which the gate is computed: call `add` for each batch, then `gate`.
 
     `sums` holds for each noise level Σ a, Σ b, Σ a², Σ ab, Σ b² and the number of videos, where a video's
-    a = ⟨D_θ − D_base, x0 − D_base⟩ and b = ‖D_θ − D_base‖²; sums of several processes can be added up.
+    a = ⟨D_θ − D_base, x0 − D_base⟩ and b = ‖D_θ − D_base‖². The sums of several processes may be added up.
     """
 
     def __init__(self, sigmas: Sequence[float]) -> None:
@@ -58,7 +58,7 @@ class GateFit:
         self.sums: Float[Tensor, "S 6"] = torch.zeros(len(self.sigmas), 6, dtype=torch.float64)
 
     def add(self, sigma: float, base: Tensor, network: Tensor, x0: Tensor) -> None:
-        """Account for one batch: predictions of base and network, and the truth, all B C T H W, at noise level σ."""
+        """Add one batch at noise level σ: the predictions of base and network, and the clean videos, all B C T H W."""
         step = (network - base).double().flatten(1)
         a, b = (step * (x0 - base).double().flatten(1)).sum(1), (step**2).sum(1)
         terms = torch.stack([a, b, a * a, a * b, b * b, torch.ones_like(a)])
@@ -67,7 +67,8 @@ class GateFit:
     def gate(self) -> Gate:
         """Σ a / Σ b less its standard error over the videos; 0 where the network doesn't differ from the base.
 
-        A few videos leave γ uncertain, and too open a gate does harm on others: where they don't agree it closes.
+        From few videos γ is uncertain, and too large a γ raises the error on other videos: where videos disagree, the
+        standard error lowers it.
         """
         a, b, aa, ab, bb, n = self.sums.unbind(1)
         ratio = torch.where(b > 0, a / b, 0.0)

@@ -2,18 +2,18 @@
 
     D(x; σ) = Σ_R A_Rᵀ c_R D_R(A_R x; σ)        with  Σ_R c_R(t) = 1  at every frame t
 
-over windows of T frames and the overlaps of neighbours. Counting numbers (windows 1, overlaps −1: `vidboot.method.regions`)
-jump at the ends of an overlap: what a window knew, the next frame hears nothing of. At high noise, where frames are not
-Markov given the overlap, that is a seam. So c_R is a function of the frame here. Across an overlap, at the share u of
-its way, the window before counts min(1, 2(1 − u)), the one after min(1, 2u), and the overlap what is left of 1: −1 in
-the middle, 0 at its ends. What a window adds to the overlap is least at the far end, where it is let go; on Gaussian
-videos this rule is closer than counting numbers up to σ of about the data's, and about as close beyond.
+over windows of T frames and the overlaps of neighbours. With counting numbers (windows 1, overlaps −1:
+`vidboot.method.regions`) a window's weight drops to 0 at once where its last frame ends. At high noise, where frames
+are not Markov given the overlap, that makes a visible seam. So c_R depends on the frame here. At a share u of the way
+across an overlap, the window before counts min(1, 2(1 − u)), the one after min(1, 2u), and the overlap counts what is
+missing to 1: −1 in its middle, 0 at its ends. On Gaussian videos this is closer to the best denoiser than counting
+numbers are up to about the σ of the data, and about as close above.
 
-Where windows begin is another place at each noise level, so that what one step of the sampler gets wrong at a border
-the next ones put right from the middle of a window.
+Windows begin at other frames at each noise level, so that an error that one step of the sampler makes at a border is
+corrected in the next steps, where the same frames lie in the middle of a window.
 
-It is done for a few windows at a time, each added at once to what the sampler makes of the video, so that beside the
-two of them memory does not grow with the length, nor does the time per frame.
+A few windows are denoised at a time, and each result is added to the sampler's video at once. So memory is that of the
+video and of the sum, plus a constant, and the time per frame does not depend on the length.
 """
 
 import itertools
@@ -35,9 +35,9 @@ Counts = tuple[float, ...]
 class LongDenoiser:
     """Windows of `length` frames minus the `overlap` frames that neighbours share, tapered, for any number of frames.
 
-    `denoiser_of` gives each window, of `length` frames or fewer, its denoiser; one that several share is given at most
-    `max_batch_frames` at once (but at least one window). A video no longer than a window is one. Source: arXiv
-    2505.11825; DiffCollage, 2303.17076.
+    `denoiser_of` gives each window, of `length` frames or fewer, its denoiser. Windows with the same denoiser go
+    through it together, at most `max_batch_frames` frames (but at least one window) at a time. A video no longer than
+    `length` is one window. Source: arXiv 2505.11825; DiffCollage, 2303.17076.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LongDenoiser:
         sigma: NoiseLevel,
         weight: float = 1.0,
     ) -> Float[Tensor, "B C T H W"]:
-        """Total ← total + weight · D(x; σ), in place, region by region: so D is never held as a whole."""
+        """Total ← total + weight · D(x; σ), in place, region by region: D as a whole is never in memory."""
         if x.shape[2] <= self.length:
             return total.add_(self(x, sigma), alpha=weight)
         sigma = per_item(sigma, x)
@@ -79,10 +79,10 @@ class LongDenoiser:
         return in_batches(denoise, x, sigma, self.max_batch_frames, x.shape[2])
 
     def _groups(self, num_frames: int, batch: int, shift: int) -> Iterator[tuple[Denoiser, list[tuple[View, Counts]]]]:
-        """Regions of equal length with the same denoiser, together no longer than the limit allows."""
+        """Regions of equal length with the same denoiser, in groups of at most `max_batch_frames` frames."""
         regions = tapered(num_frames, self.length, self.overlap, shift)
-        told = ((self.denoiser_of(view), view, count) for view, count in regions)
-        for (denoise, size), same in itertools.groupby(told, key=lambda each: (each[0], each[1].num_frames)):
+        with_denoisers = ((self.denoiser_of(view), view, count) for view, count in regions)
+        for (denoise, size), same in itertools.groupby(with_denoisers, key=lambda each: (each[0], each[1].num_frames)):
             pending = [(view, count) for _, view, count in same]
             at_once = max(1, self.max_batch_frames // (size * batch))
             for start in range(0, len(pending), at_once):
@@ -90,17 +90,17 @@ class LongDenoiser:
 
 
 def window_shift(sigma: float, step: int) -> int:
-    """How many of the `step` frames from one window to the next they are shifted by at this noise level: any of them.
+    """By how many frames, 0 to `step` − 1, windows begin earlier at this noise level: pseudo-random.
 
-    The same for the same level, so that a denoiser stays a function.
+    The shift is the same for the same level, so that the denoiser is a function of x and σ.
     """
     return int(np.random.default_rng(int(np.float32(sigma).view(np.uint32))).integers(step))
 
 
 def tapered(num_frames: int, length: int, overlap: int, shift: int) -> list[tuple[View, Counts]]:
-    """Windows and overlaps over `num_frames` frames, each with its c_R at each of its frames; the longest come first.
+    """Windows and overlaps over `num_frames` frames, longest first, each with its c_R at each of its frames.
 
-    The windows before any overlap are taken as one video, which goes over into the next window as the first does.
+    At each overlap, all windows so far count as one video, which fades into the next window as the first window would.
     """
     done: list[tuple[View, list[float]]] = []
     end = 0

@@ -1,6 +1,6 @@
-"""The region graph: which views overlap where, and how often each counts: every degree of freedom once.
+"""The region graph: where views overlap, and how often each region counts, so that every degree of freedom counts once.
 
-Adding up the scores of overlapping views counts what they share more than once. So the set of views is closed under
+The sum of the scores of overlapping views counts what they share more than once. So the set of views is closed under
 intersection, and every region R gets the counting number
 
     c_R = 1 − Σ_{S ⊋ R} c_S          (inclusion–exclusion; Kikuchi 1951, Yedidia et al. 2005)
@@ -41,10 +41,12 @@ def region_graph(views: Iterable[View]) -> list[Region]:
 @lru_cache(maxsize=256)
 def _region_graph(views: tuple[View, ...]) -> tuple[Region, ...]:
     cells = _closure({(frozenset(view.frames), view.scale) for view in views})
-    # Finer and larger first: all that contains a region comes before it.
+    # Finer and larger regions first: those that contain a region come before it.
     ordered = sorted(cells, key=lambda cell: (cell[1], -len(cell[0]), sorted(cell[0])))
     counts: dict[Cell, int] = {}
-    holding: dict[int, list[Cell]] = defaultdict(list)  # cells by frame: few hold a frame, however long the video
+    holding: dict[int, list[Cell]] = defaultdict(
+        list
+    )  # cells by frame: few cells hold a frame, however long the video is
     for frames, scale in ordered:
         above = (counts[f, s] for f, s in holding[min(frames)] if scale % s == 0 and frames <= f)
         counts[frames, scale] = 1 - sum(above)
@@ -71,9 +73,9 @@ def _closure(cells: set[Cell]) -> set[Cell]:
 def windows(num_frames: int, length: int, overlap: int, scale: int = 1, shift: int = 0) -> list[View]:
     """Windows of `length` frames, each sharing `overlap` with the one before, over `num_frames`.
 
-    All but the first and the last begin `shift` frames (0 ≤ shift < length − overlap) earlier than they would. Where
-    the lengths don't divide, the last window is shifted in; a video shorter than a window is one window. Raises
-    `ValueError` unless 0 ≤ overlap < length.
+    All but the first and the last begin `shift` frames earlier (0 ≤ shift < length − overlap). The last window ends
+    with the video, so it may share more frames with the one before. A video shorter than `length` is one window.
+    Raises `ValueError` unless 0 ≤ overlap < length.
     """
     if not 0 <= overlap < length:
         raise ValueError(f"windows of {length} frames can't overlap by {overlap}")
@@ -93,9 +95,9 @@ def low_resolution(num_frames: int, scales: Sequence[int]) -> list[View]:
 class ViewPlan:
     """Which views a model has, for videos of any number of frames.
 
-    The clip network sees windows of `length` frames that share `overlap` with the one before; for each factor in
-    `low_res` (ascending, each dividing the next) a low-res network sees the whole video. Raises `ValueError` for factors
-    or an overlap that don't fit.
+    The clip network gets windows of `length` frames, each sharing `overlap` frames with the one before. For each factor
+    in `low_res` (ascending, each dividing the next) a low-res network gets the whole video. Raises `ValueError` for
+    factors or an overlap that don't fit.
     """
 
     length: int
@@ -106,7 +108,7 @@ class ViewPlan:
         object.__setattr__(self, "low_res", tuple(self.low_res))
         if any(b <= a or b % a for a, b in itertools.pairwise(self.scales)):
             raise ValueError(f"low-res factors ascend from 2 up, each dividing the next; got {self.low_res}")
-        windows(self.length + 1, self.length, self.overlap)  # refuses an overlap that doesn't fit
+        windows(self.length + 1, self.length, self.overlap)  # raises for an overlap that doesn't fit
 
     @property
     def scales(self) -> tuple[int, ...]:

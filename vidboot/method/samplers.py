@@ -1,10 +1,10 @@
 """Samplers: plain functions `(denoise, x, sigmas) -> x0` over any denoiser, solving dx/dσ = (x − D(x; σ)) / σ.
 
-`x` is noise of standard deviation `sigmas[0]` around the mean (`initial_state`) and is overwritten: a long video is
-held no more often than needed, twice by one-step methods if the denoiser can add its result to something
-(`AccumulatingDenoiser`), else three times. `sigmas` ends with 0. Where the schedule rises, fresh noise is added
-(`with_resampling`). The noise of item b is drawn from `generators[b]`, so that an item's result does not depend on the
-batch. `on_step` gets the number of steps done.
+`x` is noise of standard deviation `sigmas[0]` around the mean (`initial_state`). It is overwritten, to save memory:
+Euler and Heun hold two videos if the denoiser adds its result to a tensor (`AccumulatingDenoiser`), else three.
+`sigmas` ends with 0. Where it rises, fresh noise is added (`with_resampling`). The noise of item b is drawn from
+`generators[b]`, so that an item's result does not depend on the batch. `on_step` is called with the number of steps
+done.
 """
 
 import itertools
@@ -23,7 +23,7 @@ OnStep = Callable[[int], None]
 
 @runtime_checkable
 class Sampler(Protocol):
-    """What the samplers of this module have in common."""
+    """The signature that the samplers of this module share."""
 
     def __call__(
         self,
@@ -45,10 +45,10 @@ def do_nothing(step: int) -> None:
 def initial_state(denoise: Denoiser, noise: Float[Tensor, "B C T H W"], sigma: float) -> Float[Tensor, "B C T H W"]:
     """Where sampling starts: σ n + D(σ n; σ), noise around the mean of the data; `noise` n is overwritten.
 
-    Noise alone is not what D has learnt to expect, however large σ is. Of what the N numbers of a video have in common,
-    like its brightness, noise has a standard deviation of σ/√N only, and the mean that is missing there ends up as a
-    video of another brightness (Lin et al. 2023, arXiv 2305.08891, on the same flaw of discrete schedules). At the
-    largest σ D is all but the mean, given what is known.
+    Noise alone, without the mean, is not what D was trained on, however large σ is. The mean of a video's N numbers,
+    its brightness, has a standard deviation of only σ/√N in noise, so that a missing mean of the data shows there,
+    and the result is a video of another brightness (Lin et al. 2023, arXiv 2305.08891, on the same flaw of discrete
+    schedules). At the largest σ D is close to the mean of the data, given the observation.
     """
     x = noise.mul_(sigma)
     return _add_denoised_(x.clone(), denoise, x, sigma)
@@ -127,8 +127,8 @@ def sample_dpm2m(
 ) -> Float[Tensor, "B C T H W"]:
     """DPM-Solver++(2M): second order, one evaluation a step (Lu et al. 2022, arXiv 2211.01095, Algorithm 2).
 
-    In σ, with λ = −ln σ and h its step: x ← (σ'/σ) x + (1 − e^{−h}) D̄, where D̄ = D + h/(2 h_before) (D − D_before). The
-    first step, the last and one after a rise have no D_before and are of first order.
+    In σ, with λ = −ln σ and h its step: x ← (σ'/σ) x + (1 − e^{−h}) D̄, where D̄ = D + h/(2 h_before) (D − D_before).
+    The first step, the last and one after a rise have no D_before and are of first order.
     """
     before, h_before = None, math.inf
     for step, (sigma, sigma_next) in enumerate(_pairs(sigmas), 1):
@@ -139,7 +139,7 @@ def sample_dpm2m(
             ratio = sigma_next / sigma  # e^{−h}
             h = -math.log(ratio) if ratio > 0 else math.inf
             x0 = _denoised(denoise, x, sigma)
-            # Over σ' = 0 the step in λ has no end: the last prediction alone.
+            # At σ' = 0 the step in λ is infinite: take the last prediction alone.
             share = 0.0 if before is None or ratio == 0 else (1 - ratio) * h / (2 * h_before)
             x.mul_(ratio).add_(x0, alpha=1 - ratio + share)
             if before is not None:
@@ -155,8 +155,8 @@ SAMPLERS: dict[str, Sampler] = {"heun": sample_heun, "dpm2m": sample_dpm2m, "eul
 def with_resampling(sigmas: Float[Tensor, "levels"], times: int) -> Float[Tensor, "more"]:
     """The schedule in which each step but the last is taken `times` times, with the noise put back in between.
 
-    Repeats let what is known and what is made settle into harmony (RePaint, Lugmayr et al. 2022, arXiv 2201.09865, and
-    the time travel of DDNM, arXiv 2212.00490). `times` = 1 is the schedule itself.
+    Repeated steps bring the generated part into agreement with the observed part (RePaint, Lugmayr et al. 2022, arXiv
+    2201.09865; the time travel of DDNM, arXiv 2212.00490). `times` = 1 is the schedule itself.
     """
     levels = sigmas.tolist()
     schedule = levels[:1]
@@ -181,7 +181,7 @@ def _add_denoised_(total: Tensor, denoise: Denoiser, x: Tensor, sigma: float, we
 
 
 def _add_noise_(x: Float[Tensor, "B C T H W"], variance: float, generators: Sequence[torch.Generator]) -> None:
-    """Add noise of this variance, each item's from its own generator."""
+    """Add noise of this variance, drawn for each item from its own generator."""
     if len(generators) != len(x):
         raise ValueError(f"fresh noise needs one generator for each of {len(x)} items, got {len(generators)}")
     for item, generator in zip(x, generators, strict=True):

@@ -1,4 +1,4 @@
-"""Views: what one kind of partial data sees of the full video, as a linear map with orthonormal rows.
+"""Views: the part of the full video that one kind of partial data holds, as a linear map with orthonormal rows.
 
 For a view A with A Aᵀ = I a noisy full video x = x0 + σ n seen through the view, A x = A x0 + σ A n, is a noisy view at
 the same σ. So the view's own diffusion model applies to it unchanged (Ma 2025, arXiv 2505.11825).
@@ -46,7 +46,7 @@ class View:
         return pool(take_frames(x_BCTHW, self.frames), self.scale)
 
     def lift(self, y_BCthw: Float[Tensor, "B C t h w"], num_frames: int) -> Float[Tensor, "B C T H W"]:
-        """Aᵀ y: the adjoint of `project`, into a full video of `num_frames` frames (zero where the view is blind)."""
+        """Aᵀ y: the adjoint of `project`, into a full video of `num_frames` frames, 0 outside the view."""
         up = unpool(y_BCthw, self.scale)
         out = up.new_zeros((*up.shape[:2], num_frames, *up.shape[3:]))
         return add_frames_(out, up, self.frames)
@@ -78,7 +78,7 @@ def unpool(y_BCThw: Float[Tensor, "B C T h w"], scale: int) -> Float[Tensor, "B 
 
 
 def whole_blocks(mask_B1THW: Bool[Tensor, "B 1 T H W"], scale: int) -> Bool[Tensor, "B 1 T h w"]:
-    """A mask as a low-res view has it: true for an r×r block whose pixels are all true."""
+    """The mask at the resolution of a low-res view: true for an r×r block of which all pixels are true."""
     if scale == 1:
         return mask_B1THW
     return pool(mask_B1THW.float(), scale) == scale  # r · mean = r
@@ -92,7 +92,7 @@ def as_slice(frames: Sequence[int]) -> slice | None:
 
 
 def take_frames(x_BCTHW: Shaped[Tensor, "B C T H W"], frames: Sequence[int]) -> Shaped[Tensor, "B C t H W"]:
-    """The chosen frames; a view of the same memory where they are evenly spaced."""
+    """The chosen frames, without a copy where they are evenly spaced."""
     where = as_slice(frames)
     return x_BCTHW[:, :, where if where is not None else list(frames)]
 

@@ -1,6 +1,6 @@
-"""Publishing trained models and fetching them: a folder, or a repository on the Hugging Face hub.
+"""Publishing and fetching trained models: a folder, or a repository on the Hugging Face hub.
 
-What is published is a run folder without what only training needs: configuration, weights, gate, calibration.
+A published model is a run folder with configuration, weights, gate and calibration, without the state of training.
 `vidboot.load` reads it as well, without DeepSpeed.
 """
 
@@ -16,7 +16,7 @@ from vidboot.model.video_model import VideoModel
 
 
 def save_pretrained(model: VideoModel, folder: str | Path) -> None:
-    """Write a model into a folder, and read it back."""
+    """Write a model into a folder, and read it back to check it."""
     save(model, Path(folder))
     load(folder)
 

@@ -1,4 +1,4 @@
-"""What a run folder holds: configuration, split, and what each stage learnt. Writing it, and reading it strictly."""
+"""A run folder: configuration, split, weights, calibration and gate. Reading checks that all of it fits together."""
 
 import hashlib
 import json
@@ -89,7 +89,7 @@ def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
 
 
 def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, residual: bool = True) -> VideoModel:
-    """The model of a run that has come as far as its views, and its calibration and residual where asked for."""
+    """The model of a run whose view networks are trained, with its calibration and residual unless switched off."""
     views = {name: load_weights(run_dir / name, view_network(config, view)) for name, view in config.views.items()}
     weights, context = None, None
     if calibration and config.calibration is not None:
@@ -105,7 +105,7 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
 
 
 def save(model: VideoModel, folder: Path) -> None:
-    """Write what `load` reads into a folder. Raises `UserError` for one that was trained in: it holds the split too."""
+    """Write what `load` reads into a folder. Raises `UserError` for the run folder of a training, which has a split."""
     if (folder / SPLIT_FILE).exists() and "train" in json.loads((folder / SPLIT_FILE).read_text()):
         raise UserError(
             f"{folder} is the run folder of a training, whose split would be lost; save into another folder"
@@ -122,7 +122,7 @@ def save(model: VideoModel, folder: Path) -> None:
 
 
 def weights_hash(run_dir: str | Path) -> str:
-    """A hash of all that decides what a finished run generates: weights, gate, calibration and configuration."""
+    """A hash of all files that determine what a run generates: weights, gate, calibration and configuration."""
     digest = hashlib.sha256()
     for name in (WEIGHTS_FILE, GATE_FILE, CALIBRATION_FILE, CONFIG_FILE):
         for path in sorted(Path(run_dir).rglob(name)):
@@ -132,13 +132,13 @@ def weights_hash(run_dir: str | Path) -> str:
 
 
 def save_calibration(run_dir: Path, calibration: Calibration, with_context: Calibration | None = None) -> None:
-    """Write the base's weights into the run folder, and those for videos with context."""
+    """Write the calibration into the run folder, and the one for videos with context."""
     stored = calibration.to_dict() | {"with_context": with_context and with_context.to_dict()}
     write_atomic(run_dir / CALIBRATION_FILE, json.dumps(stored, indent=2).encode())
 
 
 def load_calibration(run_dir: Path, config: RunConfig) -> tuple[Calibration, Calibration | None]:
-    """Read what `save_calibration` wrote. Raises `UserError` if it can't be read, or is of other views than the run."""
+    """Read what `save_calibration` wrote. Raises `UserError` if it can't be read or has other views than the run."""
 
     def calibration(stored: Any) -> Calibration:
         found = Calibration.from_dict(stored)
@@ -165,7 +165,7 @@ def load_gate(folder: Path) -> tuple[Gate, Gate | None]:
 
 
 def _read_both(path: Path, remedy: str, make: Callable[[Any], Made]) -> tuple[Made, Made | None]:
-    """What is fitted without context, and with it if that was fitted."""
+    """The fit without context, and the fit with context if there is one."""
 
     def both(stored: Any) -> tuple[Made, Made | None]:
         with_context = stored["with_context"]
@@ -175,7 +175,7 @@ def _read_both(path: Path, remedy: str, make: Callable[[Any], Made]) -> tuple[Ma
 
 
 def _read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:
-    """What `make` makes of the file's values; raises `UserError` with the remedy if it can't."""
+    """`make` applied to the values of a JSON file. Raises `UserError`, with the remedy, if that can't be done."""
     try:
         return make(json.loads(path.read_text()))
     except OSError as error:

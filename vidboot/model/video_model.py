@@ -40,12 +40,12 @@ def residual_network(config: RunConfig) -> Preconditioned:
 
 
 def _conditions(config: RunConfig) -> dict[str, Any]:
-    """Which conditions the run's networks take."""
+    """Arguments of `UNet` for the conditions that the run's networks take."""
     return {"num_classes": len(config.data.classes), "frame_strides": len(config.data.frame_strides) > 1}
 
 
 class ConditionedNetwork(nn.Module):
-    """A network with its class label or frame stride set, for any batch."""
+    """A network with a fixed class label or frame stride, for batches of any size."""
 
     def __init__(self, network: nn.Module, conditions: Mapping[str, int]) -> None:
         super().__init__()
@@ -54,15 +54,15 @@ class ConditionedNetwork(nn.Module):
     def forward(
         self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C T H W"]:
-        """Denoise `x` under the conditions; `inputs` are the network's others."""
+        """Denoise `x` under the conditions; `inputs` are the other inputs of the network."""
         conditions = {name: torch.full((len(x),), value, device=x.device) for name, value in self.conditions.items()}
         return self.network(x, sigma, inputs=inputs.updated(NetworkInputs(**conditions)))
 
 
 class ObservingNetwork(nn.Module):
-    """A network that is given which part of its view is observed, and which has no noise, for one video or copies of it.
+    """A network with the observed mask and the context of its view as inputs, for one video or copies of it.
 
-    A low-res pixel is observed, or without noise, only if all its pixels are.
+    A low-res pixel is observed, or context, only if all pixels of its block are.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ObservingNetwork(nn.Module):
     def forward(
         self, x: Float[Tensor, "B C t h w"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C t h w"]:
-        """Denoise `x`, noisy everywhere; `inputs` are the network's others."""
+        """Denoise `x`, which has noise in the context too; `inputs` are the other inputs of the network."""
         if self.context is not None and self.values is not None:
             x = torch.where(self.context, self.values, x)
         denoised: Tensor = self.network(x, sigma, inputs=self.inputs.updated(inputs))
@@ -91,7 +91,7 @@ class ObservingNetwork(nn.Module):
 
 
 class ContextFit(NamedTuple):
-    """Calibration and gate for videos with pixels without noise: fitted apart, because other estimates are best there."""
+    """Calibration and gate for videos with a context, where other estimates are the best; fitted on such videos."""
 
     calibration: Calibration
     gate: Gate = OPEN
@@ -112,7 +112,7 @@ class VideoModel:
     ) -> None:
         self.config, self.views, self.residual, self.gate, self.fps = config, views, residual, gate, fps
         self.max_batch_frames = config.max_batch_frames
-        """Frames that a network denoises at once; change it to fit the memory at hand."""
+        """Frames that a network denoises at once; may be changed to fit the memory of a machine."""
         self.calibration = calibration or Calibration.counting(config.plan)
         self.context_fit = context_fit or ContextFit(self.calibration, gate)
         self.denoiser_of = by_scale(dict(zip(config.plan.scales, views.values(), strict=True)))
@@ -128,14 +128,14 @@ class VideoModel:
     def observing(
         self, observed_mask: Bool[Tensor, "1 1 T H W"], observation: Observation | None = None
     ) -> "VideoModel":
-        """The same model for a video of which only `observed_mask` is observed, and some pixels have no noise.
+        """The same model for a video with unobserved pixels, and with the pixels of an `observation` as its context.
 
-        For one video or copies of it; what lies under the mask is not looked at. `x` has noise everywhere, in the pixels
-        of the `observation` too. Set conditions before this.
+        For one video or copies of it. The values of unobserved pixels have no effect. `x` has noise everywhere, at the
+        pixels of the observation too. Call `with_conditions` before this, not after.
         """
 
         def network_of(network: Network, view: View) -> Network:
-            """`network` with what it is given of a view; regions without any keep their network, and share a batch."""
+            """`network` with the masks of a view; regions without any keep their network, and so share a batch."""
             observing = ObservingNetwork(network, view, observed_mask, observation)
             return network if observing.inputs.empty else observing
 
@@ -150,9 +150,9 @@ class VideoModel:
         return model
 
     def conditioned_on(self, observation: Observation) -> Denoiser:
-        """D at any length, given the pixels of an observation: E[x0 | x, pixels], if the networks have learnt it.
+        """D at any length, given the pixels of an observation: E[x0 | x, pixels], if the networks were trained for it.
 
-        The result has the observed values. `x` is noisy everywhere, observed pixels included.
+        The result has the observed values. `x` has noise everywhere, at observed pixels too.
         """
 
         def denoiser_of(window: View) -> Denoiser:
@@ -161,7 +161,7 @@ class VideoModel:
 
         def denoise(x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
             """Denoise `x`."""
-            # In blocks that are observed in part the bands of the base don't quite add up to the observed values.
+            # In blocks that are observed in part, the bands of the base don't quite add up to the observed values.
             return torch.where(observation.pixels, observation.values, self._at_any_length(denoiser_of)(x, sigma))
 
         return denoise
@@ -171,7 +171,7 @@ class VideoModel:
         return CalibratedDenoiser(self.calibration, self.denoiser_of, self.max_batch_frames)(x, sigma)
 
     def full(self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"]) -> Float[Tensor, "B C T H W"]:
-        """D: base plus gated residual (the base alone in a run without one), up to about the training length."""
+        """D: base plus gated residual (the base alone in a run without one), for about the training length or less."""
         denoise = self.base if self.residual is None else ResidualDenoiser(self.base, self.residual, self.gate)
         return denoise(x, sigma)
 
@@ -186,11 +186,11 @@ class VideoModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """The device of the networks."""
         return next(self.views["clip"].parameters()).device
 
     def to(self, device: torch.device | str) -> "VideoModel":
-        """Move all networks."""
+        """Move all networks to a device."""
         for network in (*self.views.values(), *([self.residual] if self.residual else [])):
             network.to(device)
         return self

@@ -63,7 +63,7 @@ class TemporalAttention(nn.Module):
 
     The bias of head h falls linearly with the distance in time, at a learnt rate each way (after ALiBi, Press et al.
     2021, arXiv 2108.12409), so that a network trained on clips can be run at any length. `reach` is the distance in
-    frames at which the flattest head has fallen by one: longer for networks that are to look further.
+    frames at which the bias of the flattest head has fallen by one: larger for networks with a longer temporal reach.
     """
 
     def __init__(self, channels: int, head_channels: int = 16, reach: float = 16.0) -> None:
@@ -91,8 +91,10 @@ class TemporalAttention(nn.Module):
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm with groups of 8 channels, or one group where 8 doesn't divide; statistics per frame, so the result
-    does not depend on how many frames there are."""
+    """Group norm with groups of 8 channels, or one group if 8 doesn't divide their number.
+
+    Its input is frames, so statistics are per frame and the result does not depend on their number.
+    """
     return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
 
 

@@ -1,7 +1,7 @@
-"""The residual network D_θ: the clip network over all frames, looking further in time and reading the base.
+"""The residual network D_θ: the clip network over all frames, with a longer temporal reach and the base as an input.
 
-Warm-started from the clip network. All that it adds starts at zero, so at first it *is* the clip network run at
-full length, exactly; training then moves it from there. Its place in the method:
+It is warm-started from the clip network. All that it adds starts at zero, so before training it equals the clip network
+run at full length. Its place in the method:
 `vidboot.method.composition.ResidualDenoiser`.
 """
 
@@ -21,7 +21,7 @@ from vidboot.networks.unet import UNet
 class DilatedBlock(nn.Module):
     """Residual convolution along time, of three frames that lie `dilation` apart; starts as the identity.
 
-    The clip network's own blocks look around in space: with 3×3×3 kernels here a step would cost 1.7 times as much.
+    It leaves space to the clip network's own blocks: with 3×3×3 kernels a training step would take 1.7 times as long.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -39,7 +39,8 @@ class DilatedBlock(nn.Module):
 class ResidualUNet(UNet):
     """A clip network's U-Net with input channels for the base prediction and a long temporal reach at the bottleneck.
 
-    `num_frames` is the training length: dilations double until every frame can see every other.
+    `num_frames` is the training length. Dilations double until every frame reaches every other; `unet` holds the other
+    arguments of `UNet`.
     """
 
     def __init__(self, num_frames: int, data_channels: int = 3, **unet: Any) -> None:
@@ -52,11 +53,11 @@ class ResidualUNet(UNet):
 
     @property
     def temporal_reach(self) -> int:
-        """How many frames to each side the dilated convolutions see (attention sees all): 2^k − 1 for k of them."""
+        """Frames to each side that the k dilated convolutions reach: 2^k − 1. (Attention reaches all.)"""
         return sum(self.dilations)
 
     def warm_start(self, clip: UNet) -> None:
-        """Take over the clip network's weights; what is new stays at zero. Raises if the networks differ in shape."""
+        """Copy the clip network's weights; the added layers stay zero. Raises `ValueError` if the layers differ."""
         missing, unexpected = self.load_state_dict(clip.state_dict(), strict=False)
         new = ("conv_base.", "long_range.", "long_attention.")
         if unexpected or any(not name.startswith(new) for name in missing):

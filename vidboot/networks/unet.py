@@ -79,7 +79,7 @@ def modulated(x: Float[Tensor, "N C H W"], scale_and_shift: Float[Tensor, "N 2*C
 
 
 class Level(nn.Module):
-    """Blocks at one resolution, each followed by attention where `attention` is set."""
+    """Blocks at one resolution, each followed by spatial and temporal attention if `attention` is set."""
 
     def __init__(self, in_channels: Sequence[int], channels: int, embedding: int, attention: bool) -> None:
         super().__init__()
@@ -87,10 +87,10 @@ class Level(nn.Module):
         mixers = [[SpatialAttention(channels), TemporalAttention(channels)] if attention else [] for _ in in_channels]
         self.mixers = nn.ModuleList([nn.ModuleList(m) for m in mixers])
         self.recompute = False
-        """Keep only the blocks' inputs for the backward pass, and compute the rest again (activation checkpointing)."""
+        """Activation checkpointing: keep only the blocks' inputs for the backward pass, and compute the rest again."""
 
     def forward(self, x: Tensor, emb_NE: Tensor, num_frames: int, skips: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Apply the blocks in turn; each first reads one of `skips`, if there are any. Returns every block's output."""
+        """Apply the blocks in turn, each with one of `skips` as a second input if given. Returns all their outputs."""
         outputs = []
         for index, (block, mixers) in enumerate(zip(self.blocks, self.mixers, strict=True)):
             if skips:
@@ -115,8 +115,8 @@ class UNet(nn.Module):
 
     `multipliers` are the channels of each resolution level over `channels`, finest first; each level halves height and
     width. `attention_levels` counts the coarsest levels that get spatial and temporal attention. With `num_classes` the
-    network takes class labels (`num_classes` itself, or None, for "no class"); with `frame_strides` it takes how many
-    frames of the full rate lie between two of its own. Both start without effect.
+    network takes class labels (`num_classes` itself, or None, for "no class"); with `frame_strides` it takes the number
+    of frames of the full rate from one of its own to the next. Both have no effect before training.
     """
 
     def __init__(
@@ -142,18 +142,18 @@ class UNet(nn.Module):
         if self.embed_stride is not None:
             zero_init(self.embed_stride.layers[-1])
         self.conv_in = nn.Conv2d(data_channels + 2, widths[0], 3, padding=1)  # + 2: mask and context
-        before = [widths[0], *widths[:-1]]  # channels that come down into each level
+        before = [widths[0], *widths[:-1]]  # channels that enter each level of the encoder
         self.encoder = nn.ModuleList(
             Level([c_in] + [c] * (blocks - 1), c, embedding, a)
             for c_in, c, a in zip(before, widths, attention, strict=True)
         )
-        below = [*widths[1:], widths[-1]]  # channels that come up into each level
+        below = [*widths[1:], widths[-1]]  # channels that enter each level of the decoder from below
         self.decoder = nn.ModuleList(
             Level([c_up + c] + [2 * c] * (blocks - 1), c, embedding, a)
             for c_up, c, a in zip(below, widths, attention, strict=True)
         )
-        # Below σ_data the output is the noise, amplified: the last norm is modulated too, and the last convolution does
-        # not start at zero, where low noise levels stay unlearnt for hundreds of steps.
+        # For σ below σ_data the target is the amplified noise. So the last norm is modulated too, and the last
+        # convolution does not start at zero: from zero, low noise levels are not learnt for hundreds of steps.
         self.norm_out, self.modulate_out = group_norm(widths[0]), zero_init(nn.Linear(embedding, 2 * widths[0]))
         self.conv_out = nn.Conv2d(widths[0], data_channels, 3, padding=1)
 
@@ -163,7 +163,7 @@ class UNet(nn.Module):
         c_noise: Float[Tensor, "B"] | Float[Tensor, "B T"],
         inputs: NetworkInputs = NO_INPUTS,
     ) -> Float[Tensor, "B C T H W"]:
-        """Raises `ValueError`, with the nearest valid sizes, where height or width doesn't fit the down-sampling."""
+        """F(x; c_noise). Raises `ValueError`, with the nearest valid sizes, for a height or width that doesn't fit."""
         self.check_size(*x.shape[-2:])
         num_frames = x.shape[2]
         emb_NE = F.silu(self.condition(c_noise, inputs.label, inputs.stride, num_frames))
@@ -175,7 +175,7 @@ class UNet(nn.Module):
             h = skips[-1][-1]
         h = self.bottleneck(h, num_frames)
         for index, level in reversed(list(enumerate(self.decoder))):
-            # A level may not take its tensors off a list: under ZeRO-3 modules are given copies of their arguments.
+            # A level can't pop from a list of skips: under ZeRO-3 modules get copies of their arguments.
             h = level(h, emb_NE, num_frames, skips[index][::-1])[-1]
             h = h if index == 0 else F.interpolate(h, scale_factor=2.0, mode="nearest")
         out = self.conv_out(F.silu(modulated(self.norm_out(h), self.modulate_out(emb_NE))))
@@ -186,7 +186,7 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "N E"]:
         """Embed noise level, class and frame stride, for each frame.
 
-        Raises `ValueError` for what the network doesn't take.
+        Raises `ValueError` for a label or stride that the network was not built for.
         """
         if label is not None and self.embed_label is None:
             raise ValueError("this network was built without classes, so it takes no label")
@@ -203,14 +203,14 @@ class UNet(nn.Module):
         return emb_NE
 
     def recompute_activations(self, on: bool = True) -> None:
-        """Trade time for memory in training: keep only the blocks' inputs, and compute the rest again."""
+        """Turn activation checkpointing on or off: less memory in training, more time."""
         for level in (*self.encoder, *self.decoder):
             level.recompute = on
 
     def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D H W"]:
-        """First features: of the noisy video, of what share of a pixel is observed, and of where there is no noise.
+        """First features: of the noisy video, the observed share of each pixel, and the context.
 
-        View networks read no base.
+        View networks don't use the base.
         """
         shape = x.shape[0], 1, *x.shape[2:]
         observed = x.new_ones(()) if inputs.observed_mask is None else inputs.observed_mask.to(x.dtype)
@@ -219,7 +219,7 @@ class UNet(nn.Module):
         return self.conv_in(channels_last(rearrange(channels, "b c t h w -> (b t) c h w")))
 
     def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:
-        """What happens between encoder and decoder: nothing here; the residual network looks further in time."""
+        """Between encoder and decoder: the identity here; the residual network has its long-range layers there."""
         return h
 
     def check_size(self, height: int, width: int) -> None:

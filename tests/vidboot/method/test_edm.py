@@ -34,7 +34,7 @@ def test_preconditioning_is_that_of_the_paper():
     torch.testing.assert_close(network.seen, torch.full((2,), math.log(sigma) / 4))
 
 
-def test_a_hidden_pixel_is_one_of_endless_noise():
+def test_an_unobserved_pixel_is_one_at_infinite_noise():
     # What a pixel of any content becomes as σ → ∞: c_in x = c_skip x = 0, c_out = σ_data. The network adds 1 to tell.
     class Shifted(Fixed):
         def forward(self, x, c_noise, inputs):
@@ -74,17 +74,17 @@ def test_a_pixel_of_the_context_is_one_without_noise():
     torch.testing.assert_close(torch.where(context, 0.0, denoised), torch.where(context, 0.0, denoise(x, sigma)))
 
 
-def test_frames_that_are_all_context_are_told_to_be_without_noise():
+def test_frames_that_are_all_context_have_the_noise_level_of_the_context():
     network, sigma = Fixed(-0.3), torch.tensor([0.1, 70.0])
     context = torch.zeros(2, 1, 4, 5, 6, dtype=torch.bool)
     context[0, :, :3] = context[1, :, 1] = True
-    context[1, :, 2, 1:] = True  # known in part only
+    context[1, :, 2, 1:] = True  # context in part only
     Preconditioned(network, 0.5)(torch.zeros(2, 3, 4, 5, 6), sigma, NetworkInputs(context_mask=context))
     expected = torch.tensor([[CONTEXT_SIGMA, CONTEXT_SIGMA, CONTEXT_SIGMA, 0.1], [70.0, CONTEXT_SIGMA, 70.0, 70.0]])
     torch.testing.assert_close((4 * network.seen).exp(), expected)
 
 
-def test_the_context_is_given_without_noise_and_not_asked_for():
+def test_the_context_has_no_noise_and_is_left_out_of_the_loss():
     generator = torch.Generator().manual_seed(0)
     x0, noise, x0_hat = torch.randn(3, 2, 3, 2, 4, 4, generator=generator)
     mask, context = torch.rand(2, 2, 1, 2, 4, 4, generator=generator) < 0.6
@@ -103,7 +103,7 @@ def test_the_context_is_given_without_noise_and_not_asked_for():
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.5, 5.0, 80.0])
-def test_the_network_sees_and_is_asked_for_unit_variance(sigma):
+def test_input_and_target_of_the_network_have_unit_variance(sigma):
     # White data of variance σ_data²: input c_in·x and target (x0 − c_skip x)/c_out have variance one (eq. 113, 115),
     # and the loss weight is 1/c_out² (eq. 8).
     generator = torch.Generator().manual_seed(0)

@@ -85,7 +85,7 @@ def test_hidden_pixels_reach_every_view_as_its_mask(tiny_config):
     torch.testing.assert_close(model.observing(everything).base(x, sigma), model.base(x, sigma), rtol=1e-4, atol=1e-4)
 
 
-def test_known_pixels_reach_every_view_without_noise(tiny_config):
+def test_observed_pixels_reach_every_view_as_its_context(tiny_config):
     model = model_of(tiny_config)
     x, values, sigma = torch.randn(1, 3, 12, 8, 16), torch.randn(1, 3, 12, 8, 16), torch.tensor([0.7])
     pixels = torch.rand(1, 1, 12, 8, 16) < 0.7
@@ -96,8 +96,8 @@ def test_known_pixels_reach_every_view_without_noise(tiny_config):
         frames, scale = list(region.view.frames), region.view.scale
         network = model.views["clip" if scale == 1 else f"low_res_{scale}"]
         context = pixels[:, :, frames].unfold(3, scale, scale).unfold(4, scale, scale).flatten(5).all(-1)
-        noisy, exact = (F.avg_pool2d(video[0][:, frames], scale)[None] for video in (x, values))
-        x0_hat = network(torch.where(context, exact, noisy), sigma / scale, NetworkInputs(context_mask=context))
+        noisy, clean = (F.avg_pool2d(video[0][:, frames], scale)[None] for video in (x, values))
+        x0_hat = network(torch.where(context, clean, noisy), sigma / scale, NetworkInputs(context_mask=context))
         base[:, :, frames] += region.count * x0_hat.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
     torch.testing.assert_close(
         model.observing(torch.ones_like(pixels), known).base(x, sigma), base, rtol=1e-4, atol=1e-4
@@ -112,20 +112,20 @@ def test_known_pixels_reach_every_view_without_noise(tiny_config):
             assert torch.equal(torch.where(pixels, item, 0), known.values)
 
 
-def test_regions_of_which_nothing_is_known_still_share_a_batch(tiny_config):
+def test_regions_without_context_still_share_a_batch(tiny_config):
     model, sizes = model_of(tiny_config, "residual=null"), []
     clip = model.views["clip"]
     clip.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[::2])))
     x, sigma = torch.randn(1, 3, 12, 8, 16), torch.tensor([0.7])
     model.conditioned_on(Observation.of_first_frames(x[:, :, :2], 12))(x, sigma)
     regions = [r.view.frames for r in model.config.plan.regions(12) if r.view.scale == 1]
-    told = [len(frames) for frames in regions if frames[0] < 2]
-    untold = Counter(len(frames) for frames in regions if frames[0] >= 2)
-    expected = [(1, n, 16) for n in told] + [(count, n, 16) for n, count in untold.items()]
+    with_context = [len(frames) for frames in regions if frames[0] < 2]
+    without = Counter(len(frames) for frames in regions if frames[0] >= 2)
+    expected = [(1, n, 16) for n in with_context] + [(count, n, 16) for n, count in without.items()]
     assert sorted(sizes) == sorted(expected)
 
 
-def test_beyond_the_training_length_each_window_is_told_what_is_known_of_it(tiny_config):
+def test_beyond_the_training_length_each_window_has_its_part_of_the_observation(tiny_config):
     model = model_of(tiny_config)
     x, sigma = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
     known = Observation.of_first_frames(torch.randn(1, 3, 10, 8, 16), 31)
@@ -138,7 +138,7 @@ def test_beyond_the_training_length_each_window_is_told_what_is_known_of_it(tiny
     torch.testing.assert_close(model.conditioned_on(known)(x, sigma), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_where_pixels_are_told_the_calibration_and_the_gate_are_their_own(tiny_config, tmp_path):
+def test_videos_with_context_have_their_own_calibration_and_gate(tiny_config, tmp_path):
     model = model_of(tiny_config)
     x, sigma = torch.randn(1, 3, 12, 8, 16), torch.tensor([3.0])
     nothing, first = torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool), torch.zeros(1, 1, 12, 8, 16, dtype=torch.bool)
@@ -151,7 +151,7 @@ def test_where_pixels_are_told_the_calibration_and_the_gate_are_their_own(tiny_c
         known = Observation.of_pixels(x, context)
         both = [one.observing(~nothing, known).full(x, sigma) for one in (model, apart)]
         assert torch.allclose(*both) == same
-    # The gate is shut and the base is the clip network at full length.
+    # The gate is closed and the base is the clip network at full length.
     expected = model.views["clip"](x, sigma, NetworkInputs(context_mask=first))
     torch.testing.assert_close(both[1], expected, rtol=1e-4, atol=1e-4)
     save(apart, tmp_path)
