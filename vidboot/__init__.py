@@ -25,7 +25,7 @@ _WHERE |= dict.fromkeys(("from_pretrained", "push_to_hub", "save_pretrained"), "
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for only then: preprocessing needs no torch, and starts faster without it."""
+    """Import a name at its first use: preprocessing needs no torch, and starts faster without it."""
     if name in _WHERE:
         return getattr(importlib.import_module(f"vidboot.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'vidboot' has no attribute '{name}'")
