@@ -55,7 +55,7 @@ def test_the_report_of_a_run_agrees_with_the_table_of_its_training(trained_run, 
         assert all(level["low"] <= level["mean"] <= level["high"] for level in report["denoising"][name])
     # Lags within and beyond clips of 4 frames; videos of 12 frames have no lag of 12.
     assert list(report["statistics"]["base"]["autocorrelation_error"]) == ["1", "2", "3", "6"]
-    # Real videos against real videos: what a perfect model would get.
+    # Real videos compared with other real videos: the distance of a perfect model.
     assert report["statistics"]["training videos"]["frechet_distance"] > 0
     assert report["protocol"]["features"] in result.stdout
     page = (tmp_path / "index.html").read_text()
@@ -78,7 +78,7 @@ run:
 
 @pytest.fixture
 def curve_config(tiny_config, manifest_dir, tmp_path):
-    """A curve on the trailer, that takes seconds."""
+    """Settings of a curve on the trailer that takes seconds."""
     rest = [line for line in tiny_config.read_text().splitlines() if not line.startswith(("run_dir", "data"))]
     path = tmp_path / "curve.yaml"
     text = CURVE.format(output=tmp_path / "curve", manifest=manifest_dir)
@@ -118,7 +118,7 @@ def test_a_killed_curve_goes_on_and_two_processes_share_it(curve_config, tmp_pat
         ["learning-curve", "--config", "CURVE", "output=FILE"],
     ],
 )
-def test_a_file_where_the_results_are_to_go_is_told_before_anything_is_measured(
+def test_a_file_in_place_of_the_output_folder_is_refused_before_anything_is_measured(
     arguments, trained_run, manifest_dir, curve_config, tmp_path
 ):
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""The generating command, as a command; read back with PyAV."""
+"""tools/generate.py run as a command; PyAV reads its videos."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def test_a_video_longer_than_the_training_length(trained_run, tmp_path, tool):
     assert np.abs(np.diff(frames.astype(int), axis=0)).mean(axis=(1, 2, 3)).min() > 0
     record = json.loads(output.with_suffix(".json").read_text())
     assert (record["frames"], record["seed"], record["steps"], record["fps"]) == (31, 5, 2, 24.0)
-    # What the record says makes the same video again.
+    # The recorded command makes the same video again.
     again = tmp_path / "again.mp4"
     command = record["command"].replace(str(output), str(again)).split()
     assert tool("generate", *command[2:]).returncode == 0
@@ -64,7 +64,7 @@ def test_another_seed_is_another_video(trained_run, tmp_path, tool):
 
 
 def test_a_stream_that_was_stopped_goes_on_and_ends_the_same(trained_run, main_of, tmp_path, monkeypatch):
-    """Stopped after a chunk was written, before its state was: the worst moment."""
+    """Stopped after a chunk was written but before its state was: the worst moment."""
     arguments = ["--run", trained_run, "--frames", 40, "--steps", 1, "--iterations", 1, "--stream", "--output"]
     assert main_of("generate", *arguments, tmp_path / "whole.npy") == 0
     save = StreamState.save
@@ -93,7 +93,7 @@ def start(*arguments):
 
 @pytest.mark.parametrize("ending", [".npy", ".mp4"])
 def test_a_stream_that_was_killed_goes_on_and_ends_the_same(trained_run, main_of, tool, tmp_path, ending):
-    """The kill is SIGKILL, at any moment after a chunk; the frames must be those of a run that nobody touched."""
+    """SIGKILL at any moment after a chunk; the frames must be those of an uninterrupted run."""
     arguments = [
         "--run",
         trained_run,

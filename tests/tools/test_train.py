@@ -1,4 +1,4 @@
-"""The training command, as a command."""
+"""tools/train.py run as a command."""
 
 import json
 import os

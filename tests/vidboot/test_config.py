@@ -4,6 +4,7 @@ import pytest
 
 from vidboot.config import RunConfig
 from vidboot.errors import UserError
+from vidboot.experiments.learning_curve.config import CurveConfig
 from vidboot.model.video_model import residual_network, view_network
 from vidboot.settings import load_settings
 
@@ -17,6 +18,12 @@ def test_shipped_configs_validate_and_build_their_networks(name):
     for view in config.views.values():
         assert sum(p.numel() for p in view_network(config, view).parameters()) > 0
     assert residual_network(config).network.temporal_reach >= config.video.num_frames - 1
+
+
+def test_the_benchmarks_configs_validate():
+    bench = CONFIGS.parent / "tests" / "bench"
+    assert load_settings(RunConfig, bench / "digits.yaml").clip.full_length.scale == 2
+    assert load_settings(CurveConfig, bench / "footage.yaml").run.clip.full_length.share == 0.2
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class Sampling(SamplingOptions):
         if observation is None:
             return self._guided(model, lambda m: m.denoise)
         blocks = observation.blocks is not None
-        # Networks trained with context are given known pixels, unless moment matching is asked for; beside block means
+        # Networks trained with context get known pixels, unless moment matching is requested; beside block means
         # always, as moment matching then does the rest.
         given = model.config.data.context > 0 and (self.iterations is None or blocks)
         denoise = self._guided(model, (lambda m: m.conditioned_on(observation)) if given else (lambda m: m.denoise))

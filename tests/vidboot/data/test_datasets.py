@@ -30,7 +30,7 @@ OPTIONS = DataConfig(manifest="unused")
 
 @pytest.fixture
 def manifest(manifest_dir):
-    """The trailer's shots as if nothing were burnt in: tests of masks bring their own."""
+    """The trailer's shots without their masks: tests of masks add their own."""
     found = load_manifest(manifest_dir)
     return Manifest(found.root, [replace(shot, mask_path=None) for shot in found])
 
@@ -195,7 +195,9 @@ def test_with_more_videos_the_split_of_before_stays(manifest, sources):
     assert (again.validation, again.test) == (before.validation, before.test)
     assert set(again.train) == {*before.train, *new}
     assert split_like(Manifest(manifest.root, shots), before.ids()) == before
-    lacking = {part: ids for part, ids in before.ids().items() if part != "left_out"}  # as runs of before have it
+    lacking = {
+        part: ids for part, ids in before.ids().items() if part != "left_out"
+    }  # as in split files of earlier versions
     assert split_like(Manifest(manifest.root, shots), lacking).train == before.train
     fewer = split_like(Manifest(manifest.root, [s for s in shots if s != before.test[0]]), before.ids())
     assert fewer.test == before.test[1:] and fewer.train == before.train
@@ -248,7 +250,7 @@ def test_half_of_the_samples_are_mirrored_with_their_masks(manifest, tmp_path):
         flip = slice(None, None, -1) if not np.array_equal(sample["frames"], frames) else slice(None)
         assert np.array_equal(sample["frames"], frames[:, :, flip])
         assert np.array_equal(sample["observed_mask"][0].numpy(), np.broadcast_to(~covered[:, flip], (4, 8, 16)))
-        assert torch.equal(sample["loss_mask"], sample["observed_mask"])  # what is burnt in isn't known
+        assert torch.equal(sample["loss_mask"], sample["observed_mask"])  # burnt-in pixels are not part of the loss
         mirrored += flip.step == -1
     assert 10 < mirrored < 30
 
@@ -327,7 +329,7 @@ def test_masks_are_lent_by_other_shots_however_short(manifest, tmp_path):
         hidden = ~sample["observed_mask"][0].flatten(1).all(1)
         assert all(torch.equal(frame, clean) for frame in sample["observed_mask"][0][hidden])
         patterns.add(tuple(hidden.tolist()))
-    # Of three frames, two covered, over and over.
+    # A mask of three frames, two of them covered, repeated in a circle.
     assert patterns == {(True, True, False, True), (True, False, True, True), (False, True, True, False)}
 
 
@@ -338,7 +340,7 @@ def test_labels_are_class_numbers_and_are_dropped_at_the_set_rate(manifest):
     labels = {path: [] for path in (shots[0].path, shots[1].path)}
     for sample in map(dataset.__getitem__, range(200)):
         labels[sample["shot"]].append(sample["label"])
-    assert set(labels[shots[1].path]) == {2}  # no class of ours
+    assert set(labels[shots[1].path]) == {2}  # none of the classes
     assert labels[shots[0].path].count(2) / len(labels[shots[0].path]) == pytest.approx(0.25, abs=0.12)
     assert set(labels[shots[0].path]) == {1, 2}
 

@@ -15,7 +15,7 @@ TRAILER = Path(__file__).parents[2] / "data" / "big_buck_bunny_trailer.mp4"
 
 
 def opencv_frames(path, numbers):
-    """Frames by OpenCV's own reader: the independent judge of ours."""
+    """Frames read by OpenCV, independently of the code under test."""
     capture = cv2.VideoCapture(str(path))
     found = {}
     for number in range(max(numbers) + 1):

@@ -55,7 +55,7 @@ def test_cells_stand_under_their_lags_where_videos_are_shorter():
         assert len(cells) == len(titles)
         errors = found[name]["autocorrelation_error"]
         assert cells[1:5] == [f"{errors[lag]:.3f}" for lag in lags[:there]] + ["–"] * (4 - there)
-    assert statistics_cells(found["tiny"], lags)[0] == "–"  # three frames are no window of four for the features
+    assert statistics_cells(found["tiny"], lags)[0] == "–"  # three frames are too few for the features' windows of four
 
 
 def test_a_distance_takes_two_windows_on_either_side():
@@ -79,7 +79,7 @@ def test_what_is_not_finite_is_null_in_the_report_and_no_interval_in_its_tables(
 
 
 def test_intervals_cover_the_truth_when_the_windows_of_a_shot_are_alike(monkeypatch):
-    """4 shots of 8 windows, whose errors share their shot's part: N(1, 1) + N(0, 0.3²) has the mean 1."""
+    """4 shots of 8 windows: errors are N(1, 1), the same for all windows of a shot, plus N(0, 0.3²) for each window."""
     rng, covered, trials = np.random.default_rng(0), 0, 1000
     data = data_of(torch.zeros(32, 3, 1, 1, 1), np.repeat(range(4), 8))
     for _ in range(trials):
@@ -129,7 +129,7 @@ def test_statistics_are_against_as_many_real_videos_as_are_made(run, tmp_path):
     config = small(evaluation={"num_videos": 2})
     few, more, all_there_are = (held_out_data(tmp_path / "run", manifest, config, (), n) for n in (2, 4, 99))
     assert [len(data.real) for data in (few, more, all_there_are)] == [2, 4, 6]
-    # What errors are measured on is as the run's configuration says all the same.
+    # The number of videos for the denoising errors is still that of the run's configuration.
     assert torch.equal(few.real, few.videos) and torch.equal(more.videos, few.videos)
     with_more = measure_statistics({REAL: few.real}, all_there_are, {REAL: CONFIG}, FEATURES)
     reference = autocorrelation(all_there_are.real, all_there_are.mean, [1])[1]
@@ -181,7 +181,7 @@ def test_the_feature_network_is_that_of_the_run_as_it_is_now(run, tmp_path, monk
         return {name: tensor.clone() for name, tensor in load_file(path).items()}
 
     first = made(small())
-    again = made(small(), shots=())  # stored: nothing to train it on is needed
+    again = made(small(), shots=())  # stored, so it is not trained again and needs no shots
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert made(longer)["narrow.weight"].shape == (32, 2 * first["narrow.weight"].shape[1])  # 4 → 1, 10 → 2 frames
     assert own_features(tmp_path / "run", longer, ()).num_frames == 10
@@ -191,13 +191,13 @@ def test_the_feature_network_is_that_of_the_run_as_it_is_now(run, tmp_path, monk
 
 
 def test_seams_are_looked_for_where_the_runs_own_windows_meet():
-    """Jumps where windows of 4 that share 2 frames meet; for a run of windows of 6 they are no seams."""
+    """Jumps at the borders of windows of 4 that share 2 frames; for a run with windows of 6 they are no seams."""
     videos = noise(2, 12)
     videos[:, :, 4:] += 3
     other = small(clip={**SETTINGS["clip"], "num_frames": 6, "overlap": 1})
     configs = {REAL: CONFIG, "baseline": other}
     found = measure_statistics({REAL: videos, "baseline": videos}, data_of(videos), configs, FEATURES)
-    # Windows 0–5, 5–10 and 6–11: they begin or have ended before these frames.
+    # Windows 0–5, 5–10 and 6–11: these frames are the first of a window, or follow the last of one.
     assert found["baseline"]["seam_ratio"] == pytest.approx(seam_ratio(videos, [5, 6, 11]))
     assert found[REAL]["seam_ratio"] == pytest.approx(seam_ratio(videos, [2, 4, 6, 8, 10]))
     assert found[REAL]["seam_ratio"] > 1 > found["baseline"]["seam_ratio"]

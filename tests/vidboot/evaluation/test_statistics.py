@@ -17,7 +17,7 @@ def test_denoising_errors_agree_with_a_few_plain_lines():
     assert edm_weighted({0.5: 0.1, 2.0: 0.3}, 0.5) == pytest.approx((lam[0.5] * 0.1 + lam[2.0] * 0.3) / 2)
 
 
-def test_of_a_masked_video_the_error_is_that_of_its_known_pixels_and_what_lies_under_the_mask_is_not_seen():
+def test_a_masked_videos_error_covers_its_observed_pixels_only_and_does_not_depend_on_the_hidden_ones():
     generator = torch.Generator().manual_seed(0)
     videos, under = torch.rand(2, 2, 3, 4, 8, 8, generator=generator) / 2 + 0.5
     masks = torch.ones(2, 1, 4, 8, 8, dtype=torch.bool)
@@ -55,13 +55,13 @@ def test_intervals_cover_the_known_error_of_gaussian_videos():
     assert 0.91 <= covered / trials <= 0.985
 
 
-def test_one_video_tells_nothing_of_the_uncertainty():
+def test_one_video_gives_no_interval():
     assert confidence_interval(np.array([0.3])) == (0.3, -np.inf, np.inf)
 
 
 @pytest.mark.parametrize("count", [20_000, 6])
 def test_frechet_distance_of_gaussians_has_its_closed_form(count):
-    """Of independent features: Σ (μ_a − μ_b)² + (s_a − s_b)², with the sample's own means and deviations."""
+    """For uncorrelated features: Σ (μ_a − μ_b)² + (s_a − s_b)², with the samples' means and standard deviations."""
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((count, 4))
     noise -= noise.mean(0)

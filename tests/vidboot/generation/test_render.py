@@ -1,4 +1,4 @@
-"""The generating command's dealings with files, with a small untrained model."""
+"""Files that generation reads and writes, with a small untrained model."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from vidboot.model.run_folder import save
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run folder: videos of 12 frames of 8×8 pixels; a stream gives 9 frames and then 5 a chunk."""
+    """A run folder: videos of 12 frames of 8×8 pixels; a stream's first chunk yields 9 frames, a later one 5."""
     folder = tmp_path_factory.mktemp("run")
     save(small_model(), folder)
     return folder
@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("ending", [".mp4", ""])
 def test_a_stream_that_was_stopped_after_its_end_is_finished_again(run, main_of, tmp_path, monkeypatch, ending):
-    """Stopped when the output had its name and the record was not written: nothing is lost, nothing made again."""
+    """Stopped after the output got its name but before the record was written: no frame is lost or sampled again."""
     output = tmp_path / f"v{ending}"
     arguments = ["--run", run, "--frames", 20, "--steps", 1, "--iterations", 1, "--stream", "--output", output]
     with monkeypatch.context() as patch:
@@ -192,7 +192,7 @@ def stop_in_the_middle(run, main_of, tmp_path, monkeypatch, *options):
 
 
 def test_a_stream_does_not_go_on_with_other_first_frames(run, main_of, tmp_path, monkeypatch, capfd):
-    """The file has the same name, size and time; only what it holds is another."""
+    """The file has the same name, size and time; only its content differs."""
     init = tmp_path / "init.bmp"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(init)
     stop_in_the_middle(run, main_of, tmp_path, monkeypatch, "--init", init)

@@ -51,7 +51,7 @@ def test_what_is_known_comes_back(model):
         torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
 
 
-class ToldGaussian(torch.nn.Module):
+class ConditionedGaussian(torch.nn.Module):
     """E[x0 | x, context] of Gaussian pixels with covariance `cov` (all of a frame's pixels alike), exactly."""
 
     def __init__(self, cov):
@@ -69,11 +69,11 @@ class ToldGaussian(torch.nn.Module):
 
 @pytest.mark.parametrize("iterations", [None, 12])
 def test_samples_given_the_first_frames_have_the_mean_and_variance_of_the_conditional_law(iterations):
-    """The law is that of a linear chain of frames; told networks and exact moment matching both draw from it."""
+    """The law is a linear chain of frames; conditioned networks and exact moment matching both sample from it."""
     model = small_model()
     frames = torch.arange(12, dtype=torch.float64)
     cov = 0.04 * 0.85 ** (frames[:, None] - frames).abs()
-    exact = ToldGaussian(cov)
+    exact = ConditionedGaussian(cov)
     whole = Calibration(model.config.plan, (1.0,), (({Estimate("whole", 1): 1.0},) * 2,))
     settings = model.config.model_copy(update={"residual": None})
     model = VideoModel(settings, {"clip": exact, "low_res_2": exact}, calibration=whole)
@@ -118,7 +118,7 @@ def test_guidance_goes_from_no_class_past_the_class():
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_a_class_and_all_that_may_be_known_go_together(guidance):
-    """Frames, pixels and a low-resolution version of one video come back, whatever the class makes of the rest."""
+    """Observed frames, pixels and low-resolution versions come back whatever the class."""
     model = small_model(classes=["cat", "dog"])
     truth = noise(1, 3, 14, 8, 8, seed=5).clamp(-1, 1) / 2
     mask = noise(1, 1, 14, 8, 8, seed=6) > 0.5
@@ -141,7 +141,7 @@ def test_a_class_and_all_that_may_be_known_go_together(guidance):
 
 
 def test_a_model_of_one_class_is_a_model_like_any_other():
-    """It knows its device, can be moved, and makes what the guidance scale 1 makes."""
+    """It has a device, can be moved, and samples as with guidance scale 1."""
     model = small_model(classes=["cat", "dog"])
     given = model.with_conditions(label=1)
     assert given.device == model.device

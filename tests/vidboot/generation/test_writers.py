@@ -82,7 +82,7 @@ def test_pieces_of_any_length_make_one_mp4(video, tmp_path, lengths, lossless):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_a_kill_left_behind_does_no_harm(video, tmp_path, ending):
-    """Torn files of a killed writer, and a longer stream's first frames that no state tells of."""
+    """Partial files of a killed writer, and first frames of a longer stream whose state is gone."""
     path, work = tmp_path / f"v{ending}", tmp_path / "work"
     open_output(path, work, 40, 24.0).append(video[:, :40].flip(1))
     for torn in (work / ".partial-7-000000003.mp4", work / "frames" / ".partial-7-000000003.png"):
