@@ -39,6 +39,15 @@ def channels_last(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def upsample(x: Float[Tensor, "N C H W"], most: int = 2**31) -> Float[Tensor, "N C 2*H 2*W"]:
+    """Every pixel four times, as 2×2. CUDA's backward pass of `interpolate` refuses results of `most` elements."""
+    if 4 * x.numel() < most:
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    n, c, h, w = x.shape
+    pixels = x.permute(0, 2, 3, 1)[:, :, None, :, None]
+    return pixels.expand(n, h, 2, w, 2, c).reshape(n, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+
+
 class TemporalConv(nn.Module):
     """A convolution of 3 frames along each pixel, padded with zeros (as a 2-D convolution: twice as fast on a CPU)."""
 
@@ -177,7 +186,7 @@ class UNet(nn.Module):
         for index, level in reversed(list(enumerate(self.decoder))):
             # A level can't pop from a list of skips: under ZeRO-3 modules get copies of their arguments.
             h = level(h, emb_NE, num_frames, skips[index][::-1])[-1]
-            h = h if index == 0 else F.interpolate(h, scale_factor=2.0, mode="nearest")
+            h = h if index == 0 else upsample(h)
         out = self.conv_out(F.silu(modulated(self.norm_out(h), self.modulate_out(emb_NE))))
         return rearrange(out, "(b t) c h w -> b c t h w", t=num_frames)
 

@@ -4,10 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
-from vidboot.networks.attention import TemporalAttention, attention
-from vidboot.networks.unet import TemporalConv, UNet
+from vidboot.networks import attention as attention_module
+from vidboot.networks.attention import TemporalAttention, attention, attention_in_parts
+from vidboot.networks.unet import TemporalConv, UNet, upsample
 
 
 def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -156,3 +159,78 @@ def test_modules_that_are_given_copies_of_lists_compute_the_same():
     for module in network.modules():
         module.register_forward_pre_hook(lambda _, inputs: tuple([*i] if isinstance(i, list) else i for i in inputs))
     assert torch.equal(network(x, torch.zeros(1)), expected)
+
+
+class Calls(TorchDispatchMode):
+    """The names of the operations that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_upsampling_is_the_same_by_either_way(layout):
+    # Whole numbers, so that sums are exact in any order.
+    x = torch.randint(-9, 9, (3, 5, 4, 6)).float().contiguous(memory_format=layout)
+    gradient = torch.randint(-9, 9, (3, 5, 8, 12)).float()
+    results = []
+    for most in (2**31, 0):
+        leaf = x.clone().requires_grad_()
+        y = upsample(leaf, most)
+        y.backward(gradient)
+        results.append((y, leaf.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_upsampling_leaves_the_kernel_that_counts_in_32_bits():
+    x = torch.empty(128, 256, 128, 128, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    with Calls() as calls:
+        y = upsample(x.contiguous(memory_format=torch.channels_last))
+        y.backward(torch.empty_like(y))
+    assert y.numel() == 2**31
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert not [name for name in calls.names if "upsample" in name]
+
+
+def test_attention_in_parts_is_attention_of_the_whole_batch():
+    q, k, v = torch.randn(3, 7, 2, 5, 8, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
+    outputs = [attention(q, k, v, bias), attention_in_parts(q, k, v, bias, 3)]
+    gradients = [torch.autograd.grad(out.square().sum(), (q, bias)) for out in outputs]
+    torch.testing.assert_close(outputs[0], outputs[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize(("items", "calls"), [(65_535, 1), (70_000, 2), (131_071, 3)])
+def test_no_kernel_on_cuda_is_given_more_items_than_it_can_count(monkeypatch, items, calls):
+    sizes, kernel = [], attention_module.F.scaled_dot_product_attention
+
+    def counted(q, k, v, attn_mask):
+        sizes.append(len(q))
+        return kernel(q, k, v, attn_mask=attn_mask)
+
+    monkeypatch.setattr(attention_module.F, "scaled_dot_product_attention", counted)
+    with FakeTensorMode():
+        q = torch.empty(items, 2, 8, 16, device="cuda", dtype=torch.bfloat16)
+        assert attention(q, q, q, torch.empty(2, 8, 8, device="cuda")).shape == q.shape
+    assert len(sizes) == calls
+    assert sum(sizes) == items
+    assert max(sizes) <= 65_535
+
+
+def test_the_bias_is_not_copied_for_each_item(monkeypatch):
+    masks, kernel = [], attention_module.F.scaled_dot_product_attention
+
+    def kept(q, k, v, attn_mask):
+        masks.append(attn_mask)
+        return kernel(q, k, v, attn_mask=attn_mask)
+
+    monkeypatch.setattr(attention_module.F, "scaled_dot_product_attention", kept)
+    TemporalAttention(16)(torch.randn(14, 16, 4, 4), 7)
+    assert masks[0].shape == (1, 1, 7, 7)
