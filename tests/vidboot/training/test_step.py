@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
 from vidboot.config import DeepSpeedConfig, NoiseConfig, OptimizationConfig
@@ -15,7 +16,7 @@ from vidboot.networks.unet import UNet
 from vidboot.training.batch import Batch
 from vidboot.training.engine import make_engine
 from vidboot.training.network_training import NetworkTraining
-from vidboot.training.step import TrainStep
+from vidboot.training.step import TrainStep, gradients
 
 
 @pytest.fixture(params=[0, 2])
@@ -70,3 +71,83 @@ def test_too_many_in_a_row_stop_with_step_levels_and_files(train_step):
 def test_a_request_to_stop_is_reported(train_step):
     assert train_step(1, [batch()], 0.01, stop=False)[1] is False
     assert train_step(2, [batch()], 0.01, stop=True)[1] is True
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_bad_gradient_sets_all_to_zero(train_step, value):
+    train_step(1, [batch()], 0.01, stop=False)
+    before = copy.deepcopy(train_step.engine.module.state_dict())
+    weight = train_step.engine.module.network.conv_in.weight
+    spoiled = weight.register_hook(lambda g: torch.full_like(g, value))  # with a finite loss
+    mean, _ = train_step(2, [batch()], 0.01, stop=False)
+    spoiled.remove()
+    assert math.isfinite(mean)
+    assert train_step.skipped == 1
+    assert all(torch.equal(before[name], same) for name, same in train_step.engine.module.state_dict().items())
+    train_step(3, [batch()], 0.01, stop=False)
+    assert all(weight.isfinite().all() for weight in train_step.engine.module.state_dict().values())
+
+
+class Plain:
+    """An engine of plain torch."""
+
+    def __init__(self, module):
+        self.module, self.optimizer = module, torch.optim.SGD(module.parameters(), 0.1)
+        self.steps = 0
+
+    def train(self): ...
+
+    def __call__(self, *inputs, **more):
+        return self.module(*inputs, **more)
+
+    def backward(self, mean):
+        mean.backward()
+
+    def step(self):
+        self.steps += 1
+
+
+def test_the_loss_is_the_mean_over_micro_batches(train_step):
+    engine = Plain(train_step.engine.module)
+    batches = [batch(), batch(0.1)]
+    both = [loss(engine, b).mean().item() for b in batches]
+    mean, _ = TrainStep(engine, train_step.stage)(1, batches, 0.01, stop=False)
+    assert mean == sum(value / 2 for value in both)
+
+
+class Counter(TorchDispatchMode):
+    """How many operations make something new."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_check_is_a_few_operations_however_many_weights_there_are(train_step):
+    counts = []
+    for multipliers in ((1,), (1, 1, 1)):
+        network = Preconditioned(UNet(channels=8, multipliers=multipliers, attention_levels=0), 0.5)
+        step = TrainStep(Plain(network), train_step.stage)
+        loss(network, batch()).mean().backward()
+        assert not any(p._backward_hooks for p in network.parameters())
+        with Counter() as counter:
+            step._agree(torch.ones((), dtype=torch.float64), stop=False)
+        counts.append(counter.count)
+    assert len(gradients(step.engine)) > 50
+    assert counts[0] == counts[1] <= 20
+
+
+def test_the_host_waits_for_the_device_once_a_step(train_step, monkeypatch):
+    waits = []
+    for name in ("item", "tolist", "__bool__", "__float__"):
+        kept = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda t, kept=kept, name=name: waits.append(name) or kept(t))
+    network = Preconditioned(UNet(channels=8, multipliers=(1,), attention_levels=0), 0.5)
+    engine = Plain(network)
+    TrainStep(engine, train_step.stage)(1, [batch(), batch(), batch()], 0.01, stop=False)
+    assert engine.steps == 3
+    assert waits == ["tolist"]
