@@ -7,7 +7,7 @@ from typing import Generic, TypeVar, overload
 
 import deepspeed
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidboot.config import OptimizationConfig
@@ -46,12 +46,13 @@ class L2SPAdamW(torch.optim.AdamW):
         """One step, with the loss if `closure` computes it; the first step stores the weights as the start."""
         if not self.pull:
             return super().step(closure)
-        moving = [(p, group["lr"]) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        fresh = {p: p.detach().clone() for p, _ in moving if "start" not in self.state.get(p, {})}
+        moving = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
+        fresh = {p: p.detach().clone() for some in moving for p in some if "start" not in self.state.get(p, {})}
         loss = super().step(closure)
-        for p, learning_rate in moving:
-            start = self.state[p].setdefault("start", fresh.get(p))
-            p.lerp_(start, learning_rate * self.pull)
+        for group, some in zip(self.param_groups, moving, strict=True):
+            starts = [self.state[p].setdefault("start", fresh.get(p)) for p in some]
+            if some:
+                torch._foreach_lerp_(some, starts, group["lr"] * self.pull)
         return loss
 
 
@@ -84,4 +85,13 @@ class EMA(Generic[N]):
         with deepspeed.zero.GatheredParameters(self.theirs):
             for start in range(0, len(self.theirs), _TOGETHER):
                 some = slice(start, start + _TOGETHER)
-                move(self.mine[some], [parameter.detach().float() for parameter in self.theirs[some]], step)
+                move(self.mine[some], in_float32(self.theirs[some]), step)
+
+
+def in_float32(tensors: list[Tensor]) -> list[Tensor]:
+    """The tensors in float32, converted in one call (on CUDA one kernel instead of one for each)."""
+    if all(t.dtype == torch.float32 for t in tensors):
+        return [t.detach() for t in tensors]
+    converted = [torch.empty_like(t, dtype=torch.float32) for t in tensors]
+    torch._foreach_copy_(converted, [t.detach() for t in tensors])
+    return converted

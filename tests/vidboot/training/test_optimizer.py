@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vidboot.config import OptimizationConfig
-from vidboot.training.optimizer import EMA, L2SPAdamW, learning_rate
+from vidboot.training.optimizer import EMA, L2SPAdamW, in_float32, learning_rate
 
 
 def train(optimizer_of, steps):
@@ -78,3 +78,10 @@ def test_the_average_is_the_recursion_and_forgets_the_start():
     torch.testing.assert_close(average.network.weight, expected)
     # Steady state behind a ramp: decay / (1 − decay) steps.
     torch.testing.assert_close(network.weight - average.network.weight, torch.full_like(start, 9.0), rtol=0.05, atol=0)
+
+
+def test_weights_are_converted_together_and_exactly():
+    weights = [torch.randn(3, 4).bfloat16(), torch.randn(5).bfloat16()]
+    assert all(torch.equal(a, b.float()) for a, b in zip(in_float32(weights), weights, strict=True))
+    own = [torch.randn(3)]
+    assert in_float32(own)[0].data_ptr() == own[0].data_ptr()
