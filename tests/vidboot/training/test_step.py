@@ -19,7 +19,7 @@ from vidboot.training.network_training import NetworkTraining
 from vidboot.training.step import TrainStep, gradients
 
 
-@pytest.fixture(params=[0, 2])
+@pytest.fixture(params=[0, 1, 2, 3])
 def train_step(request, monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
