@@ -53,15 +53,17 @@ class Batch:
 
 def with_noise(samples: Mapping[str, Any], scale: int, levels: NoiseConfig) -> Batch:
     """Samples of a `ViewDataset` at a low-res factor, each with a noise level and noise from its own seed."""
-    video = to_tensor(samples["frames"].to(device()))
+    video = to_tensor(_to_device(samples["frames"]))
     names = [name for name in ("observed_mask", "loss_mask", "context_mask") if name in samples]
-    x0, masks = at_scale(video, torch.cat([samples[name] for name in names], dim=1).to(device()), scale)
+    x0, masks = at_scale(video, _to_device(torch.cat([samples[name] for name in names], dim=1)), scale)
     of = dict(zip(names, masks.split(1, dim=1), strict=True))
     clean = of["loss_mask"]
     x0, observed = fill_hidden(x0, clean), of["observed_mask"] | (~clean & fillable(clean))
     seeds = samples["seed"].tolist()
     generators = [torch.Generator(device()).manual_seed(seed) for seed in seeds]
-    sigma = torch.tensor([levels.sample(g) for g in generators], device=device())
+    # On the CPU: reading each level from the device would wait for it.
+    on_cpu = generators if device().type == "cpu" else [torch.Generator().manual_seed(seed) for seed in seeds]
+    sigma = _to_device(torch.tensor([levels.sample(g) for g in on_cpu]))
     if (context := of.get("context_mask")) is not None:
         noisier = (CONTEXT_NOISE * sigma).clamp(max=levels.sigma_max)
         sigma = torch.where(context.flatten(1).any(1), noisier, sigma)
@@ -74,6 +76,11 @@ def with_noise(samples: Mapping[str, Any], scale: int, levels: NoiseConfig) -> B
         seeds=seeds,
         shots=samples["shot"],
         context_mask=context,
-        conditions={name: samples[name].to(device()) for name in ("label", "stride") if name in samples},
+        conditions={name: _to_device(samples[name]) for name in ("label", "stride") if name in samples},
         low_res_factor=int(samples["low_res_factor"][0]) if "low_res_factor" in samples else 1,
     )
+
+
+def _to_device(tensor: Tensor) -> Tensor:
+    """The tensor on this process's device; copied from pinned memory, the host doesn't wait for the copy."""
+    return tensor.pin_memory().to(device(), non_blocking=True) if device().type == "cuda" else tensor

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -58,6 +59,7 @@ def draw_steps(training: NetworkTraining, start: int, num_workers: int) -> Itera
         # Spawned, not forked: decord hangs in a fork of a process that has read a video.
         multiprocessing_context="spawn" if num_workers else None,
         worker_init_fn=leave_signals_to_parent,
+        pin_memory=torch.cuda.is_available(),
     )
     of_step: list[Batch] = []
     for samples in loader:
