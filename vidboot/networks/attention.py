@@ -36,10 +36,14 @@ def attention(
 
 
 def attention_in_parts(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, count: int
+    q: Float[Tensor, "N heads L D"],
+    k: Float[Tensor, "N heads L D"],
+    v: Float[Tensor, "N heads L D"],
+    bias: Float[Tensor, "heads L L"] | None,
+    count: int,
 ) -> Float[Tensor, "N heads L D"]:
     """`attention`, with the batch split into `count` parts."""
-    parts = zip(*(t.chunk(count) for t in (q, k, v)), strict=True)
+    parts = zip(q.chunk(count), k.chunk(count), v.chunk(count), strict=True)
     return torch.cat([attention(*part, bias) for part in parts])
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar, overload
 
 import deepspeed
@@ -88,7 +88,7 @@ class EMA(Generic[N]):
                 move(self.mine[some], in_float32(self.theirs[some]), step)
 
 
-def in_float32(tensors: list[Tensor]) -> list[Tensor]:
+def in_float32(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The tensors in float32, converted in one call (on CUDA one kernel instead of one for each)."""
     if all(t.dtype == torch.float32 for t in tensors):
         return [t.detach() for t in tensors]

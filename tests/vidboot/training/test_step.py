@@ -111,7 +111,7 @@ def test_the_loss_is_the_mean_over_micro_batches(train_step):
     engine = Plain(train_step.engine.module)
     batches = [batch(), batch(0.1)]
     both = [loss(engine, b).mean().item() for b in batches]
-    mean, _ = TrainStep(engine, train_step.stage)(1, batches, 0.01, stop=False)
+    mean, _ = TrainStep(engine, train_step.training)(1, batches, 0.01, stop=False)
     assert mean == sum(value / 2 for value in both)
 
 
@@ -131,7 +131,7 @@ def test_the_check_is_a_few_operations_however_many_weights_there_are(train_step
     counts = []
     for multipliers in ((1,), (1, 1, 1)):
         network = Preconditioned(UNet(channels=8, multipliers=multipliers, attention_levels=0), 0.5)
-        step = TrainStep(Plain(network), train_step.stage)
+        step = TrainStep(Plain(network), train_step.training)
         loss(network, batch()).mean().backward()
         assert not any(p._backward_hooks for p in network.parameters())
         with Counter() as counter:
@@ -148,6 +148,6 @@ def test_the_host_waits_for_the_device_once_a_step(train_step, monkeypatch):
         monkeypatch.setattr(torch.Tensor, name, lambda t, kept=kept, name=name: waits.append(name) or kept(t))
     network = Preconditioned(UNet(channels=8, multipliers=(1,), attention_levels=0), 0.5)
     engine = Plain(network)
-    TrainStep(engine, train_step.stage)(1, [batch(), batch(), batch()], 0.01, stop=False)
+    TrainStep(engine, train_step.training)(1, [batch(), batch(), batch()], 0.01, stop=False)
     assert engine.steps == 3
     assert waits == ["tolist"]
