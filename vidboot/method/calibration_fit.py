@@ -24,7 +24,6 @@ import scipy.special
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from vidboot.method.calibration import Calibration, Estimate, all_estimates, counting_weights, make_estimates, visible
 from vidboot.method.composition import DenoiserOf
@@ -54,7 +53,6 @@ def fit_calibration(
     sigmas: Sequence[float],
     generator: torch.Generator,
     max_batch_frames: int | None = None,
-    progress: bool = True,
     draws: int = 1,
 ) -> Calibration:
     """Weights for each noise level in `sigmas` and each band, from full videos in [-1, 1] that no view was trained on.
@@ -63,9 +61,7 @@ def fit_calibration(
     Raises `ValueError` if there is no video.
     """
     sigmas = tuple(sorted(float(sigma) for sigma in sigmas))
-    return fit_weights(
-        plan, sigmas, measure(plan, denoisers, videos, sigmas, generator, max_batch_frames, progress, draws)
-    )
+    return fit_weights(plan, sigmas, measure(plan, denoisers, videos, sigmas, generator, max_batch_frames, draws))
 
 
 def fit_weights(
@@ -89,7 +85,6 @@ def measure(
     sigmas: Sequence[float],
     generator: torch.Generator,
     max_batch_frames: int | None = None,
-    progress: bool = True,
     draws: int = 1,
 ) -> list[list[ErrorCovariance]]:
     """The estimates' error covariances for each noise level and band (finest first). Arguments as `fit_calibration`.
@@ -98,7 +93,7 @@ def measure(
     variance a lot.
     """
     products: list[list[list[np.ndarray]]] = [[[] for _ in plan.scales] for _ in sigmas]
-    for x0 in tqdm(videos, desc="calibrating", unit="batch", disable=not progress):
+    for x0 in videos:
         for draw in range(draws):
             noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=generator.device).to(x0.device)
             for at_sigma, sigma in zip(products, sigmas, strict=True):

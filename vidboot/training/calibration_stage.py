@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from vidboot.config import CalibrationConfig, RunConfig
 from vidboot.data.datasets import held_out_spans, held_out_windows
@@ -75,10 +76,9 @@ def fit_base(
     return fit_calibration(
         config.plan,
         model.denoiser_of,
-        [video[None].to(device()) for video in videos],
+        tqdm([video[None].to(device()) for video in videos], desc="calibrating", unit="batch", disable=not progress),
         settings.sigmas,
         torch.Generator().manual_seed(seed),
         config.max_batch_frames,
-        progress=progress,
         draws=settings.draws(len(videos)),
     )

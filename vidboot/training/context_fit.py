@@ -42,7 +42,7 @@ def calibrate_with_context(
         for x0, observation in _with_context(config, videos[n], n, lenders, draws):
             observing = model.observing(torch.ones_like(observation.pixels), observation)
             limit, denoiser_of = config.max_batch_frames, observing.denoiser_of
-            per_draw.append(measure(config.plan, denoiser_of, [x0], sigmas, generator, limit, progress=False))
+            per_draw.append(measure(config.plan, denoiser_of, [x0], sigmas, generator, limit))
         per_video.append(_merged(per_draw, lambda of_draws: np.mean(of_draws, axis=0)))
     return fit_weights(config.plan, sigmas, _merged(per_video, np.concatenate))
 

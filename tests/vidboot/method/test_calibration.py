@@ -148,7 +148,7 @@ def test_stored_weights_that_no_plan_has_are_refused():
 def test_error_covariances_predict_the_error_of_any_weights(plan):
     """Σ_j wᵀ M_j w, band by band, is the mean-square error of the denoiser itself on the same videos and noise."""
     x0, sigma, calibration = random((3, 2, 11, 8, 8), 0), 1.0, random_calibration(plan, 1)
-    bands = measure(plan, networks(plan), [x0], [sigma], torch.Generator().manual_seed(5), progress=False)[0]
+    bands = measure(plan, networks(plan), [x0], [sigma], torch.Generator().manual_seed(5))[0]
     predicted = 0
     for level, band in enumerate(bands):
         w = np.array([calibration.at(sigma)[level][k] for k in band.estimates])
@@ -162,7 +162,7 @@ def test_several_draws_of_noise_are_averaged_for_each_video():
     plan, videos = ViewPlan(4, 2, (2,)), random((3, 1, 10, 4, 4), 0).split(1)
 
     def measured(draws: int, generator: torch.Generator, some: list[Tensor]) -> np.ndarray:
-        bands = measure(plan, networks(plan), some, [1.0], generator, progress=False, draws=draws)[0]
+        bands = measure(plan, networks(plan), some, [1.0], generator, draws=draws)[0]
         return np.stack([band.per_video[:, :3, :3] for band in bands])
 
     one_by_one = torch.Generator().manual_seed(0)
@@ -214,14 +214,14 @@ def test_weights_fitted_sum_to_one_and_beat_the_rules_where_errors_are_independe
 
 def test_one_video_is_not_enough_to_leave_the_counting_numbers():
     plan, generator = ViewPlan(4, 2, (2,)), torch.Generator().manual_seed(0)
-    fitted = fit_calibration(plan, networks(plan), [random((1, 1, 8, 4, 4), 0)], [1.0], generator, progress=False)
+    fitted = fit_calibration(plan, networks(plan), [random((1, 1, 8, 4, 4), 0)], [1.0], generator)
     assert fitted.at(1.0) == tuple(counting_weights(plan, level) for level in range(2))
 
 
 def test_without_a_video_it_says_what_to_do():
     plan = ViewPlan(4, 2)
     with pytest.raises(ValueError, match="use the counting numbers"):
-        fit_calibration(plan, networks(plan), [], [1.0], torch.Generator(), progress=False)
+        fit_calibration(plan, networks(plan), [], [1.0], torch.Generator())
 
 
 @pytest.mark.parametrize("clips", [300, 3000])
@@ -237,7 +237,7 @@ def test_it_does_no_harm(clips):
     for seed in range(6):
         generator = torch.Generator().manual_seed(seed)
         full = [video.sample(16, generator)]
-        fits.append(fit_calibration(PLAN, trained, full, sigmas, generator, progress=False))
+        fits.append(fit_calibration(PLAN, trained, full, sigmas, generator))
     rules = [Calibration(PLAN, (1.0,), (bands,)) for bands in uniform_rules(PLAN).values()]
 
     def errors(calibrations: list[Calibration], sigma: float) -> np.ndarray:
@@ -259,7 +259,7 @@ def test_it_fits_in_batches_of_any_size():
 
     def fit(size: int) -> Calibration:
         generator = torch.Generator().manual_seed(0)
-        return fit_calibration(plan, networks(plan), videos.split(size), [0.5, 2.0], generator, progress=False)
+        return fit_calibration(plan, networks(plan), videos.split(size), [0.5, 2.0], generator)
 
     for a, b in itertools.pairwise([fit(1), fit(2), fit(6)]):
         for left, right in zip(a.weights, b.weights, strict=True):

@@ -53,7 +53,7 @@ def test_the_base_is_calibrated_anew_with_context():
     videos = constant_videos(config)
     with_context = calibrate_with_context(model, config.calibration, videos, [])
     generator = torch.Generator().manual_seed(0)
-    without = fit_calibration(config.plan, model.denoiser_of, videos.split(1), [0.3, 3.0], generator, progress=False)
+    without = fit_calibration(config.plan, model.denoiser_of, videos.split(1), [0.3, 3.0], generator)
     clip, low = Estimate("whole", 1), Estimate("whole", 2)
     assert with_context.at(3.0)[1][clip] > 0.9
     assert without.at(3.0)[1].get(clip, 0.0) < 0.5 < without.at(3.0)[1][low]

@@ -195,7 +195,7 @@ def calibration_check(
     video, generator = GaussianVideo.reference(), torch.Generator().manual_seed(seed)
     networks = TrainedViews(video, PLAN, clips, generator)
     full = video.sample(count, generator)
-    calibration = fit_calibration(PLAN, networks, [full], sigmas, generator, progress=False)
+    calibration = fit_calibration(PLAN, networks, [full], sigmas, generator)
     candidates = {name: Calibration(PLAN, (1.0,), (bands,)) for name, bands in uniform_rules(PLAN).items()}
     candidates["calibrated"] = calibration
     return [
