@@ -22,7 +22,7 @@ FLOORS = (
     ("tools",),
 )
 """Rooms from the ground up: each imports from lower floors, and from itself. `vidboot` itself only hands names on."""
-METHOD_MAY_IMPORT = {"torch", "numpy", "scipy", "einops", "jaxtyping", "tqdm"}
+METHOD_MAY_IMPORT = {"torch", "numpy", "scipy", "einops", "jaxtyping"}
 LONGEST = {"function": 40, "file": 300, "parameters": 7}
 
 
@@ -67,7 +67,7 @@ def test_no_import_runs_upwards_or_across():
     wrong = [
         f"{a} -> {b}"
         for a, b in arrows()
-        if "vidboot" not in (a, b) and room_of(a) != room_of(b) and floor_of(a) <= floor_of(b)
+        if a != "vidboot" and (b == "vidboot" or (room_of(a) != room_of(b) and floor_of(a) <= floor_of(b)))
     ]
     assert not wrong
 
@@ -76,7 +76,7 @@ def test_no_import_runs_in_a_circle():
     after: dict[str, set[str]] = {name: set() for name in MODULES}
     for a, b in arrows():
         after[a].add(b)
-    # The face of a package imports from inside, late; nothing inside may import the face.
+    # `vidboot` hands on names from all rooms; that no room imports it is asked by the test above.
     left = dict(after)
     while free := [name for name, others in left.items() if not others & left.keys()]:
         for name in free:

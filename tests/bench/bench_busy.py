@@ -26,7 +26,7 @@ SETTINGS = {
     "default": {"GOMP_SPINCOUNT": "3000"},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
-STEPS = 60
+STEPS, FRAMES = 24, 32
 
 
 @contextmanager
@@ -53,7 +53,13 @@ def run(environment: dict[str, str], tool: str, *arguments: object) -> float:
 def training(environment: dict[str, str], data: Path, work: Path) -> float:
     """Videos per second of the quickstart's clip stage, in its second half."""
     folder = Path(tempfile.mkdtemp(dir=work))
-    settings = [f"run_dir={folder}", f"data.manifest={data}", f"clip.train.steps={STEPS}", "log.evaluate_every=1000"]
+    settings = [
+        f"run_dir={folder}",
+        f"data.manifest={data}",
+        f"clip.train.steps={STEPS}",
+        "log.evaluate_every=1000",
+        "log.log_every=4",
+    ]
     run(environment, "train", "--config", ROOT / "configs" / "quickstart.yaml", "--stage", "clip", *settings)
     lines = [json.loads(line) for line in (folder / "clip" / "metrics.jsonl").read_text().splitlines()]
     speeds = [line["videos_per_second"] for line in lines if "videos_per_second" in line]
@@ -61,14 +67,15 @@ def training(environment: dict[str, str], data: Path, work: Path) -> float:
 
 
 def generation(environment: dict[str, str], run_dir: Path, work: Path) -> float:
-    """Frames per second of a whole command that generates 64 frames."""
+    """Frames per second of a whole command, its start included."""
     output = work / "sample.mp4"
-    return 64 / run(environment, "generate", "--run", run_dir, "--frames", 64, "--steps", 6, "--output", output)
+    options = ["--frames", FRAMES, "--steps", 4, "--output", output]
+    return FRAMES / run(environment, "generate", "--run", run_dir, *options)
 
 
 def evaluation(environment: dict[str, str], run_dir: Path, data: Path, work: Path) -> float:
     """Evaluations an hour: held-out error, and two generated videos of each kind."""
-    options = ["--samples", 2, "--steps", 3, "--output", work / "evaluation"]
+    options = ["--samples", 2, "--frames", 16, "--steps", 1, "--output", work / "evaluation"]
     return 3600 / run(environment, "evaluate", "run", "--run", run_dir, "--data", data, *options)
 
 

@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: 18; 3 to repair")
     parser.add_argument("--draws", type=int, help="default: 1; 8 to repair, if no --steps are given")
     parser.add_argument("--seeds", type=int, default=4, help="how many videos")
-    parser.add_argument("--iterations", type=int, help="of moment matching; without it the networks are told")
+    parser.add_argument("--iterations", type=int, help="of moment matching; without it the networks get the pixels")
     a = parser.parse_args()
     seeds = range(a.seeds)
     default = REPAIR_DEFAULTS if a.part == "repair" and a.steps is None else DEFAULTS

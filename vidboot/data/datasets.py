@@ -58,12 +58,12 @@ def load_clip(
 
 
 def at_scale(
-    video: Float[Tensor, "*B C T H W"], mask: Bool[Tensor, "*B 1 T H W"], scale: int
-) -> tuple[Float[Tensor, "*B C T h w"], Bool[Tensor, "*B 1 T h w"]]:
-    """Videos and masks mean-pooled by a low-res factor; a low-res pixel is observed only if all its pixels are."""
+    video: Float[Tensor, "*B C T H W"], masks: Bool[Tensor, "*B M T H W"], scale: int
+) -> tuple[Float[Tensor, "*B C T h w"], Bool[Tensor, "*B M T h w"]]:
+    """Videos mean-pooled by a low-res factor, and M masks of each: a low-res pixel is true if all its pixels are."""
     if scale == 1:
-        return video, mask
-    return _mean_pool(video, scale), _mean_pool(mask.float(), scale) == 1
+        return video, masks
+    return _mean_pool(video, scale), _mean_pool(masks.float(), scale) == 1
 
 
 def _mean_pool(video: Float[Tensor, "*B C T H W"], scale: int) -> Float[Tensor, "*B C T h w"]:

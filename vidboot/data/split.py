@@ -1,8 +1,9 @@
 """Which shots are for training, which for choosing (validation) and which for reporting (test)."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vidboot.data.manifest import Manifest, Shot
 from vidboot.errors import UserError
@@ -76,7 +77,7 @@ def _supplies(group: Group, kind: str) -> bool:
     return any(kind in shot.views for shot in group)
 
 
-def split_like(manifest: Manifest, before: Mapping[str, Sequence[str]]) -> Split:
+def split_like(manifest: Manifest, before: Mapping[str, Any]) -> Split:
     """An earlier split, given by the shots' ids: shots that are still there keep their part, new ones are trained on.
 
     New shots of a source that was held out whole are left out.

@@ -7,13 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-import vidboot
 from vidboot.data.files import write_atomic
 from vidboot.errors import UserError
 from vidboot.generation.inputs import InputFiles
@@ -192,7 +192,7 @@ def _record(request: ResolvedRequest, model: VideoModel, inputs: InputFiles, dev
         "seeds": list(request.seeds),
         "weights": weights_hash(request.run),
         **inputs.hashes(),
-        "vidboot": vidboot.__version__,
+        "vidboot": version("vidboot"),
         "torch": torch.__version__,
         "device": device,
         "command": shlex.join(["python", "tools/generate.py", *words_of(request)]),

@@ -53,7 +53,7 @@ class SamplingOptions(Strict):
     @model_validator(mode="after")
     def _churn_fits(self) -> "SamplingOptions":
         if self.churn and self.sampler not in (None, "heun"):
-            raise ValueError(f"--churn goes with --sampler heun only, not with {self.sampler}")
+            raise ValueError(f"churn goes with the sampler heun only, not with {self.sampler}")
         return self
 
 

@@ -44,7 +44,7 @@ class CalibrationStage(Stage):
 
     def outline(self, split: Split | None) -> Outline:
         """No network and no steps."""
-        return Outline(data="held-out full videos")
+        return Outline(data=f"at most {self.calibration.num_videos} held-out full videos")
 
     def check(self, split: Split) -> None:
         """Raise `UserError` if no full video is held out; reads masks, but no video."""

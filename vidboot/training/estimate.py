@@ -100,7 +100,7 @@ def network_cost(stage: TrainedStage, num_frames: int) -> Cost:
     """The cost of a step of a stage's network at a frame count, for the number of processes of this launch."""
     optimization = stage.optimization
     micro = optimization.micro_batch_size or optimization.batch_size // world_size()
-    kept, flops = training_pass(stage, micro, num_frames)
+    kept, flops = training_pass(stage, micro, num_frames, recompute=True)
     precision = 2 if stage.config.deepspeed.precision == "bf16" else 4
     with torch.device("meta"):
         parameters = count_parameters(stage.network())
@@ -117,12 +117,15 @@ def video_shape(config: RunConfig, num_frames: int, scale: int = 1) -> tuple[int
     return DATA_CHANNELS, num_frames, config.video.height // scale, config.video.width // scale
 
 
-def training_pass(stage: TrainedStage, batch: int, num_frames: int) -> tuple[int, float]:
-    """Bytes that are kept in float32 for the backward pass of a batch, and operations of both passes."""
+def training_pass(stage: TrainedStage, batch: int, num_frames: int, recompute: bool = False) -> tuple[int, float]:
+    """Bytes that are kept in float32 for the backward pass of a batch, and operations of both passes.
+
+    With `recompute` activations are made twice where the stage's settings say so.
+    """
     shape = (batch, *video_shape(stage.config, num_frames, stage.scale))
     with torch.device("meta"):
         network = stage.network()
-        unet_of(network).recompute_activations(stage.optimization.activation_checkpointing)
+        unet_of(network).recompute_activations(recompute and stage.optimization.activation_checkpointing)
         return forward_backward(network, torch.empty(*shape), stage.example_inputs(shape))
 
 

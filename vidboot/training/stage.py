@@ -121,7 +121,8 @@ class NetworkStage(Stage):
 
     def check(self, split: Split) -> None:
         """Raise `UserError` for changed settings, missing shots, and batches that can't be shared out evenly."""
-        check_same_settings(self.settings_path, self.settings())
+        if self.settings_path.exists():
+            check_same_settings(self.settings_path, self.settings())
         self.trains_on(split)
         batch_per_process(self.optimization)
 

@@ -1,28 +1,61 @@
 """One optimiser step, which skips a loss or gradient that is not finite."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import deepspeed
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidboot.distributed import device, sum_over_ranks, world_size
 from vidboot.errors import UserError
+from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.training.batch import Batch
 from vidboot.training.network_training import NetworkTraining
 
 
-def gradients(engine: deepspeed.DeepSpeedEngine) -> list[Tensor]:
+@runtime_checkable
+class Engine(Protocol):
+    """What a step asks of DeepSpeed's engine."""
+
+    module: nn.Module
+    optimizer: Any
+
+    def __call__(
+        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], /, inputs: NetworkInputs = NO_INPUTS
+    ) -> Float[Tensor, "B C T H W"]:
+        """Denoise with the network."""
+        ...
+
+    def train(self) -> Any:
+        """Set the network to training."""
+        ...
+
+    def backward(self, loss: Float[Tensor, ""]) -> Any:
+        """Accumulate the gradient."""
+        ...
+
+    def step(self) -> Any:
+        """Change the weights, after the last micro-batch."""
+        ...
+
+
+def gradients(engine: Engine) -> list[Tensor]:
     """The step's gradients that this process holds, between the last backward pass and the engine's step.
 
-    They are averaged over processes by then; under ZeRO they are this process's partition.
+    They are averaged over processes by then; under ZeRO they are this process's partition. Raises `RuntimeError` if
+    there are none: another version of DeepSpeed keeps them elsewhere, and values that are not finite would pass.
     """
     partitions = getattr(engine.optimizer, "averaged_gradients", None)
     if partitions is None:
-        return [p.grad for p in engine.module.parameters() if p.grad is not None]
-    return [gradient for group in partitions.values() for gradient in group or ()]
+        found = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    else:
+        found = [gradient for group in partitions.values() for gradient in group or ()]
+    if not found:
+        raise RuntimeError(
+            "this version of DeepSpeed shows no gradients before its step; install deepspeed>=0.19.8,<0.20"
+        )
+    return found
 
 
 class TrainStep:
@@ -33,7 +66,7 @@ class TrainStep:
     row training stops with `UserError`.
     """
 
-    def __init__(self, engine: deepspeed.DeepSpeedEngine, training: NetworkTraining) -> None:
+    def __init__(self, engine: Engine, training: NetworkTraining) -> None:
         self.engine, self.training = engine, training
         self.bad_in_a_row = self.skipped = 0
 

@@ -78,3 +78,11 @@ def test_predictions_of_the_base_count_for_its_calibration_and_for_each_draw():
     assert more == pytest.approx(10 * levels * whole, rel=SEEN)
     more = counted(calibration__num_videos=50) - counted(calibration__num_videos=40)
     assert more == pytest.approx(10 * levels * whole, rel=SEEN)
+
+
+@pytest.mark.parametrize("stage", ["clip", "residual"])
+def test_saving_memory_does_not_change_how_long_the_rivals_train(stage):
+    """Activations that are computed again save memory; nobody learns more from them."""
+    settings = f"run.{stage}.train.activation_checkpointing=true"
+    plain, saving = (count_operations(load_curve_settings(CONFIG, more, quick=False)) for more in ([], [settings]))
+    assert saving == plain
