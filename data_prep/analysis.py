@@ -9,19 +9,19 @@ from typing import Any
 import av
 import numpy as np
 
-from data_prep.borders import BorderFinder
 from data_prep.config import Preprocess
-from data_prep.decode import Converter, Probe, grey, raw_frames, scale
-from data_prep.fingerprint import Fingerprint
-from data_prep.overlays import find_overlays, opacity
-from data_prep.quality import QualityMeter
-from data_prep.shots import SHOT_WIDTH, ShotFinder
-from data_prep.spot_model import model_for
-from data_prep.static_edges import OverlayFinder, Sums, half, red_blue
-from data_prep.stopwatch import Stopwatch
-from data_prep.subtitles import SubtitleFinder
-from data_prep.text_track import Box
-from data_prep.tickers import TickerFinder
+from data_prep.measure.borders import BorderFinder
+from data_prep.measure.fingerprint import Fingerprint
+from data_prep.measure.quality import QualityMeter
+from data_prep.measure.shots import SHOT_WIDTH, ShotFinder
+from data_prep.overlays.overlays import find_overlays, opacity
+from data_prep.overlays.static_edges import OverlayFinder, Sums, half, red_blue
+from data_prep.text.model import model_for
+from data_prep.text.subtitles import SubtitleFinder
+from data_prep.text.tickers import TickerFinder
+from data_prep.text.track import Box
+from data_prep.video.decode import Converter, Probe, grey, raw_frames, scale
+from data_prep.work.stopwatch import Stopwatch
 from vidboot.data.video import VideoError, upright
 
 Analysis = dict[str, Any]

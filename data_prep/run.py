@@ -4,7 +4,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,21 @@ from filelock import FileLock, Timeout
 
 from data_prep.analysis import Analysis, pack
 from data_prep.config import Preprocess
-from data_prep.engine import Engine, TaskError, largest_first, make_engine, with_progress
-from data_prep.findings import brief, hours_of, look_alikes, remarks, stage_seconds, stage_shares
-from data_prep.hashes import HashCache
+from data_prep.manifest_rows import results
 from data_prep.masking import matching
-from data_prep.page import write_page
-from data_prep.pooling import pooled_overlay
-from data_prep.records import RECORD_VERSION, Records
-from data_prep.results import results
-from data_prep.scan import Remark, SetAside, Source, scan
-from data_prep.spot_model import model_for
-from data_prep.stopwatch import total_seconds
+from data_prep.overlays.pooling import pooled_overlay
+from data_prep.report.findings import brief, hours_of, look_alikes, remarks, stage_seconds, stage_shares
+from data_prep.report.outcome import Outcome
+from data_prep.report.page import write_page
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
-from data_prep.workers import reason_of
-from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS, Manifest, load_manifest, write_manifest
+from data_prep.text.model import model_for
+from data_prep.work.engine import Engine, TaskError, largest_first, make_engine, with_progress
+from data_prep.work.hashes import HashCache
+from data_prep.work.records import RECORD_VERSION, Records
+from data_prep.work.scan import Remark, SetAside, Source, scan
+from data_prep.work.stopwatch import total_seconds
+from data_prep.work.workers import reason_of
+from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS, load_manifest, write_manifest
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
 
@@ -34,23 +34,6 @@ from vidboot.errors import UserError
 _ON_PAGE = 200
 # What runs write into the output folder, which may be inside an input folder.
 _OWN = ("analysis", "encoded", "masks", "pages", "records", "shots", FILE_NAME, "report.html", "preview.html")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a run: the manifest, the report page, and what the user should know."""
-
-    manifest: Manifest
-    page: Path
-    set_aside: list[SetAside]
-    remarks: list[Remark]
-    videos: int
-    new: int
-    """Videos that no earlier run had processed."""
-    frames: int
-    """Frames of all usable videos."""
-    seconds: dict[str, float]
-    """Processor seconds of all usable videos, by stage."""
 
 
 def preprocess(

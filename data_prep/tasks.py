@@ -10,14 +10,14 @@ import numpy as np
 
 from data_prep.analysis import Analysis, analyse, mean_maps, unpack
 from data_prep.config import Preprocess
-from data_prep.decode import Probe, pictures, probe
-from data_prep.hashes import stamped_hash
 from data_prep.masking import Coverage, shot_mask, verdict, views
-from data_prep.page import VideoPage, tile, video_block
-from data_prep.records import Records
-from data_prep.stopwatch import Stopwatch
-from data_prep.store import centre_crop, store_shots
-from data_prep.workers import reason_of
+from data_prep.report.page import VideoPage, tile, video_block
+from data_prep.video.decode import Probe, pictures, probe
+from data_prep.video.store import centre_crop, store_shots
+from data_prep.work.hashes import stamped_hash
+from data_prep.work.records import Records
+from data_prep.work.stopwatch import Stopwatch
+from data_prep.work.workers import reason_of
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
 from vidboot.data.video import UnreadableError, VideoError

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from data_prep.config import Preprocess
-from data_prep.report import print_report
+from data_prep.report.tables import print_report
 from data_prep.run import preprocess, preview
-from data_prep.scan import exists
+from data_prep.work.scan import exists
 from vidboot.errors import command
 from vidboot.settings import load_settings
 

@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.analysis import analyse
 from data_prep.config import Preprocess
-from data_prep.decode import probe
 from data_prep.masking import covered_spans, verdict
+from data_prep.video.decode import probe
 
 # First frames and lengths of stretches; of the trailer those without its own titles.
 TRAILER = ((553, 257), (866, 266))

@@ -16,9 +16,9 @@ from overlays import logo
 
 from data_prep.analysis import analyse, mean_maps
 from data_prep.config import Preprocess
-from data_prep.decode import probe
 from data_prep.masking import covered_spans, verdict
-from data_prep.pooling import pooled_overlay
+from data_prep.overlays.pooling import pooled_overlay
+from data_prep.video.decode import probe
 
 SIZE = (360, 640)
 NOISE = 3

@@ -19,9 +19,9 @@ import numpy as np
 from burn import CJK, LATIN, STYLES, burn, encode, find, glide, load, picture, text_layer
 
 from data_prep.config import ShotSettings
-from data_prep.shots import ShotFinder
-from data_prep.spot_model import model_path
-from data_prep.subtitles import SubtitleFinder
+from data_prep.measure.shots import ShotFinder
+from data_prep.text.model import model_path
+from data_prep.text.subtitles import SubtitleFinder
 
 CLIPS = [
     ("trailer_bbb.mp4", 600, 140), ("trailer_bbb.mp4", 905, 140), ("bigbuckbunny.mp4", 0, 132), ("bikes.mp4", 0, 250),

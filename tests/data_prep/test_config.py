@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import spot_model
 from data_prep.config import MaskSettings, Preprocess
 from data_prep.run import preprocess
 from vidboot.errors import UserError

@@ -8,8 +8,8 @@ from footage import TRAILER, grey_scene, write
 
 from data_prep.analysis import analyse
 from data_prep.config import Preprocess
-from data_prep.decode import probe
 from data_prep.masking import Coverage, matching, shot_mask, users_spans, verdict
+from data_prep.video.decode import probe
 from vidboot.data.video import VideoError, read_frames
 from vidboot.errors import UserError
 from vidboot.settings import check_settings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from footage import TRAILER, loop, write
 
-from data_prep.spot_model import model_path
+from data_prep.text.model import model_path
 from vidboot.data.video import read_frames
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import pytest
 from footage import moving_scene, write
 
 from data_prep.config import Preprocess
-from data_prep.decode import pictures, probe
-from data_prep.store import store_shots
+from data_prep.video.decode import pictures, probe
+from data_prep.video.store import store_shots
 from vidboot.data.video import VideoError, read_frames
 
 # As in broadcasts: headers before each key frame, and groups of 25 frames, closed or open.

@@ -8,10 +8,10 @@ from footage import TRAILER, moving_scene, write
 
 from data_prep import run
 from data_prep.config import MaskSettings, Preprocess
-from data_prep.hashes import HashCache, stamped_hash
-from data_prep.records import Records
 from data_prep.run import preprocess
 from data_prep.tasks import AnalyseJob, StoreJob, analyse_video, store_video
+from data_prep.work.hashes import HashCache, stamped_hash
+from data_prep.work.records import Records
 from vidboot.data import load_manifest, read_frames
 from vidboot.errors import UserError
 

@@ -1,0 +1,1 @@
+"""What is measured of a video: cuts, bars, quality, a fingerprint."""

@@ -1,0 +1,1 @@
+"""Logos and other overlays that stay while the scene moves."""

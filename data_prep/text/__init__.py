@@ -1,0 +1,1 @@
+"""Text that is burnt in: subtitles, titles, tickers."""

@@ -1,0 +1,140 @@
+"""Run one task for each video in worker processes. A video that crashes or blocks its worker affects no other video."""
+
+import importlib.util
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from concurrent.futures import TimeoutError as TooLong
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+import pebble
+from tqdm import tqdm
+
+from data_prep.work.workers import TaskError, failure, one_thread, too_long
+from vidboot.errors import UserError
+
+Job = TypeVar("Job")
+
+
+class Engine(Protocol):
+    """Runs a task for each job; to be used in a `with` block."""
+
+    def __enter__(self) -> Self:
+        """Start."""
+
+    def __exit__(self, *error: object) -> None:
+        """End the workers."""
+
+    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
+        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
+
+
+def make_engine(name: str, workers: int | None, timeout_seconds: float) -> "Engine":
+    """The engine `local` or `ray`; raises `UserError` for another name, or if Ray is not installed."""
+    if name == "local":
+        return LocalEngine(workers, timeout_seconds)
+    if name != "ray":
+        raise UserError(f"there is no engine '{name}', only local and ray")
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("--engine ray needs the extra: pip install 'vidboot[ray]'")
+    from data_prep.work.ray_engine import RayEngine
+
+    return RayEngine(workers, timeout_seconds)
+
+
+class FileJob(Protocol):
+    """A job that works on one file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+
+SomeFileJob = TypeVar("SomeFileJob", bound=FileJob)
+
+
+def largest_first(jobs: Iterable[SomeFileJob]) -> list[SomeFileJob]:
+    """Jobs ordered by file size: a large file that is started last would keep one worker busy alone at the end."""
+    return sorted(jobs, key=lambda job: -_bytes_of(job.path))
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # deleted meanwhile; the job reports it
+        return 0
+
+
+def with_progress(
+    engine: Engine, task: Callable[[Job], Any], jobs: Sequence[Job], unit: str
+) -> Iterable[tuple[Job, Any]]:
+    """`engine.run` with a progress bar that is called `unit`."""
+    return tqdm(engine.run(task, jobs), total=len(jobs), desc=unit, unit="file", disable=not jobs)
+
+
+class LocalEngine:
+    """A pool of processes on this machine, started when first needed and ended with the `with` block."""
+
+    def __init__(self, workers: int | None, timeout_seconds: float) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self.timeout_seconds = timeout_seconds
+        self._pool: pebble.ProcessPool | None = None
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+
+    def _pool_of(self, workers: int) -> pebble.ProcessPool:
+        """A pool of at least so many workers; replaces a smaller one."""
+        if self._pool is None or self._size < workers:
+            self._stop()
+            # Spawned, not forked: decoders and OpenCV have threads and locks that do not survive a fork.
+            context = multiprocessing.get_context("spawn")
+            self._pool, self._size = pebble.ProcessPool(workers, initializer=_begin, context=context), workers
+        return self._pool
+
+    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
+        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
+        if not jobs:
+            return
+        pool = self._pool_of(min(self.workers, len(jobs)))
+        running: dict[Future[Any], Job] = {
+            pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs
+        }
+        for future in as_completed(running):
+            yield running[future], self._result(future)
+
+    def _result(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except TooLong:
+            return too_long(self.timeout_seconds)
+        except pebble.ProcessExpired as error:
+            return TaskError(f"its worker process died (exit code {error.exitcode})")
+        except Exception as error:  # a bug, or a file that nobody expected: the other videos go on
+            return failure(error)
+
+
+def _begin() -> None:
+    """Set up a worker process. It ends when its parent dies: it would disturb the next run on the same folder."""
+    one_thread()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
