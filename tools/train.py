@@ -29,7 +29,7 @@ def main() -> None:
     if arguments.dry_run:
         from vidboot.training.plan import print_plan
 
-        print_plan(config)
+        print_plan(config, arguments.stage)
     else:
         from vidboot.training.run import train
 

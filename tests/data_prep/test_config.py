@@ -4,6 +4,7 @@ import pytest
 
 from data_prep.config import MaskSettings, Preprocess
 from data_prep.run import preprocess
+from data_prep.text import model
 from vidboot.errors import UserError
 from vidboot.settings import load_settings
 
@@ -35,9 +36,9 @@ def test_views_must_be_ordered():
 
 
 def test_a_text_model_that_is_asked_for_and_missing_is_refused_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(spot_model, "model_path", lambda: None)
+    monkeypatch.setattr(model, "model_path", lambda: None)
     settings = load_settings(Preprocess, None, ["text.detector=model"])
     with pytest.raises(UserError, match=r"text.detector=model needs the extra"):
         preprocess([tmp_path], tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()
-    assert spot_model.model_for(Preprocess().text) is None
+    assert model.model_for(Preprocess().text) is None

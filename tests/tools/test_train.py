@@ -92,6 +92,33 @@ def test_interrupted_it_saves_and_goes_on_as_if_nothing_had_been(trained_run, ti
     assert all((ours[name] == theirs[name]).all() for name in theirs)
 
 
+@pytest.mark.slow
+def test_interrupted_under_the_launcher_it_saves_too(tiny_config, tmp_path):
+    """Ctrl-C in a terminal reaches all processes, and the launcher then sends SIGTERM to the training."""
+    steps = ["--stage", "clip", "log.checkpoint_every=1000", "clip.train.steps=400"]
+    process = subprocess.Popen(
+        ["deepspeed", "--master_port", "29517", "tools/train.py", "--config", str(tiny_config), *steps],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    said = ""
+    while "clip 5/400" not in said:
+        said += process.stdout.readline()
+        assert process.poll() is None, said
+    os.killpg(process.pid, signal.SIGINT)
+    process.stdout.read()  # until the training too has ended
+    process.wait(60)
+    assert list((tmp_path / "run" / "clip" / "checkpoints").glob("step-*"))
+
+
+def test_the_plan_of_a_stage_that_there_is_not_is_refused(tiny_config, main_of, capfd):
+    assert main_of("train", "--config", tiny_config, "--stage", "clop", "--dry-run") == 2
+    assert "there is no stage 'clop'" in capfd.readouterr().err
+
+
 def test_killed_it_goes_on_from_the_last_checkpoint(trained_run, tiny_config, tmp_path, tool):
     process = subprocess.Popen(
         [sys.executable, "tools/train.py", "--config", str(tiny_config), "--stage", "clip"],

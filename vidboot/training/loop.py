@@ -110,7 +110,11 @@ class _Watch:
 
 
 class _StopSignal:
-    """Catches SIGINT and SIGTERM, so that the loop can end its current step; a second one stops at once."""
+    """Catches SIGINT and SIGTERM, so that the loop can end its current step. A second Ctrl-C (SIGINT) stops at once.
+
+    A SIGTERM that follows is the launcher's: after a Ctrl-C in a terminal, which reaches all processes, DeepSpeed's
+    launcher sends one to each, and waits.
+    """
 
     def __enter__(self) -> "_StopSignal":
         self.requested = False
@@ -118,7 +122,7 @@ class _StopSignal:
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
 

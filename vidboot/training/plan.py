@@ -17,17 +17,19 @@ from vidboot.training.stage import Stage
 from vidboot.training.stages import stages_of
 
 
-def print_plan(config: RunConfig) -> None:
-    """Print the stages in order. Missing data is only said; raises `UserError` for all else that training refuses."""
-    console = Console()
+def print_plan(config: RunConfig, only: str | None = None) -> None:
+    """Print the stages in order, or the one called `only`.
+
+    Missing data is only said; raises `UserError` for all else that training refuses.
+    """
+    console, stages = Console(), stages_of(config, only)
     try:
         split = run_split(config)
     except UserError as error:
         console.print(f"data: {error}", markup=False)
         split = None
     if split is not None:
-        check_run(config, split)
-    stages = stages_of(config)
+        check_run(config, split, only)
     print_table(_stages(config, stages, split))
     print_table(_costs(config, stages))
     if not torch.cuda.is_available():
