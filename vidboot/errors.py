@@ -13,8 +13,9 @@ class UserError(Exception):
 def let_waiting_threads_sleep() -> None:
     """Make OpenMP's threads sleep after 3,000 spins, not 300,000, unless the user has set how they wait.
 
-    libgomp reads it when torch is loaded. With another busy process on two cores, threads that spin make a training
-    several times slower; on an idle machine it makes no difference (`tests/bench/bench_busy.py`).
+    libgomp reads it when torch is loaded. Beside another busy process on two cores, threads that spin take the time of
+    those that work: generation and evaluation are a quarter faster without, at no cost on an idle machine
+    (`tests/bench/bench_busy.py`).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
