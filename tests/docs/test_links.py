@@ -135,4 +135,5 @@ def test_settings_in_command_lines_are_known(command: str) -> None:
     sections = runpy.run_path(str(ROOT / "docs" / "configuration_page.py"))["SECTIONS"]
     schema = next(schema for _, tool, _, schema in sections if " ".join(words).startswith(tool))
     config = ROOT / words[words.index("--config") + 1] if "--config" in words else None
-    load_settings(schema, config, [word for word in words if re.match(r"[a-z]\S*=", word)])  # raises for unknown keys
+    # Unknown keys and bad values are refused.
+    assert isinstance(load_settings(schema, config, [w for w in words if re.match(r"[a-z]\S*=", w)]), schema)

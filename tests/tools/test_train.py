@@ -58,17 +58,10 @@ def test_two_processes_train_like_one(trained_run, tiny_config, tmp_path, tool):
         assert losses(tmp_path / "run", stage) == pytest.approx(losses(trained_run, stage), rel=1e-4)
 
 
-def test_interrupted_it_saves_and_goes_on_as_if_nothing_had_been(trained_run, tiny_config, tmp_path, tool):
+def started(words, until):
+    """A training of its own process group that has just said `until`, and all that it has said."""
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "tools/train.py",
-            "--config",
-            str(tiny_config),
-            "--stage",
-            "clip",
-            "log.checkpoint_every=1000",
-        ],
+        [*map(str, words)],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -76,9 +69,15 @@ def test_interrupted_it_saves_and_goes_on_as_if_nothing_had_been(trained_run, ti
         start_new_session=True,
     )
     said = ""
-    while "clip 1/6" not in said:
+    while until not in said:
         said += process.stdout.readline()
         assert process.poll() is None, said
+    return process, said
+
+
+def test_interrupted_it_saves_and_goes_on_as_if_nothing_had_been(trained_run, tiny_config, tmp_path, tool):
+    words = ["tools/train.py", "--config", tiny_config, "--stage", "clip", "log.checkpoint_every=1000"]
+    process, said = started([sys.executable, *words], "clip 1/6")
     os.killpg(process.pid, signal.SIGINT)
     said += process.stdout.read()
     assert process.wait(60) == 130, said
@@ -95,19 +94,8 @@ def test_interrupted_it_saves_and_goes_on_as_if_nothing_had_been(trained_run, ti
 @pytest.mark.slow
 def test_interrupted_under_the_launcher_it_saves_too(tiny_config, tmp_path):
     """Ctrl-C in a terminal reaches all processes, and the launcher then sends SIGTERM to the training."""
-    steps = ["--stage", "clip", "log.checkpoint_every=1000", "clip.train.steps=400"]
-    process = subprocess.Popen(
-        ["deepspeed", "--master_port", "29517", "tools/train.py", "--config", str(tiny_config), *steps],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    said = ""
-    while "clip 5/400" not in said:
-        said += process.stdout.readline()
-        assert process.poll() is None, said
+    words = ["tools/train.py", "--config", tiny_config, "--stage", "clip", "log.checkpoint_every=1000"]
+    process, _ = started(["deepspeed", "--master_port", "29517", *words, "clip.train.steps=400"], "clip 5/400")
     os.killpg(process.pid, signal.SIGINT)
     process.stdout.read()  # until the training too has ended
     process.wait(60)

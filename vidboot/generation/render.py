@@ -82,9 +82,12 @@ def render(request: GenerateRequest) -> dict[str, Any]:
     check_fps(request.output, resolved.fps)
     record = _record(resolved, model, inputs, device)
     make_folder(request.output, request.stream)
-    make = _stream if request.stream else _joint
     with _enough_memory(resolved):
-        make(resolved, sampling, model, inputs, record)
+        if request.stream:
+            identity = {key: value for key, value in record.items() if key not in WITHOUT_EFFECT}
+            _stream(resolved, sampling, model, inputs, identity)
+        else:
+            _joint(resolved, sampling, model, inputs)
     write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
     if request.stream:
         # Only now: a stream that is killed before its record is written has its last chunk made again. The state goes
@@ -138,9 +141,7 @@ def _label(request: GenerateRequest, model: VideoModel) -> int | None:
     raise UserError(f"the run {request.run} has no class '{request.class_name}'; {which}")
 
 
-def _joint(
-    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, record: dict[str, Any]
-) -> None:
+def _joint(request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles) -> None:
     """Sample all frames together, and write them."""
     observation = inputs.frames(0, request.frames)
     steps = len(sampling.schedule(model.config.noise, observation is not None)) - 1
@@ -156,11 +157,10 @@ def _joint(
 
 
 def _stream(
-    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, record: dict[str, Any]
+    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, identity: dict[str, Any]
 ) -> None:
     """Sample chunk after chunk. Frames and state are on disk after each, so that a kill costs one chunk."""
-    frames, identity = request.frames, {key: record[key] for key in record if key not in WITHOUT_EFFECT}
-    state_file = _state_file(request.output)
+    frames, state_file = request.frames, _state_file(request.output)
     work = state_file.parent
     state = StreamState.load(state_file, identity)
     done = 0 if state is None else min(state.frames, frames)

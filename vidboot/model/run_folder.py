@@ -141,6 +141,7 @@ def load_calibration(run_dir: Path, config: RunConfig) -> tuple[Calibration, Cal
     """Read what `save_calibration` wrote. Raises `UserError` if it can't be read or has other views than the run."""
 
     def calibration(stored: Any) -> Calibration:
+        """The stored values as a calibration of the run's views."""
         found = Calibration.from_dict(stored)
         if found.plan != config.plan:
             raise ValueError("it was fitted for other views")
@@ -159,6 +160,7 @@ def load_gate(folder: Path) -> tuple[Gate, Gate | None]:
     """Read what `save_gate` wrote. Raises `UserError` if it can't be read."""
 
     def gate(stored: Any) -> Gate:
+        """The stored values as a gate."""
         return Gate(tuple(stored["sigmas"]), tuple(stored["values"]))
 
     return _read_both(folder / GATE_FILE, "run tools/train.py --stage residual", gate)
