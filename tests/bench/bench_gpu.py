@@ -20,17 +20,29 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vidboot.config import RunConfig
-from vidboot.method.composition import ComposedDenoiser
+from vidboot.generation.sampling import generate_videos
 from vidboot.method.edm import add_noise, denoising_loss
 from vidboot.method.network_inputs import NetworkInputs
-from vidboot.method.regions import region_graph, windows
+from vidboot.model.video_model import VideoModel, residual_network, view_network
 from vidboot.networks.attention import attention
 from vidboot.networks.unet import upsample
 from vidboot.settings import load_settings
+from vidboot.training.estimate import training_pass
 from vidboot.training.residual_stage import ResidualStage
-from vidboot.training.view_stage import ViewStage, view_stages
+from vidboot.training.view_stage import view_stages
 
-TINY = ["clip.network={channels: 8, multipliers: [1, 2]}", "low_res=[]", "clip.full_length=null", "residual=null"]
+TINY = ["clip.network={channels: 8, multipliers: [1, 2]}"]
+
+
+SHAPES = {
+    "temporal, one_gpu, 16 frames": (1024, 8, 16, True),
+    "temporal, one_gpu, 64 frames": (1024, 8, 64, True),
+    "temporal, long_video, 128 frames": (1024, 24, 128, True),
+    "temporal, the base's windows": (16384, 24, 16, True),
+    "spatial, one_gpu": (16, 8, 1024, False),
+    "spatial, long_video": (128, 24, 1024, False),
+}
+"""Batch, heads of 16 channels, length of the sequence, and whether there is a learnt bias."""
 
 
 def say(section: str, name: str, **values: Any) -> None:
@@ -58,18 +70,29 @@ def parity(device: str, tiny: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     config = load_settings(RunConfig, "configs/quickstart.yaml", TINY if tiny else [])
     torch.manual_seed(0)
-    network = ViewStage(config, config.clip).network().eval().requires_grad_(False)
-    for parameter in network.parameters():
+    networks = {name: view_network(config, view) for name, view in config.views.items()}
+    networks["residual"] = residual_network(config)
+    for parameter in (p for network in networks.values() for p in network.eval().requires_grad_(False).parameters()):
         parameter.add_(0.05 * torch.randn_like(parameter))
-    x, sigma = torch.randn(1, 3, 32, 36, 64), torch.tensor([1.5])
-    windowed = ComposedDenoiser(region_graph(windows(32, 8, 4)), lambda view: network)
-    for name, denoise in {"clip network": network, "windows − overlaps": windowed}.items():
+    residual = networks.pop("residual")
+    model = VideoModel(config, networks, residual)
+    parts: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "clip network": model.views["clip"],
+        "residual network": lambda x, sigma: residual(x, sigma, inputs=NetworkInputs(base=x)),
+        "base": model.base,
+        "base + residual": model.full,
+        "beyond the training length": model.denoise,
+        "a generated video": lambda x, sigma: generate_videos(model, 32, [0], steps=4),
+    }
+    for name, denoise in parts.items():
+        frames = 45 if name.startswith("beyond") else 32
+        x, sigma = torch.randn(1, 3, frames, 36, 64), torch.tensor([1.5])
         on_cpu = denoise(x, sigma)
-        network.to(device)
+        model.to(device)
         found = denoise(x.to(device), sigma.to(device)).cpu()
         with torch.autocast(device, torch.bfloat16):
             rounded = denoise(x.to(device), sigma.to(device)).float().cpu()
-        network.to("cpu")
+        model.to("cpu")
         largest = on_cpu.abs().max()
         exact, in_bf16 = (float((y - on_cpu).abs().max() / largest) for y in (found, rounded))
         say("parity", name, fp32=exact, bf16=in_bf16)
@@ -100,19 +123,31 @@ def _attention(device: str, items: int, length: int, heads: int, channels: int, 
 
 
 def attention_times(device: str, tiny: bool) -> None:
-    """Forward and backward of temporal attention, by the channels of a head, against the plain formula."""
-    shapes = {"one_gpu, 64 frames": (4096, 64, 128), "long_video, 128 frames": (1024, 128, 512)}
-    for name, (items, length, channels) in shapes.items():
-        items = 8 if tiny else items
-        for head in (16, 64):
-            run = partial(_attention_pass, device, items, length, channels // head, head)
+    """Milliseconds of forward and backward: torch's kernel by the channels of a head, its plain formula, xformers'."""
+    for name, (items, heads, length, biased) in SHAPES.items():
+        count, times = 8 if tiny else items, {}
+        ours = partial(_attention_pass, device, count, length, heads, 16, biased)
+        times["heads_of_16"] = seconds(ours, device)
+        times["heads_of_64"] = seconds(partial(_attention_pass, device, count, length, heads // 4, 64, biased), device)
+        if length < 1024:
             with sdpa_kernel(SDPBackend.MATH):
-                plain = 1e3 * seconds(run, device)
-            say("attention", f"{name}, heads of {head}", ms=1e3 * seconds(run, device), plain_formula_ms=plain)
+                times["plain_formula"] = seconds(ours, device)
+        try:
+            times["xformers"] = seconds(partial(_xformers_pass, device, count, length, heads), device)
+        except (ImportError, NotImplementedError) as error:
+            say("attention", "xformers", why_not=str(error).splitlines()[0][:100])
+        say("attention", name, **{how: 1e3 * taken for how, taken in times.items()})
 
 
-def _attention_pass(device: str, items: int, length: int, heads: int, channels: int) -> None:
-    _attention(device, items, length, heads, channels, biased=True).sum().backward()
+def _attention_pass(device: str, items: int, length: int, heads: int, channels: int, biased: bool) -> None:
+    _attention(device, items, length, heads, channels, biased).sum().backward()
+
+
+def _xformers_pass(device: str, items: int, length: int, heads: int) -> None:
+    from xformers.ops import memory_efficient_attention
+
+    q = torch.randn(items, length, heads, 16, device=device, dtype=torch.bfloat16, requires_grad=True)
+    memory_efficient_attention(q, q, q).sum().backward()
 
 
 def steps(device: str, tiny: bool, compiled: bool) -> None:
@@ -127,7 +162,7 @@ def steps(device: str, tiny: bool, compiled: bool) -> None:
         for stage in stages if frames == config.video.num_frames else stages[:1]:
             shape = (batch, 3, frames, config.video.height, config.video.width)
             ms, peak = _step(stage, shape, device, compiled)
-            flops = stage.cost(frames).flops * batch / stage.optimization.batch_size
+            flops = training_pass(stage, batch, frames)[1]
             say(
                 "steps",
                 f"{name} {stage.name}, {batch} × {frames} frames",
