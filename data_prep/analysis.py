@@ -1,14 +1,12 @@
-"""Analyse a video in one pass: shots, bars, texts, overlays, quality. The result is plain data."""
+"""Analyse a video in one pass: shots, bars, texts, overlays, quality."""
 
-import base64
 import math
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 
+from data_prep.analysis_types import Analysis, Overlay, Segment, Span, Text, pack
 from data_prep.config import Preprocess
 from data_prep.measure.borders import BorderFinder
 from data_prep.measure.fingerprint import Fingerprint
@@ -19,13 +17,9 @@ from data_prep.overlays.static_edges import OverlayFinder, Sums, half, red_blue
 from data_prep.text.model import model_for
 from data_prep.text.subtitles import SubtitleFinder
 from data_prep.text.tickers import TickerFinder
-from data_prep.text.track import Box
 from data_prep.video.decode import Converter, Probe, grey, raw_frames, scale
 from data_prep.work.stopwatch import Stopwatch
 from vidboot.data.video import VideoError, upright
-
-Analysis = dict[str, Any]
-"""The result of `analyse`, as JSON can hold it."""
 
 # Longest side of the pictures in which texts and overlays are searched for, pixels.
 _ANALYSIS_SIDE = 640
@@ -38,17 +32,6 @@ _OVERLAY_RATE, _TICKER_RATE, _SLOW_RATE = 5, 2, 1
 _MOST_FPS = 120.0
 # Pixels beside a bar into which gradients, scaling and compression blur its edge.
 _BLUR = 3
-
-
-def pack(covered: np.ndarray) -> str:
-    """A bool array as text, one bit per element."""
-    return base64.b64encode(np.packbits(covered).tobytes()).decode()
-
-
-def unpack(text: str, height: int, width: int) -> np.ndarray:
-    """The bool `H W` array that `pack` made a text of."""
-    bits = np.frombuffer(base64.b64decode(text), np.uint8)
-    return np.unpackbits(bits, count=height * width).reshape(height, width) > 0
 
 
 def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[Analysis, Sums]:
@@ -78,8 +61,8 @@ class _Analyser:
         self.texts = SubtitleFinder(fps, model_for(settings.text))
         self.sums, self.colours = Sums.zero(*self.size), Sums.zero(*half(*self.size))
         self.to_planes = Converter("yuv444p", _ANALYSIS_SIDE // 2)
-        self.overlays: list[dict[str, Any]] = []
-        self.segments: list[dict[str, Any]] = []
+        self.overlays: list[Overlay] = []
+        self.segments: list[Segment] = []
         self.tickers, self.fingerprint, self.watch = TickerFinder(), Fingerprint(), Stopwatch()
         self.last: np.ndarray | None = None
         self.ticker_tick = max(2, round(fps / _TICKER_RATE))
@@ -132,8 +115,7 @@ class _Analyser:
 
     def _close(self, end: int) -> None:
         covered = self._overlays(self.overlay.sums, self.overlay.colours)
-        quality = asdict(self.meter.quality())
-        self.segments.append({"start": self.start, "end": end, "moving": covered is not None, "quality": quality})
+        self.segments.append(Segment(self.start, end, covered is not None, self.meter.quality()))
         if covered is not None and covered.any():
             self._add_overlay(self.start, end, covered, self.overlay.sums)
         self.sums.add_shot(self.overlay.sums)
@@ -165,7 +147,8 @@ class _Analyser:
         return covered
 
     def _add_overlay(self, start: int, end: int, covered: np.ndarray, sums: Sums) -> None:
-        self.overlays.append({"start": start, "end": end, "bits": pack(covered), "opacity": opacity(covered, sums)})
+        why = "edges that stay while the picture moves"
+        self.overlays.append(Overlay(start, end, pack(covered), opacity(covered, sums), why=why))
 
     def finish(self) -> Analysis:
         """Close the last shot and return everything found."""
@@ -174,24 +157,24 @@ class _Analyser:
         if whole is not None and whole.any():
             self._add_overlay(0, self.frames, whole, self.sums)
         texts = [
-            {"start": e.start, "end": e.end, "box": e.box, "bits": pack(e.covered), "sure": e.sure}
-            for e in self.texts.finish()
+            Text(e.start, e.end, e.box, pack(e.covered), e.sure, why="letters that stay") for e in self.texts.finish()
         ]
         self.watch.lap("overlays")
-        return {
-            "probe": asdict(self.about),
-            "frames": self.frames,
-            "size": self.size,
-            "picture": self.borders.picture(),
-            "spans": self.shots.spans(),
-            "segments": self.segments,
-            "moving": whole is not None,
-            "texts": texts,
-            "overlays": self.overlays,
-            "tickers": [asdict(ticker) for ticker in self.tickers.tickers()],
-            "fingerprint": self.fingerprint.hashes,
-            "seconds": dict(self.watch.seconds),
-        }
+        picture = self.borders.picture()
+        return Analysis(
+            probe=self.about,
+            frames=self.frames,
+            size=self.size,
+            picture=picture,
+            spans=tuple(Span(start, end, picture) for start, end in self.shots.spans()),
+            segments=tuple(self.segments),
+            moving=whole is not None,
+            texts=tuple(texts),
+            overlays=tuple(self.overlays),
+            tickers=tuple(self.tickers.tickers()),
+            fingerprint=tuple(self.fingerprint.hashes),
+            seconds=dict(self.watch.seconds),
+        )
 
 
 def _inside(first: int, last: int, full: int, reduced: int) -> slice:
@@ -205,19 +188,7 @@ def _inside(first: int, last: int, full: int, reduced: int) -> slice:
     return slice(middle, middle + 1)
 
 
-def covered_area(text: dict[str, Any]) -> tuple[Box, np.ndarray]:
-    """Box and covered pixels of a text in an analysis."""
-    top, left, bottom, right = text["box"]
-    return (top, left, bottom, right), unpack(text["bits"], bottom - top, right - left)
-
-
 def mean_maps(sums: Sums) -> dict[str, np.ndarray]:
     """Mean gradients and brightness of a video as 8-bit numbers, to find overlays that videos of one source share."""
     dx, dy = np.round(8 * sums.every.mean()).astype(np.int8)
     return {"dx": dx, "dy": dy, "grey": np.round(sums.grey / np.maximum(sums.every.count, 1)).astype(np.uint8)}
-
-
-def shrink_to(covered: np.ndarray, crop: tuple[int, int, int, int], height: int, width: int) -> np.ndarray:
-    """Covered pixels of a cropped region at another size: a pixel is covered if any part of it is."""
-    top, left, rows, columns = crop
-    return scale(covered[top : top + rows, left : left + columns].astype(np.float32), height, width) > 1e-3

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.config import Preprocess
-from data_prep.report.findings import stage_seconds
 from data_prep.tasks import StoreJob
 from data_prep.work.records import Records
 from data_prep.work.scan import SetAside, Source
+from data_prep.work.stopwatch import total_seconds
 from vidboot.data.manifest import ManifestRow
 
 
@@ -28,7 +28,7 @@ def results(
         rows += made
         set_aside += left
         records.append(record)
-    return rows, set_aside, stage_seconds(records)
+    return rows, set_aside, total_seconds(record.get("seconds", {}) for record in records)
 
 
 def _rows(

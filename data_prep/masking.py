@@ -1,15 +1,18 @@
 """Derive the mask, the verdict and the views of each shot from the analysis of its video."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from data_prep.analysis import Analysis, covered_area, shrink_to, unpack
+from data_prep.analysis_types import Analysis, unpack
 from data_prep.config import MaskSettings, Preprocess
+from data_prep.measure.quality import Quality
+from data_prep.video.cropping import Crop
+from data_prep.video.decode import scale
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import VideoError
 
@@ -28,26 +31,34 @@ _UNDECIDED = "too little motion or time to tell an overlay from the scene"
 
 def covered_spans(analysis: Analysis, pooled: np.ndarray | None, frames: range | None = None) -> Spans:
     """Everything that is burnt in; with `frames`, only what covers some of them."""
-    height, width = analysis["size"]
-    frames = range(analysis["frames"]) if frames is None else frames
+    height, width = analysis.size
+    frames = range(analysis.frames) if frames is None else frames
     together: dict[tuple[int, int], np.ndarray] = {}
-    for text in analysis["texts"]:
-        if text["sure"] and _touches(text, frames):
-            box, covered = covered_area(text)
-            whole = together.setdefault((text["start"], text["end"]), np.zeros((height, width), bool))
-            whole[box[0] : box[2], box[1] : box[3]] |= covered
+    for text in analysis.texts:
+        if text.sure and _touches(text, frames):
+            top, left, bottom, right = text.box
+            whole = together.setdefault((text.start, text.end), np.zeros((height, width), bool))
+            whole[top:bottom, left:right] |= text.covered()
     for (start, end), covered in together.items():
         yield start, end, covered
-    for overlay in analysis["overlays"]:
+    for overlay in analysis.overlays:
         if _touches(overlay, frames):
-            yield overlay["start"], overlay["end"], unpack(overlay["bits"], height, width)
+            yield overlay.start, overlay.end, unpack(overlay.bits, height, width)
     if pooled is not None and pooled.any():
-        yield 0, analysis["frames"], pooled
+        yield 0, analysis.frames, pooled
 
 
-def _touches(item: Mapping[str, Any], frames: range) -> bool:
+class _Lasting(Protocol):
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+def _touches(item: _Lasting, frames: range) -> bool:
     """Whether something with a `start` and an `end` shares a frame with these."""
-    return _overlap(item["start"], item["end"], frames)
+    return _overlap(item.start, item.end, frames)
 
 
 def _overlap(start: int, end: int, frames: range) -> bool:
@@ -66,13 +77,13 @@ def _matches(mask: MaskSettings, source: Path) -> bool:
 
 def users_spans(analysis: Analysis, source: Path, masks: list[MaskSettings]) -> Spans:
     """Like `covered_spans`, for the user's own masks; raises `VideoError` if one does not fit the picture."""
-    height, width = analysis["size"]
-    full = analysis["probe"]["height"], analysis["probe"]["width"]
+    height, width = analysis.size
+    full = analysis.probe.height, analysis.probe.width
     for mask in (mask for mask in masks if _matches(mask, source)):
-        end = analysis["frames"] if mask.end is None else min(mask.end, analysis["frames"])
+        end = analysis.frames if mask.end is None else min(mask.end, analysis.frames)
         covered = _users_area(mask, source, full)
         if mask.start < end:
-            yield mask.start, end, shrink_to(covered, (0, 0, *full), height, width)
+            yield mask.start, end, _shrink_to(covered, (0, 0, *full), height, width)
 
 
 def _users_area(mask: MaskSettings, source: Path, full: tuple[int, int]) -> np.ndarray:
@@ -110,12 +121,10 @@ class Coverage:
         return users if self._replaced else [*covered_spans(self.analysis, self.pooled, frames), *users]
 
 
-def shot_mask(
-    spans: Spans, span: tuple[int, int], crop: tuple[int, int, int, int], analysis: Analysis, settings: Preprocess
-) -> MaskTrack:
+def shot_mask(spans: Spans, span: tuple[int, int], crop: Crop, analysis: Analysis, settings: Preprocess) -> MaskTrack:
     """The mask of one shot at the stored size, from what covers its frames."""
     start, end = span
-    down, across = analysis["size"][0] / analysis["probe"]["height"], analysis["size"][1] / analysis["probe"]["width"]
+    down, across = analysis.size[0] / analysis.probe.height, analysis.size[1] / analysis.probe.width
     # Rounded outwards, so that no covered pixel is lost.
     top, left, rows, columns = crop
     y0, x0 = int(np.floor(top * down)), int(np.floor(left * across))
@@ -123,10 +132,16 @@ def shot_mask(
     events = []
     for first, last, covered in spans:
         if _overlap(first, last, range(start, end)):
-            small = shrink_to(covered, (y0, x0, y1 - y0, x1 - x0), settings.height, settings.width)
+            small = _shrink_to(covered, (y0, x0, y1 - y0, x1 - x0), settings.height, settings.width)
             if small.any():
                 events.append(Event(max(first, start) - start, min(last, end) - start, small))
     return MaskTrack(end - start, settings.height, settings.width, events)
+
+
+def _shrink_to(covered: np.ndarray, crop: Crop, height: int, width: int) -> np.ndarray:
+    """Covered pixels of a cropped region at another size: a pixel is covered if any part of it is."""
+    top, left, rows, columns = crop
+    return scale(covered[top : top + rows, left : left + columns].astype(np.float32), height, width) > 1e-3
 
 
 def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
@@ -134,12 +149,12 @@ def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: boo
     frames = range(*span)
     decided = pooled or _moves(analysis, frames)
     if masked:
-        here = [overlay["opacity"] for overlay in analysis["overlays"] if _touches(overlay, frames)]
+        here = [overlay.opacity for overlay in analysis.overlays if _touches(overlay, frames)]
         reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
         return "masked", reason if decided else f"{reason}; {_UNDECIDED}"
-    if any(_touches(ticker, frames) for ticker in analysis["tickers"]):
+    if any(_touches(ticker, frames) for ticker in analysis.tickers):
         return "uncertain", "text that scrolls across the picture"
-    if any(_touches(text, frames) and not text["sure"] for text in analysis["texts"]):
+    if any(_touches(text, frames) and not text.sure for text in analysis.texts):
         return "uncertain", "text that may belong to the scene"
     if not decided:
         return "uncertain", _UNDECIDED
@@ -148,28 +163,26 @@ def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: boo
 
 def _moves(analysis: Analysis, frames: range) -> bool:
     """Whether a shot, or the video of which it is a small part, moves enough to tell an overlay from the scene."""
-    own = [segment for segment in analysis["segments"] if _touches(segment, frames)]
-    if any(segment["moving"] for segment in own):
+    own = [segment for segment in analysis.segments if _touches(segment, frames)]
+    if any(segment.moving for segment in own):
         return True
-    most = _SHORT * analysis["frames"]
-    short = all(s["end"] - s["start"] < most and s["quality"]["motion"] > _STILL for s in own)
-    return analysis["moving"] and short
+    most = _SHORT * analysis.frames
+    short = all(s.end - s.start < most and s.quality.motion > _STILL for s in own)
+    return analysis.moving and short
 
 
-def views(
-    frames: int, crop: tuple[int, int, int, int], quality: Mapping[str, float], settings: Preprocess
-) -> tuple[list[str], str]:
+def views(frames: int, crop: Crop, quality: Quality, settings: Preprocess) -> tuple[list[str], str]:
     """The views that a shot can supply, and the reason if it can't supply all that its length allows."""
     limits = settings.views
     if frames < limits.clip_frames:
         return [], f"too short (a clip needs {limits.clip_frames} frames)"
-    if quality["brightness"] < limits.min_brightness:
-        return [], f"too dark (mean brightness {quality['brightness']:.1f})"
-    if quality["motion"] < limits.min_motion:
-        return [], f"too little motion ({quality['motion']:.2f} grey levels a frame)"
-    if limits.max_blockiness is not None and quality["blockiness"] > limits.max_blockiness:
-        return [], f"too strongly compressed (blockiness {quality['blockiness']:.1f})"
-    resolved = quality["detail"] * min(crop[2] / settings.height, crop[3] / settings.width)
+    if quality.brightness < limits.min_brightness:
+        return [], f"too dark (mean brightness {quality.brightness:.1f})"
+    if quality.motion < limits.min_motion:
+        return [], f"too little motion ({quality.motion:.2f} grey levels a frame)"
+    if limits.max_blockiness is not None and quality.blockiness > limits.max_blockiness:
+        return [], f"too strongly compressed (blockiness {quality.blockiness:.1f})"
+    resolved = quality.detail * min(crop[2] / settings.height, crop[3] / settings.width)
     long = frames >= limits.full_frames
     if resolved >= 1:
         return (["full", "clip", "low_res"] if long else ["clip"]), ""

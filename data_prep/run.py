@@ -10,12 +10,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from data_prep.analysis import Analysis, pack
+from data_prep.analysis_types import Analysis, AnalysisRecords, pack
 from data_prep.config import Preprocess
 from data_prep.manifest_rows import results
 from data_prep.masking import matching
 from data_prep.overlays.pooling import pooled_overlay
-from data_prep.report.findings import brief, hours_of, look_alikes, remarks, stage_seconds, stage_shares
+from data_prep.report.findings import brief, hours_of, look_alikes, remarks, stage_shares
 from data_prep.report.outcome import Outcome
 from data_prep.report.page import write_page
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
@@ -66,8 +66,8 @@ def preprocess(
         said += _dropped(output, {str(source.path) for group in by_content.values() for source in group})
         write_manifest(output, rows)
         manifest = load_manifest(output)
-        frames = sum(one["frames"] for one in briefs.values())
-        seconds = total_seconds([stage_seconds(briefs.values()), stored_seconds])
+        frames = sum(one.frames for one in briefs.values())
+        seconds = total_seconds([*(one.seconds for one in briefs.values()), stored_seconds])
         page, new = output / "report.html", len(analysed | stored)
         outcome = Outcome(manifest, page, set_aside, said, len(by_content), new, frames, seconds)
         _write_report(outcome, [jobs[c] for c in firsts if c in jobs and c not in refused])
@@ -99,7 +99,9 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
             raise UserError(_nothing_usable(set_aside))
         page, said = output / "preview.html", remarks(briefs) + alike
         shown = [_with_remarks(blocks[path], path, said) for path in sorted(blocks)]
-        stages = stage_shares(stage_seconds(briefs.values()), sum(one["frames"] for one in briefs.values()))
+        stages = stage_shares(
+            total_seconds(one.seconds for one in briefs.values()), sum(one.frames for one in briefs.values())
+        )
         write_page(page, shown, set_aside, stages=stages)
         return page
 
@@ -166,12 +168,12 @@ def _analyse(
     firsts: dict[str, Source], output: Path, settings: Preprocess, engine: Engine
 ) -> tuple[dict[str, str], dict[str, str], set[str]]:
     """By content: why videos can't be used, and the keys of the others' analyses; and the contents that were new."""
-    records = Records(output / "analysis")
+    records = AnalysisRecords(output)
     digest = settings.digest(model_for(settings.text) is not None)
     keys = {content: _key("analysis", content, digest) for content in firsts}
     jobs = {c: AnalyseJob(s.path, keys[c], output, settings) for c, s in firsts.items() if records.get(keys[c]) is None}
     failed = _failures(engine, analyse_video, jobs, "analysing")
-    refused = {c: reason for c in firsts if (reason := (records.get(keys[c]) or {}).get("refused")) is not None}
+    refused = {c: reason for c in firsts if isinstance(reason := records.get(keys[c]), str)}
     refused |= failed
     return refused, {c: key for c, key in keys.items() if c not in refused}, set(jobs)
 
@@ -211,15 +213,15 @@ def _failures(engine: Engine, task: Callable[[Any], Any], jobs: dict[str, Any], 
 
 def _pooled(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[str, str | None]:
     """By content, the packed overlay that the videos of a folder and size share; None if they are too few to decide."""
-    records = Records(output / "analysis")
+    records = AnalysisRecords(output)
     groups: dict[tuple, list[str]] = {}
     for content, key in analyses.items():
-        if (record := records.get(key)) is not None:
-            groups.setdefault((firsts[content].path.parent, tuple(record["size"])), []).append(content)
+        if (analysis := records.usable(key)) is not None:
+            groups.setdefault((firsts[content].path.parent, analysis.size), []).append(content)
     shared: dict[str, str | None] = dict.fromkeys(analyses)
     for members in groups.values():
         # Ordered by content, so that the order on the command line does not matter.
-        covered = pooled_overlay([output / "analysis" / f"{analyses[c]}.npz" for c in sorted(members)])
+        covered = pooled_overlay([records.maps_file(analyses[c]) for c in sorted(members)])
         shared.update(dict.fromkeys(members, None if covered is None else pack(covered)))
     return shared
 
@@ -251,9 +253,9 @@ def _key(kind: str, *parts: str) -> str:
 
 def _briefs(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -> dict[Path, Analysis]:
     """By path, the parts of the analyses that the run as a whole needs."""
-    records = Records(output / "analysis")
-    every = ((firsts[content].path, records.get(key)) for content, key in analyses.items())
-    return {path: brief(record) for path, record in every if record is not None}
+    records = AnalysisRecords(output)
+    every = ((firsts[content].path, records.usable(key)) for content, key in analyses.items())
+    return {path: brief(analysis) for path, analysis in every if analysis is not None}
 
 
 def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:

@@ -1,18 +1,20 @@
 """What a worker process runs for one video, as functions of plain values."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from data_prep.analysis import Analysis, analyse, mean_maps, unpack
+from data_prep.analysis import analyse, mean_maps
+from data_prep.analysis_types import Analysis, AnalysisRecords, unpack
 from data_prep.config import Preprocess
 from data_prep.masking import Coverage, shot_mask, verdict, views
+from data_prep.measure.quality import Quality
 from data_prep.report.page import VideoPage, tile, video_block
-from data_prep.video.decode import Probe, pictures, probe
+from data_prep.video.decode import pictures, probe
 from data_prep.video.store import centre_crop, store_shots
 from data_prep.work.hashes import stamped_hash
 from data_prep.work.records import Records
@@ -69,19 +71,19 @@ def analyse_video(job: AnalyseJob) -> UnreadableError | None:
 
     For a video that can't be read now there is no record, so that a later run tries again; the error is returned.
     """
-    folder = job.output / "analysis"
+    records = AnalysisRecords(job.output)
+    found: Analysis | str
     try:
         about = probe(job.path)
-        analysis, sums = analyse(job.path, about, job.settings)
-        with atomic_path(folder / f"{job.key}.npz") as partial, partial.open("wb") as file:
+        found, sums = analyse(job.path, about, job.settings)
+        with atomic_path(records.maps_file(job.key)) as partial, partial.open("wb") as file:
             maps = mean_maps(sums)
             np.savez_compressed(file, dx=maps["dx"], dy=maps["dy"], grey=maps["grey"])
-        record: dict[str, Any] = {"refused": None, **analysis}
     except UnreadableError as error:
         return error
     except VideoError as error:
-        record = {"refused": reason_of(error)}
-    Records(folder).put(job.key, record)
+        found = reason_of(error)
+    records.put(job.key, found)
     return None
 
 
@@ -128,7 +130,7 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
         crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
         numbers = _shown_numbers(analysis, shots)
         fps, images = store_shots(
-            job.path, _probe_of(analysis), list(spans), crop, job.settings, lambda *span: spans[span], numbers
+            job.path, analysis.probe, list(spans), crop, job.settings, lambda *span: spans[span], numbers
         )
         tiles = {number: _text(tile(image)) for number, image in images.items()}
         watch.lap("storing")
@@ -162,7 +164,7 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
         shots, _, _ = plan_shots(job, analysis)
         numbers = _shown_numbers(analysis, shots)
         tiles = {}
-        for picture in pictures(job.path, _probe_of(analysis)):
+        for picture in pictures(job.path, analysis.probe):
             if picture.number in numbers:
                 tiles[picture.number] = tile(picture.image)
             if picture.number >= max(numbers):
@@ -175,11 +177,11 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
 def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]], list[list], list[MaskTrack]]:
     """The rows of the shots to store, what is set aside (first frame, frame after the last, reason), and the masks."""
     settings, pooled = job.settings, _pooled_of(job, analysis)
-    crop = centre_crop(_probe_of(analysis), tuple(analysis["picture"]), settings.height, settings.width)
+    crop = centre_crop(analysis.probe, analysis.picture, settings.height, settings.width)
     coverage = Coverage(analysis, pooled, job.path, settings)
     shots, masks = [], []
-    set_aside = [] if analysis["spans"] else [[0, analysis["frames"], "every frame is black"]]
-    for start, end in analysis["spans"]:
+    set_aside = [] if analysis.spans else [[0, analysis.frames, "every frame is black"]]
+    for start, end in ((span.start, span.end) for span in analysis.spans):
         quality = _quality(analysis, start, end)
         supplied, why = views(end - start, crop, quality, settings)
         if not supplied:
@@ -191,36 +193,32 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
         said, reason = verdict(analysis, pooled is not None, (start, end), masked)
         shots.append(
             {
-                "start": start, "end": end, "crop": list(crop), "picture": analysis["picture"],
+                "start": start, "end": end, "crop": list(crop), "picture": list(analysis.picture),
                 "path": f"shots/{job.analysis[:20]}/{name}.mp4",
                 "mask": f"masks/{job.key[:20]}/{name}.npz" if masked else None, "views": supplied,
-                "verdict": said, "reason": reason, **quality,
+                "verdict": said, "reason": reason, **asdict(quality),
             }
         )  # fmt: skip
     return shots, set_aside, masks
 
 
 def _analysis_of(job: StoreJob) -> Analysis:
-    analysis = Records(job.output / "analysis").get(job.analysis)
+    analysis = AnalysisRecords(job.output).usable(job.analysis)
     if analysis is None:
         raise UnreadableError(job.path, "its analysis is missing; run the same command again")
     return analysis
 
 
-def _probe_of(analysis: Analysis) -> Probe:
-    return Probe(**{**analysis["probe"], "notes": tuple(analysis["probe"]["notes"])})
-
-
 def _pooled_of(job: StoreJob, analysis: Analysis) -> np.ndarray | None:
-    return None if job.pooled is None else unpack(job.pooled, *analysis["size"])
+    return None if job.pooled is None else unpack(job.pooled, *analysis.size)
 
 
 def _shown_numbers(analysis: Analysis, shots: list[dict[str, Any]]) -> list[int]:
     """Numbers of the frames for the report: some spread over the shots, and the middle frames of some texts."""
-    inside = [n for shot in shots for n in range(shot["start"], shot["end"])] or list(range(analysis["frames"]))
+    inside = [n for shot in shots for n in range(shot["start"], shot["end"])] or list(range(analysis.frames))
     spread = [inside[(2 * k + 1) * len(inside) // (2 * _SHOWN)] for k in range(_SHOWN)]
     kept = set(inside)
-    texts = [(t["start"] + t["end"]) // 2 for t in analysis["texts"] if t["sure"]]
+    texts = [(t.start + t.end) // 2 for t in analysis.texts if t.sure]
     return sorted({*spread, *[n for n in texts if n in kept][:_SHOWN]})
 
 
@@ -228,10 +226,9 @@ def _page(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]], tiles:
     verdicts = [(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots]
     coverage = Coverage(analysis, _pooled_of(job, analysis), job.path, job.settings)
     spans = [span for number in tiles for span in coverage.of(range(number, number + 1))]
-    return VideoPage(job.path.name, analysis, _probe_of(analysis).width, sorted(tiles.items()), spans, verdicts)
+    return VideoPage(job.path.name, analysis, analysis.probe.width, sorted(tiles.items()), spans, verdicts)
 
 
-def _quality(analysis: Analysis, start: int, end: int) -> dict[str, float]:
+def _quality(analysis: Analysis, start: int, end: int) -> Quality:
     """The quality of the segment that shares most frames with the shot."""
-    best = max(analysis["segments"], key=lambda s: min(end, s["end"]) - max(start, s["start"]))
-    return best["quality"]
+    return max(analysis.segments, key=lambda s: min(end, s.end) - max(start, s.start)).quality

@@ -21,6 +21,7 @@ FLOORS = (
     ("data_prep.config", "data_prep.work"),
     ("data_prep.video", "data_prep.text"),
     ("data_prep.measure", "data_prep.overlays"),
+    ("data_prep.analysis_types",),
     ("data_prep.analysis",),
     ("data_prep.masking", "data_prep.report"),
     ("data_prep.tasks",),

@@ -5,7 +5,7 @@ of the picture's 8 × 8 lowest cosine frequencies are above their median. Two vi
 length and their hashes differ in few bits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -41,7 +41,7 @@ def _hash(image_HW: np.ndarray) -> str:
     return np.packbits(waves > np.median(waves)).tobytes().hex()
 
 
-def alike(one: list[str], other: list[str]) -> bool:
+def alike(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether two videos with these hashes look the same from beginning to end."""
     one, other = sorted((one, other), key=len)
     # Of two videos of nearly the same length, one may have twice the stride of the other.
@@ -54,7 +54,7 @@ def alike(one: list[str], other: list[str]) -> bool:
     return bool(differ) and float(np.mean(differ)) <= _BITS
 
 
-def near_twins(found: Mapping[str, tuple[float, list[str]]]) -> dict[str, str]:
+def near_twins(found: Mapping[str, tuple[float, Sequence[str]]]) -> dict[str, str]:
     """For each video that looks like an earlier one, the earlier one; `found` is (seconds, hashes) by name."""
     twins: dict[str, str] = {}
     names = list(found)

@@ -10,7 +10,7 @@ import cv2
 import jinja2
 import numpy as np
 
-from data_prep.analysis import Analysis
+from data_prep.analysis_types import Analysis
 from vidboot.data.files import write_atomic
 
 # Pictures per row of a contact sheet, and width of one, pixels.
@@ -45,18 +45,18 @@ def contact_sheet(page: VideoPage) -> np.ndarray:
     """The frames side by side, uint8 `H W C` RGB, with masked pixels red and bars blue."""
     tiles = []
     for number, plain in page.tiles:
-        drawn, tall = plain.copy(), plain.shape[0]
-        covered = np.zeros(tuple(page.analysis["size"]), bool)
+        drawn, tall, scale = plain.copy(), plain.shape[0], _TILE / page.width
+        covered = np.zeros(page.analysis.size, bool)
         for start, end, area in page.spans:
             if start <= number < end:
                 covered |= area
         red = cv2.resize(covered.astype(np.float32), (_TILE, tall), interpolation=cv2.INTER_AREA) > 0.25
         blue = np.ones((tall, _TILE), bool)
-        top, left, rows, columns = page.analysis["picture"]
-        scale = _TILE / page.width
-        blue[
-            round(top * scale) : round((top + rows) * scale), round(left * scale) : round((left + columns) * scale)
-        ] = False
+        top, left, height, width = page.analysis.picture_at(number)
+        inside = np.s_[
+            round(top * scale) : round((top + height) * scale), round(left * scale) : round((left + width) * scale)
+        ]
+        blue[inside] = False
         for marked, colour in ((blue, _BAR), (red, _MASK)):
             drawn[marked] = (drawn[marked] * 0.4 + np.array(colour) * 0.6).astype(np.uint8)
         tiles.append(drawn)
@@ -116,9 +116,9 @@ def video_block(page: VideoPage) -> dict[str, Any]:
     _, jpeg = cv2.imencode(".jpg", contact_sheet(page)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     return {
         "name": page.name,
-        "frames": page.analysis["frames"],
+        "frames": page.analysis.frames,
         "verdicts": list(page.verdicts),
-        "texts": [(t["start"], t["end"]) for t in page.analysis["texts"] if t["sure"]],
+        "texts": [(t.start, t.end) for t in page.analysis.texts if t.sure],
         "sheet": base64.b64encode(jpeg.tobytes()).decode(),
     }
 

@@ -8,6 +8,7 @@ corrections are reported separately). Missing files are skipped.
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -154,7 +155,7 @@ def measure(frames, number, kind, alpha, path, settings):
     encode(path, burnt, 26)
     found, _ = analyse(path, probe(path), settings)
     covered = union(covered_spans(found, None), truth.shape)
-    overlays = union(covered_spans({**found, "texts": []}, None), truth.shape)
+    overlays = union(covered_spans(replace(found, texts=()), None), truth.shape)
     said, _ = verdict(found, False, (0, len(burnt)), bool(covered.any()))
     return (truth & ~covered).sum() / max(truth.sum(), 1), (overlays & ~truth).mean(), said
 

@@ -54,7 +54,7 @@ def footage(folder):
 
 def masked(found, pooled):
     """The pixels that preprocessing masks, bool `T H W`."""
-    return union(covered_spans(found, pooled), (found["frames"], *found["size"]))
+    return union(covered_spans(found, pooled), (found.frames, *found.size))
 
 
 def measure(videos, alpha, kind, work, settings):
@@ -78,7 +78,7 @@ def measure(videos, alpha, kind, work, settings):
         covered = masked(analysis, pooled)
         missed += (truth & ~covered).sum() / max(1, sum(t.sum() for t in truths))
         over += (covered & ~truth).mean() / len(videos)
-        span = (0, analysis["frames"])
+        span = (0, analysis.frames)
         for is_pooled, area in ((False, masked(analysis, None)), (pooled is not None, covered)):
             unsure[area is covered] += verdict(analysis, is_pooled, span, bool(area.any()))[0] == "uncertain"
     return missed, over, unsure[False], unsure[True]

@@ -4,11 +4,15 @@ import math
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 
+from data_prep.analysis_types import Analysis, Segment
+from data_prep.measure.quality import Quality
+from data_prep.video.decode import Probe
 from vidboot.data.video import read_frames
 
 TRAILER = Path(__file__).parents[1] / "data" / "big_buck_bunny_trailer.mp4"
@@ -21,6 +25,23 @@ def results(output: Path) -> dict[str, bytes]:
     kept = [p for p in output.rglob("*") if p.suffix in (".parquet", ".npz", ".mp4", ".html")]
     read = {str(p.relative_to(output)): p.read_bytes() for p in kept if not p.name.startswith(".")}
     return {name: _TIMES.sub(b"", content) if name.endswith(".html") else content for name, content in read.items()}
+
+
+def probed(height: int, width: int) -> Probe:
+    """The headers of a film of this size at 24 frames/s."""
+    return Probe(height, width, 1.0, 24.0, "h264", "yuv420p", 0, 0, 0.0)
+
+
+def segment(start: int, end: int, moving: bool, motion: float = 4.0) -> Segment:
+    """The frames between two cuts, of a sharp bright picture."""
+    return Segment(start, end, moving, Quality(100.0, 1.0, motion, 100.0, 1.0))
+
+
+def analysed(frames: int, **found: Any) -> Analysis:
+    """The analysis of a film of 360 × 640 pixels in which nothing but `found` was found."""
+    nothing = dict.fromkeys(("spans", "segments", "texts", "overlays", "tickers", "fingerprint"), ())
+    size = {"probe": probed(360, 640), "size": (360, 640), "picture": (0, 0, 360, 640)}
+    return Analysis(**{"frames": frames, "moving": True, "seconds": {}, **size, **nothing, **found})
 
 
 def moving_scene(seed: int, num_frames: int, height: int = 72, width: int = 128) -> np.ndarray:

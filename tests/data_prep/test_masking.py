@@ -1,10 +1,11 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from footage import TRAILER, grey_scene, write
+from footage import TRAILER, analysed, grey_scene, probed, segment, write
 
 from data_prep.analysis import analyse
 from data_prep.config import Preprocess
@@ -14,7 +15,7 @@ from vidboot.data.video import VideoError, read_frames
 from vidboot.errors import UserError
 from vidboot.settings import check_settings
 
-FILM = {"size": (360, 640), "probe": {"height": 2160, "width": 3840}, "frames": 100, "texts": [], "overlays": []}
+FILM = analysed(100, probe=probed(2160, 3840))
 
 
 def test_a_still_shot_with_a_logo_is_not_clean_because_another_shot_moves(tmp_path):
@@ -25,11 +26,12 @@ def test_a_still_shot_with_a_logo_is_not_clean_because_another_shot_moves(tmp_pa
     film = np.concatenate([moving, np.repeat(still[None], 100, axis=0)])
     path = write(tmp_path / "film.mp4", film, preset="ultrafast")
     found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
-    assert found["spans"] == [(0, 240), (240, 340)] and found["moving"]
+    spans = [(span.start, span.end) for span in found.spans]
+    assert spans == [(0, 240), (240, 340)] and found.moving
     # Without the texts: this test is about overlays.
-    verdicts = [verdict(found | {"texts": []}, False, span, False)[0] for span in found["spans"]]
+    verdicts = [verdict(replace(found, texts=()), False, span, False)[0] for span in spans]
     assert verdicts == ["clean", "uncertain"]
-    assert verdict(found | {"texts": []}, True, (240, 340), False)[0] == "clean"
+    assert verdict(replace(found, texts=()), True, (240, 340), False)[0] == "clean"
 
 
 @pytest.mark.parametrize(
@@ -37,14 +39,11 @@ def test_a_still_shot_with_a_logo_is_not_clean_because_another_shot_moves(tmp_pa
 )
 def test_a_film_of_many_shots_tells_of_a_short_one_that_is_no_still_picture(frames, motion, said):
     edges = [0, frames, *range(frames + 50, 1001, 50)]
-    segments = [
-        {"start": start, "end": end, "moving": False, "quality": {"motion": 4.0 if start else motion}}
-        for start, end in itertools.pairwise(edges)
-    ]
-    found = {"frames": 1000, "moving": True, "segments": segments, "overlays": [], "texts": [], "tickers": []}
+    pairs = itertools.pairwise(edges)
+    found = analysed(1000, segments=tuple(segment(a, b, moving=False, motion=4.0 if a else motion) for a, b in pairs))
     assert verdict(found, False, (0, frames), False)[0] == said
     assert verdict(found, False, (frames, frames + 50), False)[0] == "clean"
-    assert verdict(found | {"moving": False}, False, (frames, frames + 50), False)[0] == "uncertain"
+    assert verdict(replace(found, moving=False), False, (frames, frames + 50), False)[0] == "uncertain"
 
 
 def users(**mask):
@@ -82,7 +81,7 @@ def test_a_mask_replaces_what_is_found_whether_it_matches_the_name_or_the_path()
 
 def test_columns_are_shrunk_by_their_own_ratio():
     # 2000 × 45 pixels are analysed at 640 × 14, so rows and columns shrink by 3.21 and 3.125.
-    film = FILM | {"size": (14, 640), "probe": {"height": 45, "width": 2000}}
+    film = replace(FILM, size=(14, 640), probe=probed(45, 2000))
     covered = np.zeros((14, 640), bool)
     covered[:, 608:] = True  # columns from 1900 on
     track = shot_mask([(0, 100, covered)], (0, 100), (0, 1900, 45, 100), film, users())

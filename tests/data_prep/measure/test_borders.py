@@ -47,7 +47,7 @@ def test_bars_of_a_compressed_film_are_within_a_row_also_with_subtitle_and_logo_
     path = write(tmp_path / "film.mp4", film, crf="28")
     found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
     edges = [top, left, 180 - bottom, 320 - right]
-    y, x, rows, columns = found["picture"]
+    y, x, rows, columns = found.picture
     assert np.abs(np.subtract([y, x, y + rows, x + columns], edges)).max() <= 1
 
 
@@ -56,8 +56,8 @@ def test_a_strip_of_light_as_thin_as_its_blur_is_looked_into(tmp_path):
     film[:, 57:63] = moving_scene(0, 20, 120, 160)[:, 57:63] // 32 + 248
     path = write(tmp_path / "strip.mp4", film)
     found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
-    top, _, rows, _ = found["picture"]
-    assert found["frames"] == 20 and top >= 55 and top + rows <= 65
+    top, _, rows, _ = found.picture
+    assert found.frames == 20 and top >= 55 and top + rows <= 65
 
 
 @pytest.mark.parametrize("size", [(1, 64), (8, 1200), (8, 64)])
@@ -71,7 +71,7 @@ def test_a_picture_of_a_few_rows_is_refused_or_looked_into(tmp_path, size):
         container.mux(stream.encode(None))
     about = probe(tmp_path / "thin.mkv")
     if size == (8, 64):
-        assert analyse(tmp_path / "thin.mkv", about, Preprocess(text={"detector": "opencv"}))[0]["frames"] == 20
+        assert analyse(tmp_path / "thin.mkv", about, Preprocess(text={"detector": "opencv"}))[0].frames == 20
         return
     with pytest.raises(VideoError, match=f"{height}×{width} pixels is too narrow"):
         analyse(tmp_path / "thin.mkv", about, Preprocess(text={"detector": "opencv"}))

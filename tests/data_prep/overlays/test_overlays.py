@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ def test_bars_neither_hide_a_logo_nor_raise_doubts(tmp_path, bars):
         path = write(tmp_path / f"{burnt}.mp4", np.repeat(film[..., None], 3, axis=-1), crf="23")
         found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
         covered = np.zeros(seen.shape, bool)
-        for _, _, area in covered_spans(found | {"texts": []}, None):
+        for _, _, area in covered_spans(replace(found, texts=()), None):
             covered |= area
         assert covered.any() == burnt and not (covered & ~seen).any()
         if burnt:
@@ -68,7 +70,7 @@ def test_a_logo_as_bright_as_the_scene_is_found_by_its_colour(tmp_path):
         path = write(tmp_path / f"{there}.mp4", film, crf="23")
         found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
         covered = np.zeros(logo.shape, bool)
-        for _, _, area in covered_spans(found | {"texts": []}, None):
+        for _, _, area in covered_spans(replace(found, texts=()), None):
             covered |= area
         assert covered.any() == there
         assert not there or (logo & ~covered).sum() <= 0.05 * logo.sum()

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -7,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from footage import titled_films
+from footage import analysed, titled_films
 
-from data_prep.analysis import pack
+from data_prep.analysis_types import Text, pack
 from data_prep.masking import covered_spans
 from data_prep.report.page import VideoPage, contact_sheet, tile, video_block, write_page
 from data_prep.work.scan import SetAside
@@ -25,17 +26,11 @@ def page() -> VideoPage:
         (10 * k, tile(np.stack([rows + 10 * k, columns * 0.7, 255 - rows], -1).clip(0, 255).astype(np.uint8)))
         for k in range(5)
     ]
-    text = {"start": 0, "end": 15, "box": (140, 60, 160, 260), "bits": pack(np.ones((20, 200), bool)), "sure": True}
+    text = Text(0, 15, (140, 60, 160, 260), pack(np.ones((20, 200), bool)), sure=True)
+    doubtful = dataclasses.replace(text, start=15, end=60, sure=False)
     pooled = np.zeros((180, 320), bool)
     pooled[20:40, 270:310] = True
-    found = {
-        "frames": 60,
-        "size": (180, 320),
-        "picture": (12, 0, 156, 320),
-        "texts": [text, {**text, "start": 15, "end": 60, "sure": False}],
-        "overlays": [],
-        "tickers": [],
-    }
+    found = analysed(60, size=(180, 320), picture=(12, 0, 156, 320), texts=(text, doubtful))
     verdicts = [(0, 40, "masked", "burnt-in text or overlay"), (40, 60, "uncertain", "too little <motion> & light")]
     return VideoPage("a <b>film</b> & more.mp4", found, 320, tiles, list(covered_spans(found, pooled)), verdicts)
 

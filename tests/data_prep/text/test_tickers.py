@@ -1,9 +1,10 @@
 import cv2
 import numpy as np
 import pytest
+from footage import analysed, segment
 
 from data_prep.masking import verdict
-from data_prep.text.tickers import TickerFinder
+from data_prep.text.tickers import Ticker, TickerFinder
 
 WORDS = "Markets fall for a third day as talks go on - Rain in the north - Ships leave the harbour - " * 2
 
@@ -45,7 +46,6 @@ def test_a_drifting_scene_and_writing_that_stands_are_no_tickers(speed):
 
 
 def test_a_ticker_is_never_a_silent_clean():
-    segment = {"start": 0, "end": 100, "moving": True}
-    found = {"texts": [], "overlays": [], "segments": [segment], "moving": True, "tickers": [{"start": 20, "end": 80}]}
+    found = analysed(100, segments=(segment(0, 100, moving=True),), tickers=(Ticker(20, 80, 300, 330),))
     assert verdict(found, False, (0, 100), False)[0] == "uncertain"
     assert verdict(found, False, (80, 100), False)[0] == "clean"
