@@ -1,6 +1,8 @@
 """Analyse a video in one pass: shots, bars, texts, overlays, quality."""
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -11,12 +13,14 @@ from data_prep.config import Preprocess
 from data_prep.measure.borders import BorderFinder
 from data_prep.measure.fingerprint import Fingerprint
 from data_prep.measure.quality import QualityMeter
+from data_prep.measure.shot_borders import Look, look, shot_pictures
 from data_prep.measure.shots import SHOT_WIDTH, ShotFinder
 from data_prep.overlays.overlays import find_overlays, opacity
 from data_prep.overlays.static_edges import OverlayFinder, Sums, half, red_blue
 from data_prep.text.model import model_for
 from data_prep.text.subtitles import SubtitleFinder
 from data_prep.text.tickers import TickerFinder
+from data_prep.video.cropping import Crop
 from data_prep.video.decode import Converter, Probe, grey, raw_frames, scale
 from data_prep.work.stopwatch import Stopwatch
 from vidboot.data.video import VideoError, upright
@@ -30,6 +34,8 @@ _OVERLAY_RATE, _TICKER_RATE, _SLOW_RATE = 5, 2, 1
 # Higher frame rates are taken for a broken time base: with its thousands of frames per second, the finder of subtitles,
 # which keeps some seconds of frames, would need too much memory.
 _MOST_FPS = 120.0
+# So many shots before one tell, before the film's end, whether it has bars of its own.
+_BEFORE = 20
 # Pixels beside a bar into which gradients, scaling and compression blur its edge.
 _BLUR = 3
 
@@ -57,6 +63,7 @@ class _Analyser:
         self.size = max(1, round(about.height * shrink)), max(1, round(about.width * shrink))
         self.shots = ShotFinder(settings.shots, about.fps)
         self.borders = BorderFinder(about.height, about.width)
+        self.looks: dict[int, Look] = {}
         fps = min(about.fps, _MOST_FPS)
         self.texts = SubtitleFinder(fps, model_for(settings.text))
         self.sums, self.colours = Sums.zero(*self.size), Sums.zero(*half(*self.size))
@@ -108,13 +115,16 @@ class _Analyser:
             self.fingerprint.feed(grey)
         if self.before is not None:
             self.borders.feed(grey)
+            self.looks[number] = look(grey)
             self.meter.feed(grey, self.before)
         # The first pair of a segment is measured too, so that short shots have a quality.
         self.before = grey if self.unmeasured or (number + 1) % self.slow_tick == 0 else None
         self.unmeasured = False
 
     def _close(self, end: int) -> None:
-        covered = self._overlays(self.overlay.sums, self.overlay.colours)
+        edges = [(one.start, one.end) for one in self.segments[-_BEFORE:]] + [(self.start, end)]
+        picture, _ = self._pictures(edges)[-1]
+        covered = self._overlays(self.overlay.sums, self.overlay.colours, picture)
         self.segments.append(Segment(self.start, end, covered is not None, self.meter.quality()))
         if covered is not None and covered.any():
             self._add_overlay(self.start, end, covered, self.overlay.sums)
@@ -122,19 +132,19 @@ class _Analyser:
         self.colours.add_shot(self.overlay.colours)
         self._begin(end)
 
-    def _overlays(self, sums: Sums, colours: Sums) -> np.ndarray | None:
+    def _overlays(self, sums: Sums, colours: Sums, picture: Crop) -> np.ndarray | None:
         """Covered pixels; None if the brightness moves too little to decide and the colours show no overlay.
 
         Colours reveal overlays that are as bright as the scene. Films with little colour show nothing by them.
         """
-        covered, coloured = self._covered(sums), self._covered(colours.enlarged(*self.size))
+        covered, coloured = self._covered(sums, picture), self._covered(colours.enlarged(*self.size), picture)
         if coloured is None or not coloured.any():
             return covered
         return coloured if covered is None else covered | coloured
 
-    def _covered(self, sums: Sums) -> np.ndarray | None:
-        """Overlays in the picture without the bars that are known so far: bars have static edges too."""
-        top, left, rows, columns = self.borders.picture()
+    def _covered(self, sums: Sums, picture: Crop) -> np.ndarray | None:
+        """Overlays in the picture without bars, which have static edges too."""
+        top, left, rows, columns = picture
         where = (
             _inside(top, top + rows, self.about.height, self.size[0]),
             _inside(left, left + columns, self.about.width, self.size[1]),
@@ -146,6 +156,13 @@ class _Analyser:
         covered[where] = found
         return covered
 
+    def _pictures(self, spans: Sequence[tuple[int, int]]) -> list[tuple[Crop, bool]]:
+        """The pictures of shots without the bars that are known so far, and whether they are known."""
+        numbers = sorted(self.looks)
+        cuts = [[bisect_left(numbers, edge) for edge in span] for span in spans]
+        looks = [[self.looks[number] for number in numbers[first:last]] for first, last in cuts]
+        return shot_pictures(self.borders.picture(), self.about.height, self.about.width, looks)
+
     def _add_overlay(self, start: int, end: int, covered: np.ndarray, sums: Sums) -> None:
         why = "edges that stay while the picture moves"
         self.overlays.append(Overlay(start, end, pack(covered), opacity(covered, sums), why=why))
@@ -153,20 +170,21 @@ class _Analyser:
     def finish(self) -> Analysis:
         """Close the last shot and return everything found."""
         self._close(self.frames)
-        whole = self._overlays(self.sums, self.colours)
+        spans = self.shots.spans()
+        pictures = self._pictures(spans)
+        whole = self._overlays(self.sums, self.colours, _common([self.borders.picture(), *(p for p, _ in pictures)]))
         if whole is not None and whole.any():
             self._add_overlay(0, self.frames, whole, self.sums)
         texts = [
             Text(e.start, e.end, e.box, pack(e.covered), e.sure, why="letters that stay") for e in self.texts.finish()
         ]
         self.watch.lap("overlays")
-        picture = self.borders.picture()
         return Analysis(
             probe=self.about,
             frames=self.frames,
             size=self.size,
-            picture=picture,
-            spans=tuple(Span(start, end, picture) for start, end in self.shots.spans()),
+            picture=self.borders.picture(),
+            spans=tuple(Span(*span, *told) for span, told in zip(spans, pictures, strict=True)),
             segments=tuple(self.segments),
             moving=whole is not None,
             texts=tuple(texts),
@@ -175,6 +193,13 @@ class _Analyser:
             fingerprint=tuple(self.fingerprint.hashes),
             seconds=dict(self.watch.seconds),
         )
+
+
+def _common(pictures: Sequence[Crop]) -> Crop:
+    """What several pictures have in common; the first if they have nothing."""
+    top, left = (max(picture[side] for picture in pictures) for side in (0, 1))
+    bottom, right = (min(picture[side] + picture[side + 2] for picture in pictures) for side in (0, 1))
+    return (top, left, bottom - top, right - left) if top < bottom and left < right else pictures[0]
 
 
 def _inside(first: int, last: int, full: int, reduced: int) -> slice:

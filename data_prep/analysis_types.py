@@ -36,6 +36,8 @@ class Span:
     """The frame after the last one."""
     picture: Crop
     """The picture without bars, in upright source pixels."""
+    bars_known: bool = True
+    """False if bars may come or go within the shot, or it is too dark to tell whether it has those of others."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Analysis:
     size: tuple[int, int]
     """Height and width of the analysed picture, pixels; boxes and covered pixels refer to it."""
     picture: Crop
-    """The picture without the bars that are there in the whole film, in upright source pixels."""
+    """The picture without the bars that the whole film has, in upright source pixels."""
     spans: tuple[Span, ...]
     segments: tuple[Segment, ...]
     moving: bool

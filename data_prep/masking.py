@@ -27,6 +27,7 @@ picture."""
 # shows is not visible in the sums of the video.
 _SHORT, _STILL = 0.25, 0.5
 _UNDECIDED = "too little motion or time to tell an overlay from the scene"
+_BARS = "bars may be there in some of the frames"
 
 
 def covered_spans(analysis: Analysis, pooled: np.ndarray | None, frames: range | None = None) -> Spans:
@@ -148,10 +149,14 @@ def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: boo
     """The verdict on a shot and its reason; `pooled`: overlays are known from several videos of the same source."""
     frames = range(*span)
     decided = pooled or _moves(analysis, frames)
+    bars_known = all(one.bars_known for one in analysis.spans if _touches(one, frames))
     if masked:
         here = [overlay.opacity for overlay in analysis.overlays if _touches(overlay, frames)]
         reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
-        return "masked", reason if decided else f"{reason}; {_UNDECIDED}"
+        doubts = [] if decided else [_UNDECIDED]
+        return "masked", "; ".join([reason, *doubts, *([] if bars_known else [_BARS])])
+    if not bars_known:
+        return "uncertain", _BARS
     if any(_touches(ticker, frames) for ticker in analysis.tickers):
         return "uncertain", "text that scrolls across the picture"
     if any(_touches(text, frames) and not text.sure for text in analysis.texts):

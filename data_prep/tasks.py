@@ -15,7 +15,7 @@ from data_prep.masking import Coverage, shot_mask, verdict, views
 from data_prep.measure.quality import Quality
 from data_prep.report.page import VideoPage, tile, video_block
 from data_prep.video.decode import pictures, probe
-from data_prep.video.store import centre_crop, store_shots
+from data_prep.video.store import StoredShot, centre_crop, store_shots
 from data_prep.work.hashes import stamped_hash
 from data_prep.work.records import Records
 from data_prep.work.stopwatch import Stopwatch
@@ -126,12 +126,11 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
     records = Records(job.output / "encoded")
     if not records.has_whole(job.analysis, job.output):
         watch = Stopwatch()
-        spans = {(shot["start"], shot["end"]): job.output / shot["path"] for shot in shots}
-        crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
+        wanted = [
+            StoredShot(shot["start"], shot["end"], tuple(shot["crop"]), job.output / shot["path"]) for shot in shots
+        ]
         numbers = _shown_numbers(analysis, shots)
-        fps, images = store_shots(
-            job.path, analysis.probe, list(spans), crop, job.settings, lambda *span: spans[span], numbers
-        )
+        fps, images = store_shots(job.path, analysis.probe, wanted, job.settings, numbers)
         tiles = {number: _text(tile(image)) for number, image in images.items()}
         watch.lap("storing")
         sizes = _sizes(job.output, [shot["path"] for shot in shots])
@@ -177,11 +176,12 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
 def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]], list[list], list[MaskTrack]]:
     """The rows of the shots to store, what is set aside (first frame, frame after the last, reason), and the masks."""
     settings, pooled = job.settings, _pooled_of(job, analysis)
-    crop = centre_crop(analysis.probe, analysis.picture, settings.height, settings.width)
     coverage = Coverage(analysis, pooled, job.path, settings)
     shots, masks = [], []
     set_aside = [] if analysis.spans else [[0, analysis.frames, "every frame is black"]]
-    for start, end in ((span.start, span.end) for span in analysis.spans):
+    for span in analysis.spans:
+        start, end = span.start, span.end
+        crop = centre_crop(analysis.probe, span.picture, settings.height, settings.width)
         quality = _quality(analysis, start, end)
         supplied, why = views(end - start, crop, quality, settings)
         if not supplied:
@@ -193,7 +193,7 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
         said, reason = verdict(analysis, pooled is not None, (start, end), masked)
         shots.append(
             {
-                "start": start, "end": end, "crop": list(crop), "picture": list(analysis.picture),
+                "start": start, "end": end, "crop": list(crop), "picture": list(span.picture),
                 "path": f"shots/{job.analysis[:20]}/{name}.mp4",
                 "mask": f"masks/{job.key[:20]}/{name}.npz" if masked else None, "views": supplied,
                 "verdict": said, "reason": reason, **asdict(quality),

@@ -5,15 +5,15 @@ import numpy as np
 from data_prep.video.cropping import Crop
 
 # A pixel brighter than this (grey levels) is picture; a row is picture in a frame if this share of its pixels is.
-_BLACK, _ROW = 24, 0.5
+BLACK, HALF = 24, 0.5
 # A row is picture if it is so in this share of the frames; frames with a mean brightness below the second value are
 # not counted.
-_FRAMES, _BRIGHT = 0.05, 12.0
+_FRAMES, BRIGHT = 0.05, 12.0
 # A dark row is picture too if, in this share of the frames, the darker half of its pixels (without the darkest tenth)
 # spans more grey levels than this: a bar has one colour where nothing is written. Every eighth pixel is tested.
 _OFTEN, _SPREADS, _SPARSE = 0.5, 4, 8
 # Dark strips thinner than this share of the side are not called bars: they are as often dark edges of the picture.
-_THINNEST = 0.01
+THINNEST = 0.01
 
 
 class BorderFinder:
@@ -26,14 +26,14 @@ class BorderFinder:
 
     def feed(self, image_HW: np.ndarray) -> None:
         """Take one frame."""
-        if image_HW.mean() < _BRIGHT:
+        if image_HW.mean() < BRIGHT:
             return
-        lit = image_HW > _BLACK
-        rows = lit.mean(axis=1) >= _ROW
+        lit = image_HW > BLACK
+        rows = lit.mean(axis=1) >= HALF
         self._rows += rows, _spreads(image_HW, ~rows)
         # Columns are judged by the rows that show the picture: bars above and below would halve their share.
         if rows.any():
-            columns = lit[rows].mean(axis=0) >= _ROW
+            columns = lit[rows].mean(axis=0) >= HALF
             self._columns += columns, _spreads(image_HW[rows].T, ~columns)
         self._counted += 1
 
@@ -50,7 +50,7 @@ class BorderFinder:
         if not self._counted or not len(shown):
             return 0, side
         first, last = int(shown[0]), int(shown[-1]) + 1
-        least = _THINNEST * side
+        least = THINNEST * side
         return first if first > least else 0, last if side - last > least else side
 
 

@@ -17,7 +17,7 @@ class Cropper:
     """Makes upright RGB pictures (uint8 `H W C`) of the region `crop` of decoded frames, at another size."""
 
     def __init__(self, crop: Crop, height: int, width: int) -> None:
-        self._crop, self._size = crop, (height, width)
+        self.crop, self._size = crop, (height, width)
         self._graph: Graph | None = None
         self._made_for: tuple[str, int] | None = None
 
@@ -32,7 +32,7 @@ class Cropper:
 
     def _filters(self, frame: av.VideoFrame) -> Graph:
         turns = round(frame.rotation / 90) % 4
-        crop, size = self._crop, self._size
+        crop, size = self.crop, self._size
         upright_size = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
         top, left, rows, columns = turned_back(crop, upright_size, turns)
         height, width = size[::-1] if turns % 2 else size

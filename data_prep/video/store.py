@@ -1,7 +1,8 @@
 """Write shots at the training size, in one pass over the video."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,39 +21,52 @@ def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
     return top + (rows - new_rows) // 2, left + (columns - new_columns) // 2, new_rows, new_columns
 
 
+@dataclass(frozen=True)
+class StoredShot:
+    """A shot to be written."""
+
+    start: int
+    end: int
+    """The frame after the last one."""
+    crop: Crop
+    path: Path
+
+
 def store_shots(
     path: Path,
     about: Probe,
-    spans: Sequence[tuple[int, int]],
-    crop: Crop,
+    shots: Sequence[StoredShot],
     settings: Preprocess,
-    name: Callable[[int, int], Path],
     numbers: Collection[int] = (),
 ) -> tuple[list[float], dict[int, np.ndarray]]:
-    """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
+    """Write the file of each shot; shots must be ordered and disjoint.
 
     Returns the frame rate of each shot (that of the file, or the shot's own mean if the rate varies), and the
-    full-size frames with these `numbers`, up to the end of the last span.
+    full-size frames with these `numbers`, up to the end of the last shot.
     """
-    to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
+    to_rgb = Converter("rgb24")
     rates, images = [], {}
-    waiting = list(spans)
+    waiting = list(shots)
     times: list[float] = []
+    to_small: Cropper | None = None
     with ExitStack() as open_writer:
         for number, seconds, frame in raw_frames(path, about):
             if not waiting:
                 break
             if number in numbers:
                 images[number] = upright(to_rgb(frame), frame.rotation)
-            start, end = waiting[0]
-            if number < start:
+            shot = waiting[0]
+            if number < shot.start:
                 continue
-            if number == start:
+            if number == shot.start:
                 times = []
-                writer = open_writer.enter_context(_writer(name(start, end), about.fps, settings))
+                if to_small is None or shot.crop != to_small.crop:
+                    to_small = Cropper(shot.crop, settings.height, settings.width)
+                writer = open_writer.enter_context(_writer(shot.path, about.fps, settings))
+            assert to_small is not None, "made with the shot's first frame"
             writer.write(to_small(frame))
             times.append(seconds)
-            if number == end - 1:
+            if number == shot.end - 1:
                 open_writer.close()
                 rates.append(_rate(about.fps, times))
                 waiting.pop(0)

@@ -7,7 +7,7 @@ from footage import moving_scene, write
 
 from data_prep.config import Preprocess
 from data_prep.video.decode import pictures, probe
-from data_prep.video.store import store_shots
+from data_prep.video.store import StoredShot, store_shots
 from vidboot.data.video import VideoError, read_frames
 
 # As in broadcasts: headers before each key frame, and groups of 25 frames, closed or open.
@@ -33,6 +33,11 @@ def copied(source, target, skip=0, end=None, jump=0):
             packet.stream = copy
             new.mux(packet)
     return target
+
+
+def shots_of(folder, *spans):
+    """Shots of the whole picture."""
+    return [StoredShot(start, end, (0, 0, 72, 128), folder / f"{start}.mp4") for start, end in spans]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -83,9 +88,7 @@ def test_a_jump_of_the_clock_within_a_shot_changes_no_frame_rate(tmp_path):
     path = copied(whole, tmp_path / "jump.ts", jump=1000)
     settings = Preprocess(height=36, width=64)
     about = probe(path)
-    rates, _ = store_shots(
-        path, about, [(0, 10), (10, 60)], (0, 0, 72, 128), settings, lambda start, _: tmp_path / f"{start}.mp4"
-    )
+    rates, _ = store_shots(path, about, shots_of(tmp_path, (0, 10), (10, 60)), settings)
     assert rates == [25.0, 25.0]
 
 
@@ -95,9 +98,7 @@ def test_a_shot_that_is_slower_than_the_file_says_has_its_own_rate(tmp_path):
     rates, _ = store_shots(
         path,
         probe(path),
-        [(0, 30), (31, 60)],
-        (0, 0, 72, 128),
+        shots_of(tmp_path, (0, 30), (31, 60)),
         Preprocess(height=36, width=64),
-        lambda start, _: tmp_path / f"{start}.mp4",
     )
     assert rates == [pytest.approx(25, rel=0.02), pytest.approx(8, rel=0.02)]
