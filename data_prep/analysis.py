@@ -10,6 +10,9 @@ import numpy as np
 
 from data_prep.analysis_types import Analysis, Overlay, Segment, Span, Text, pack
 from data_prep.config import Preprocess
+from data_prep.evidence import judged_overlays, judged_texts, overlay_of, without_explained
+from data_prep.finder.moments import Moment, MomentFinder, shipped
+from data_prep.finder.regions import Region, regions_of
 from data_prep.measure.borders import BorderFinder
 from data_prep.measure.fingerprint import Fingerprint
 from data_prep.measure.quality import QualityMeter
@@ -58,7 +61,7 @@ class _Analyser:
     """Feed every frame in order, then call `finish`."""
 
     def __init__(self, about: Probe, settings: Preprocess) -> None:
-        self.about = about
+        self.about, self.finder = about, settings.finder
         shrink = min(1.0, _ANALYSIS_SIDE / max(about.height, about.width))
         self.size = max(1, round(about.height * shrink)), max(1, round(about.width * shrink))
         self.shots = ShotFinder(settings.shots, about.fps)
@@ -69,6 +72,8 @@ class _Analyser:
         self.sums, self.colours = Sums.zero(*self.size), Sums.zero(*half(*self.size))
         self.to_planes = Converter("yuv444p", _ANALYSIS_SIDE // 2)
         self.overlays: list[Overlay] = []
+        self.moments: list[Moment] = []
+        self.regions: list[Region] = []
         self.segments: list[Segment] = []
         self.tickers, self.fingerprint, self.watch = TickerFinder(), Fingerprint(), Stopwatch()
         self.last: np.ndarray | None = None
@@ -83,6 +88,7 @@ class _Analyser:
         self.start = start
         self.unmeasured = True
         self.overlay, self.meter = OverlayFinder(*self.size), QualityMeter()
+        self.shot_moments = MomentFinder(*self.size, shipped())
 
     def feed(self, number: int, grey: np.ndarray, small: np.ndarray, frame: av.VideoFrame) -> None:
         """Take the next frame: its brightness, a small colour picture of it, and the frame as decoded."""
@@ -101,13 +107,17 @@ class _Analyser:
         self.watch.lap("texts")
         if number % self.overlay_tick == 0:
             # A text that is shown since the shot began may be a logo with letters, so it is not left out.
-            self.overlay.feed(reduced, self.texts.standing(self.start), self._colour(frame))
-        self.watch.lap("overlays")
+            planes = self.to_planes(frame)
+            self.overlay.feed(reduced, self.texts.standing(self.start), self._colour(planes, frame.rotation))
+            self.watch.lap("overlays")
+            if self.finder != "rules":
+                self.shot_moments.feed(number, reduced, [upright(plane, frame.rotation) for plane in planes[1:]])
+            self.watch.lap("finder")
         self._measure(number, grey)
         self.watch.lap("bars and quality")
 
-    def _colour(self, frame: av.VideoFrame) -> np.ndarray:
-        picture = upright(red_blue(self.to_planes(frame)), frame.rotation)
+    def _colour(self, planes: np.ndarray, rotation: int) -> np.ndarray:
+        picture = upright(red_blue(planes), rotation)
         return scale(picture, *half(*self.size))
 
     def _measure(self, number: int, grey: np.ndarray) -> None:
@@ -130,6 +140,10 @@ class _Analyser:
             self._add_overlay(self.start, end, covered, self.overlay.sums)
         self.sums.add_shot(self.overlay.sums)
         self.colours.add_shot(self.overlay.colours)
+        moments = self.shot_moments.close()
+        self.moments += moments
+        self.regions += regions_of(moments, self.start, end)
+        self.watch.lap("finder")
         self._begin(end)
 
     def _overlays(self, sums: Sums, colours: Sums, picture: Crop) -> np.ndarray | None:
@@ -175,9 +189,7 @@ class _Analyser:
         whole = self._overlays(self.sums, self.colours, _common([self.borders.picture(), *(p for p, _ in pictures)]))
         if whole is not None and whole.any():
             self._add_overlay(0, self.frames, whole, self.sums)
-        texts = [
-            Text(e.start, e.end, e.box, pack(e.covered), e.sure, why="letters that stay") for e in self.texts.finish()
-        ]
+        texts, overlays = self._judged()
         self.watch.lap("overlays")
         return Analysis(
             probe=self.about,
@@ -186,13 +198,29 @@ class _Analyser:
             picture=self.borders.picture(),
             spans=tuple(Span(*span, *told) for span, told in zip(spans, pictures, strict=True)),
             segments=tuple(self.segments),
+            finder=self.finder,
             moving=whole is not None,
             texts=tuple(texts),
-            overlays=tuple(self.overlays),
+            overlays=tuple(overlays),
             tickers=tuple(self.tickers.tickers()),
             fingerprint=tuple(self.fingerprint.hashes),
             seconds=dict(self.watch.seconds),
         )
+
+
+    def _judged(self) -> tuple[list[Text], list[Overlay]]:
+        """Texts and overlays, by the rules and the learned finder together, or by one of them."""
+        texts = [
+            Text(e.start, e.end, e.box, pack(e.covered), e.sure, why="letters that stay") for e in self.texts.finish()
+        ]
+        if self.finder == "rules":
+            return texts, self.overlays
+        if self.finder == "learned":
+            return [], [overlay_of(region, self.size) for region in self.regions]
+        texts = judged_texts(texts, self.moments, self.size)
+        overlays = judged_overlays(self.overlays, self.moments, self.size)
+        regions = without_explained(self.regions, texts, self.size)
+        return texts, overlays + [overlay_of(region, self.size) for region in regions]
 
 
 def _common(pictures: Sequence[Crop]) -> Crop:

@@ -86,6 +86,8 @@ class Overlay:
     """The covered pixels of the analysed picture, packed."""
     opacity: float
     """0 to 1."""
+    sure: bool = True
+    """Whether there is enough evidence that it is burnt in."""
     probability: float | None = None
     """That it is burnt in; None if only rules decided."""
     why: str = ""
@@ -104,6 +106,8 @@ class Analysis:
     """The picture without the bars that the whole film has, in upright source pixels."""
     spans: tuple[Span, ...]
     segments: tuple[Segment, ...]
+    finder: str
+    """What found burnt-in things: `both`, `learned` or `rules`."""
     moving: bool
     """Whether the shots together move enough to tell an overlay from the scene."""
     texts: tuple[Text, ...]

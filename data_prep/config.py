@@ -108,6 +108,8 @@ class Preprocess(Strict):
     """Videos processed at the same time; null: one for each core."""
     timeout_minutes: float = Field(240.0, gt=0)
     """A video that takes longer is set aside."""
+    finder: Literal["both", "learned", "rules"] = "both"
+    """What finds burnt-in things: the learned finder and rules together, or one of them alone."""
     drop_near_duplicates: bool = False
     """Set aside videos that look like another one (re-encoded or scaled); they are reported in any case."""
     shots: ShotSettings = ShotSettings()

@@ -8,8 +8,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from data_prep.analysis_types import Analysis, unpack
+from data_prep.analysis_types import Analysis, Overlay, Text, unpack
 from data_prep.config import MaskSettings, Preprocess
+from data_prep.finder.regions import DOUBTED
 from data_prep.measure.quality import Quality
 from data_prep.video.cropping import Crop
 from data_prep.video.decode import scale
@@ -43,7 +44,7 @@ def covered_spans(analysis: Analysis, pooled: np.ndarray | None, frames: range |
     for (start, end), covered in together.items():
         yield start, end, covered
     for overlay in analysis.overlays:
-        if _touches(overlay, frames):
+        if overlay.sure and _touches(overlay, frames):
             yield overlay.start, overlay.end, unpack(overlay.bits, height, width)
     if pooled is not None and pooled.any():
         yield 0, analysis.frames, pooled
@@ -148,10 +149,11 @@ def _shrink_to(covered: np.ndarray, crop: Crop, height: int, width: int) -> np.n
 def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
     """The verdict on a shot and its reason; `pooled`: overlays are known from several videos of the same source."""
     frames = range(*span)
-    decided = pooled or _moves(analysis, frames)
+    # Rules need motion to tell an overlay from the scene; the learned finder also knows their looks.
+    decided = pooled or analysis.finder != "rules" or _moves(analysis, frames)
     bars_known = all(one.bars_known for one in analysis.spans if _touches(one, frames))
     if masked:
-        here = [overlay.opacity for overlay in analysis.overlays if _touches(overlay, frames)]
+        here = [overlay.opacity for overlay in analysis.overlays if overlay.sure and _touches(overlay, frames)]
         reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
         doubts = [] if decided else [_UNDECIDED]
         return "masked", "; ".join([reason, *doubts, *([] if bars_known else [_BARS])])
@@ -159,11 +161,19 @@ def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: boo
         return "uncertain", _BARS
     if any(_touches(ticker, frames) for ticker in analysis.tickers):
         return "uncertain", "text that scrolls across the picture"
-    if any(_touches(text, frames) and not text.sure for text in analysis.texts):
+    if any(_doubtful(text, frames) for text in analysis.texts):
         return "uncertain", "text that may belong to the scene"
+    if any(_doubtful(overlay, frames) for overlay in analysis.overlays):
+        return "uncertain", "something that may be burnt in or belong to the scene"
     if not decided:
         return "uncertain", _UNDECIDED
     return "clean", "nothing burnt in was found"
+
+
+def _doubtful(item: Text | Overlay, frames: range) -> bool:
+    """Whether something may be burnt in during these frames, but is not sure enough to be masked."""
+    likely = item.probability is None or item.probability >= DOUBTED
+    return likely and not item.sure and _touches(item, frames)
 
 
 def _moves(analysis: Analysis, frames: range) -> bool:

@@ -25,7 +25,7 @@ from vidboot.data.video import (
 # Formats whose first plane is the brightness, 8 bits a pixel.
 _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "nv12"}
 # Television's range of brightness, 16 to 235, stretched to 0 to 255: the new level of each of the 256.
-_STRETCHED = cv2.convertScaleAbs(np.arange(256).clip(16).astype(np.uint8), None, 255 / 219, -16 * 255 / 219)
+STRETCHED = cv2.convertScaleAbs(np.arange(256).clip(16).astype(np.uint8), None, 255 / 219, -16 * 255 / 219)
 # FFmpeg's numbers for an unspecified colour space, and for those that it can't convert: reserved ones, YCgCo, constant
 # luminance, ICtCp and newer ones.
 _UNSPECIFIED, _NO_RGB = 2, {3, 8, *range(10, 18)}
@@ -214,7 +214,7 @@ def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:
         return convert(frame)
     plane = frame.planes[0]
     luma = np.asarray(plane).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-    return cv2.LUT(luma, _STRETCHED)
+    return cv2.LUT(luma, STRETCHED)
 
 
 class Converter:

@@ -1,0 +1,47 @@
+"""When the finder looks, and at which pictures."""
+
+import numpy as np
+import pytest
+
+from data_prep.finder.maps import LONG
+from data_prep.finder.moments import REACH, STRIDE, Moment, MomentFinder, shipped, spread_around
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 15, 16, 17, 30, 41, 100])
+def test_the_long_span_holds_the_centre_and_its_neighbours(count):
+    for centre in range(count):
+        picked, place = spread_around(count, centre)
+        assert picked == sorted(set(picked))
+        assert len(picked) <= LONG
+        assert picked[place] == centre
+        assert all(0 <= n < count and abs(n - centre) <= REACH for n in picked)
+        assert {n for n in range(centre - 2, centre + 3) if 0 <= n < count} <= set(picked)
+        if count > LONG:
+            assert len(picked) >= min(LONG, min(count, centre + REACH + 1) - max(0, centre - REACH))
+
+
+def feed(frames: int) -> list[Moment]:
+    finder = MomentFinder(64, 96, shipped())
+    rng = np.random.default_rng(2)
+    for number in range(frames):
+        finder.feed(10 * number, rng.integers(0, 255, (64, 96), np.uint8), np.full((2, 32, 48), 128, np.uint8))
+    return finder.close()
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 13, 60])
+def test_there_is_a_moment_about_each_second(frames):
+    numbers = [moment.number for moment in feed(frames)]
+    assert numbers
+    first = STRIDE // 2 if frames > STRIDE // 2 else (frames - 1) // 2
+    assert numbers == list(range(10 * first, 10 * frames, 10 * STRIDE))
+
+
+def test_nothing_fed_is_nothing_found():
+    assert MomentFinder(64, 96, shipped()).close() == []
+
+
+def test_a_moment_is_kept_in_steps():
+    burnt_in = np.random.default_rng(3).random((20, 30)).astype(np.float32)
+    kept = Moment.of(7, burnt_in).burnt_in()
+    assert np.abs(kept - burnt_in)[burnt_in > 0.06].max() <= 0.5 / 255 + 1e-6
+    assert (kept[burnt_in < 0.04] == 0).all()
