@@ -1,6 +1,7 @@
 """Feed the pictures of a shot and get, about once a second, how probable it is that each pixel is burnt in."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,8 @@ from data_prep.finder.maps import LONG, Sample, maps, network_size, padded
 RATE, STRIDE, REACH = 5, 5, 20
 # Probabilities below this, in steps of 1/255, are kept as 0: far below all thresholds.
 _NEXT_TO_NONE = 13
+# Something has come or gone where the probability passes from below the second value to above the first, or back.
+_SEEN, _GONE = 0.6, 0.3
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,11 @@ class MomentFinder:
         self.size, self.network = network_size(height, width), network
         self._samples: list[Sample] = []
         self._numbers: list[int] = []
-        self._dropped, self._next = 0, STRIDE // 2
+        self._dropped, self._at, self._next = 0, -1, STRIDE // 2
+        self._last: np.ndarray | None = None
         self.moments: list[Moment] = []
 
-    def feed(self, number: int, grey_HW: np.ndarray, colours_2hw: np.ndarray) -> None:
+    def feed(self, number: int, grey_HW: np.ndarray, colours_2hw: Sequence[np.ndarray]) -> None:
         """Take the frame `number`: its brightness and its colours U and V, uint8 pictures of any size."""
         height, width = self.size
         shrinks = grey_HW.shape[0] > height
@@ -88,23 +92,48 @@ class MomentFinder:
     def close(self) -> list[Moment]:
         """The moments of the shot, whose last frame was fed."""
         last = len(self._samples) - 1 + self._dropped
-        if last >= 0 and self._next > last and not self.moments:
-            self._next = last // 2
+        if last >= 0 and not self.moments:
+            self._next = self._next if self._next <= last else last // 2
         self._work(last)
+        if last - self._at > STRIDE // 2:
+            # What comes just before the end is not overlooked.
+            self._next = last
+            self._work(last)
         return self.moments
 
     def _work(self, until: int) -> None:
-        """Judge all moments up to the sample `until`, and forget the samples that no later one needs."""
+        """Judge all moments up to the sample `until`, and forget the samples that no later one needs.
+
+        Where something has come or gone since the moment before, all samples between the two are judged as well.
+        """
         while self._next <= until:
-            centre = self._next - self._dropped
-            picked, place = spread_around(len(self._samples), centre)
-            found = probabilities([self._samples[n] for n in picked], place, self.network)
-            self.moments.append(Moment.of(self._numbers[centre], found))
+            found = self._judge(self._next)
+            if self._last is not None and changed(self._last, found):
+                for sample in range(self._at + 1, self._next):
+                    self.moments.append(Moment.of(self._number(sample), self._judge(sample)))
+            self.moments.append(Moment.of(self._number(self._next), found))
+            self._last, self._at = found, self._next
             self._next += STRIDE
-        keep = self._next - REACH - self._dropped
+        # The samples since the last moment are kept, and those that the long span around the first of them needs.
+        keep = self._at + 1 - REACH - self._dropped
         if keep > 0:
             del self._samples[:keep], self._numbers[:keep]
             self._dropped += keep
+
+    def _number(self, sample: int) -> int:
+        return self._numbers[sample - self._dropped]
+
+    def _judge(self, sample: int) -> np.ndarray:
+        picked, place = spread_around(len(self._samples), sample - self._dropped)
+        return probabilities([self._samples[n] for n in picked], place, self.network)
+
+
+def changed(before_hw: np.ndarray, after_hw: np.ndarray) -> bool:
+    """Whether something is burnt in at one of two moments, and next to certainly not at the other."""
+    higher, lower = np.maximum(before_hw, after_hw), np.minimum(before_hw, after_hw)
+    apart = ((higher >= _SEEN) & (lower < _GONE)).astype(np.uint8)
+    # Edges of what stays waver by a pixel.
+    return bool(cv2.erode(apart, np.ones((3, 3), np.uint8)).any())
 
 
 def spread_around(count: int, centre: int) -> tuple[list[int], int]:

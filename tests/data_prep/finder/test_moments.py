@@ -24,7 +24,7 @@ def feed(frames: int) -> list[Moment]:
     finder = MomentFinder(64, 96, shipped())
     rng = np.random.default_rng(2)
     for number in range(frames):
-        finder.feed(10 * number, rng.integers(0, 255, (64, 96), np.uint8), np.full((2, 32, 48), 128, np.uint8))
+        finder.feed(10 * number, rng.integers(0, 255, (64, 96), np.uint8), [np.full((32, 48), 128, np.uint8)] * 2)
     return finder.close()
 
 
@@ -33,7 +33,29 @@ def test_there_is_a_moment_about_each_second(frames):
     numbers = [moment.number for moment in feed(frames)]
     assert numbers
     first = STRIDE // 2 if frames > STRIDE // 2 else (frames - 1) // 2
-    assert numbers == list(range(10 * first, 10 * frames, 10 * STRIDE))
+    regular = list(range(10 * first, 10 * frames, 10 * STRIDE))
+    assert numbers[: len(regular)] == regular
+    # The last one is at most half a second before the end.
+    assert 10 * (frames - 1) - numbers[-1] <= 10 * (STRIDE // 2)
+    assert len(numbers) <= len(regular) + 1
+
+
+def test_where_something_comes_each_sample_is_judged(monkeypatch):
+    """The finder says what the picture's first pixel says: something from sample 13 on."""
+
+    def said(samples, centre, network):
+        return np.full((32, 48), float(samples[centre].grey[0, 0] > 128), np.float32)
+
+    monkeypatch.setattr("data_prep.finder.moments.probabilities", said)
+    finder = MomentFinder(64, 96, "none")
+    finder.size = (64, 96)
+    for number in range(40):
+        picture = np.full((64, 96), 255 if number >= 13 else 0, np.uint8)
+        finder.feed(number, picture, [np.full((32, 48), 128, np.uint8)] * 2)
+    moments = finder.close()
+    numbers = [moment.number for moment in moments]
+    assert numbers == [2, 7, 12, 13, 14, 15, 16, 17, 22, 27, 32, 37]
+    assert [moment.burnt_in().max() > 0.5 for moment in moments] == [number >= 13 for number in numbers]
 
 
 def test_nothing_fed_is_nothing_found():
