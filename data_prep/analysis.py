@@ -2,7 +2,7 @@
 
 import base64
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,10 @@ def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[Analysis, S
     if min(analyser.size) < _LEAST_SIDE:
         raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be analysed")
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
-    for number, _, frame in raw_frames(path, about):
+    notes: list[str] = []
+    for number, _, frame in raw_frames(path, about, notes):
         analyser.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame), frame)
+    analyser.about = replace(about, notes=(*about.notes, *notes))
     return analyser.finish(), analyser.sums
 
 

@@ -108,6 +108,8 @@ class Preprocess(Strict):
     """Videos processed at the same time; null: one for each core."""
     timeout_minutes: float = Field(240.0, gt=0)
     """A video that takes longer is set aside."""
+    deinterlace: bool = False
+    """Mend interlaced frames (FFmpeg's bwdif). Otherwise they stay as they are, with a remark."""
     drop_near_duplicates: bool = False
     """Set aside videos that look like another one (re-encoded or scaled); they are reported in any case."""
     shots: ShotSettings = ShotSettings()

@@ -18,9 +18,9 @@ from data_prep.work.hashes import stamped_hash
 from data_prep.work.records import Records
 from data_prep.work.stopwatch import Stopwatch
 from data_prep.work.workers import reason_of
+from vidboot.data.container import LIST_OF_FILES, UnreadableError, VideoError, is_list
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
-from vidboot.data.video import UnreadableError, VideoError
 from vidboot.errors import UserError
 
 # Frames of a video in the report: so many spread over it, and at most as many that show texts.
@@ -57,8 +57,10 @@ class StoreJob:
 
 
 def hash_file(job: HashJob) -> list | VideoError:
-    """The entry of a file in `HashCache`, or why the file can't be read."""
+    """The entry of a file in `HashCache`, or why the file can't be read or is no video by itself."""
     try:
+        if is_list(job.path):
+            return VideoError(job.path, LIST_OF_FILES)
         return stamped_hash(job.path)
     except OSError as error:
         return VideoError(job.path, f"can't be read ({error.strerror})")
@@ -71,7 +73,7 @@ def analyse_video(job: AnalyseJob) -> UnreadableError | None:
     """
     folder = job.output / "analysis"
     try:
-        about = probe(job.path)
+        about = probe(job.path, job.settings.deinterlace)
         analysis, sums = analyse(job.path, about, job.settings)
         with atomic_path(folder / f"{job.key}.npz") as partial, partial.open("wb") as file:
             maps = mean_maps(sums)

@@ -9,7 +9,8 @@ import numpy as np
 from data_prep.config import Preprocess
 from data_prep.video.cropping import Crop, Cropper
 from data_prep.video.decode import Converter, Probe, raw_frames
-from vidboot.data.video import Encoding, VideoWriter, median_step, upright
+from vidboot.data.clock import rate_of
+from vidboot.data.video import Encoding, VideoWriter, upright
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
@@ -31,8 +32,8 @@ def store_shots(
 ) -> tuple[list[float], dict[int, np.ndarray]]:
     """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
 
-    Returns the frame rate of each shot (that of the file, or the shot's own mean if the rate varies), and the
-    full-size frames with these `numbers`, up to the end of the last span.
+    Returns the frame rate of each shot (that of the file, or the shot's own if the rate varies), and the full-size
+    frames with these `numbers`, up to the end of the last span.
     """
     to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
     rates, images = [], {}
@@ -54,7 +55,7 @@ def store_shots(
             times.append(seconds)
             if number == end - 1:
                 open_writer.close()
-                rates.append(_rate(about.fps, times))
+                rates.append(rate_of(times, float(frame.time_base or 0), [about.fps]) or about.fps)
                 waiting.pop(0)
     return rates, images
 
@@ -65,13 +66,3 @@ def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:
     quick = not kept.lossless
     encoding = Encoding(crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
     return VideoWriter(path, fps, encoding)
-
-
-def _rate(declared: float, times: list[float]) -> float:
-    """Frames per second of a shot with these frame times: from the mean step, or the median if the mean is far off."""
-    seconds = times[-1] - times[0]
-    measured = (len(times) - 1) / seconds if seconds > 0 else declared
-    if not declared / 2 <= measured <= 2 * declared:
-        # A jump of the clock, as between two parts of a recording, is no frame's duration.
-        measured = 1 / (median_step(times) or 1 / declared)
-    return declared if abs(measured - declared) < 0.02 * declared else measured
