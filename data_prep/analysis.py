@@ -21,6 +21,7 @@ from data_prep.text.subtitles import SubtitleFinder
 from data_prep.text.tickers import TickerFinder
 from data_prep.text.track import Box
 from data_prep.video.decode import Converter, Probe, grey, raw_frames, scale
+from data_prep.video.resampling import pack_times
 from data_prep.work.stopwatch import Stopwatch
 from vidboot.data.video import VideoError, upright
 
@@ -61,10 +62,14 @@ def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[Analysis, S
         raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be analysed")
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
     notes: list[str] = []
-    for number, _, frame in raw_frames(path, about, notes):
+    times = []
+    for number, seconds, frame in raw_frames(path, about, notes):
+        times.append(seconds)
         analyser.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame), frame)
     analyser.about = replace(about, notes=(*about.notes, *notes))
-    return analyser.finish(), analyser.sums
+    # Times of all frames are kept only if shots get another rate.
+    timed = {} if settings.fps is None else {"times": pack_times(times)}
+    return analyser.finish() | timed, analyser.sums
 
 
 class _Analyser:

@@ -108,6 +108,10 @@ class Preprocess(Strict):
     """Videos processed at the same time; null: one for each core."""
     timeout_minutes: float = Field(240.0, gt=0)
     """A video that takes longer is set aside."""
+    fps: float | None = Field(None, gt=0)
+    """Frames per second of the shots: frames of faster videos are left out. Null: each shot keeps its own."""
+    slower: Literal["refuse", "keep"] = "refuse"
+    """A shot with fewer frames per second than `fps` is set aside, or kept as it is. A rate within 1 % is as good."""
     deinterlace: bool = False
     """Mend interlaced frames (FFmpeg's bwdif). Otherwise they stay as they are, with a remark."""
     drop_near_duplicates: bool = False

@@ -13,7 +13,8 @@ from data_prep.config import Preprocess
 from data_prep.masking import Coverage, shot_mask, verdict, views
 from data_prep.report.page import VideoPage, tile, video_block
 from data_prep.video.decode import Probe, pictures, probe
-from data_prep.video.store import centre_crop, store_shots
+from data_prep.video.resampling import shot_resampling
+from data_prep.video.store import Stretch, centre_crop, store_shots
 from data_prep.work.hashes import stamped_hash
 from data_prep.work.records import Records
 from data_prep.work.stopwatch import Stopwatch
@@ -126,12 +127,10 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
     records = Records(job.output / "encoded")
     if not records.has_whole(job.analysis, job.output):
         watch = Stopwatch()
-        spans = {(shot["start"], shot["end"]): job.output / shot["path"] for shot in shots}
+        stretches = [_stretch(job, analysis, shot) for shot in shots]
         crop = tuple(shots[0]["crop"]) if shots else (0, 0, 1, 1)
         numbers = _shown_numbers(analysis, shots)
-        fps, images = store_shots(
-            job.path, _probe_of(analysis), list(spans), crop, job.settings, lambda *span: spans[span], numbers
-        )
+        fps, images = store_shots(job.path, _probe_of(analysis), stretches, crop, job.settings, numbers)
         tiles = {number: _text(tile(image)) for number, image in images.items()}
         watch.lap("storing")
         sizes = _sizes(job.output, [shot["path"] for shot in shots])
@@ -140,6 +139,15 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
     if record is None:
         raise UnreadableError(job.path, "the record of its shots is missing; run the same command again")
     return record
+
+
+def _stretch(job: StoreJob, analysis: Analysis, shot: dict[str, Any]) -> Stretch:
+    """The frames of a shot that are stored, where, and their rate if it is not their own."""
+    start, end, path = shot["start"], shot["end"], job.output / shot["path"]
+    if shot["timing"] != "dropped":
+        return Stretch(start, end, path)
+    kept = shot_resampling(analysis, start, end, job.settings.fps).kept + start
+    return Stretch(start, end, path, frozenset(range(start, end)) - frozenset(kept.tolist()), job.settings.fps)
 
 
 def _sizes(output: Path, names: list[str | None]) -> dict[str, int]:
@@ -183,17 +191,22 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
     set_aside = [] if analysis["spans"] else [[0, analysis["frames"], "every frame is black"]]
     for start, end in analysis["spans"]:
         quality = _quality(analysis, start, end)
-        supplied, why = views(end - start, crop, quality, settings)
+        timing = shot_resampling(analysis, start, end, settings.fps)
+        supplied, why = views(len(timing.kept), crop, quality, settings)
+        if settings.fps is not None and timing.timing == "slower" and settings.slower == "refuse":
+            supplied, why = [], f"has {timing.own_fps:.3g} frames a second, fewer than fps={settings.fps:g} asks for"
         if not supplied:
             set_aside.append([start, end, why])
             continue
-        masks.append(shot_mask(coverage.of(range(start, end)), (start, end), crop, analysis, settings))
+        mask = shot_mask(coverage.of(range(start, end)), (start, end), crop, analysis, settings)
+        masks.append(mask.of_frames(timing.kept.tolist()))
         masked = bool(masks[-1].events)
         name = f"{start:07d}-{end:07d}"
         said, reason = verdict(analysis, pooled is not None, (start, end), masked)
         shots.append(
             {
-                "start": start, "end": end, "crop": list(crop), "picture": analysis["picture"],
+                "start": start, "end": end, "num_frames": len(timing.kept), "timing": timing.timing,
+                "crop": list(crop), "picture": analysis["picture"],
                 "path": f"shots/{job.analysis[:20]}/{name}.mp4",
                 "mask": f"masks/{job.key[:20]}/{name}.npz" if masked else None, "views": supplied,
                 "verdict": said, "reason": reason, **quality,

@@ -1,7 +1,8 @@
 """Write shots at the training size, in one pass over the video."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,19 @@ from data_prep.video.cropping import Crop, Cropper
 from data_prep.video.decode import Converter, Probe, raw_frames
 from vidboot.data.clock import rate_of
 from vidboot.data.video import Encoding, VideoWriter, upright
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Frames to store as one shot: from `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+    path: Path
+    left_out: frozenset[int] = frozenset()
+    """Numbers of frames that are not stored."""
+    fps: float | None = None
+    """Frames per second; None: as the stored frames' times say."""
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
@@ -24,20 +38,19 @@ def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
 def store_shots(
     path: Path,
     about: Probe,
-    spans: Sequence[tuple[int, int]],
+    stretches: Sequence[Stretch],
     crop: Crop,
     settings: Preprocess,
-    name: Callable[[int, int], Path],
     numbers: Collection[int] = (),
 ) -> tuple[list[float], dict[int, np.ndarray]]:
-    """Write each span of frames to the file `name(start, end)`; spans must be ordered and disjoint.
+    """Write each stretch of frames to its file; they must be ordered and disjoint.
 
     Returns the frame rate of each shot (that of the file, or the shot's own if the rate varies), and the full-size
-    frames with these `numbers`, up to the end of the last span.
+    frames with these `numbers`, up to the end of the last stretch.
     """
     to_small, to_rgb = Cropper(crop, settings.height, settings.width), Converter("rgb24")
     rates, images = [], {}
-    waiting = list(spans)
+    waiting = list(stretches)
     times: list[float] = []
     with ExitStack() as open_writer:
         for number, seconds, frame in raw_frames(path, about):
@@ -45,17 +58,18 @@ def store_shots(
                 break
             if number in numbers:
                 images[number] = upright(to_rgb(frame), frame.rotation)
-            start, end = waiting[0]
-            if number < start:
+            now = waiting[0]
+            if number < now.start:
                 continue
-            if number == start:
+            if number == now.start:
                 times = []
-                writer = open_writer.enter_context(_writer(name(start, end), about.fps, settings))
-            writer.write(to_small(frame))
+                writer = open_writer.enter_context(_writer(now.path, now.fps or about.fps, settings))
+            if number not in now.left_out:
+                writer.write(to_small(frame))
             times.append(seconds)
-            if number == end - 1:
+            if number == now.end - 1:
                 open_writer.close()
-                rates.append(rate_of(times, float(frame.time_base or 0), [about.fps]) or about.fps)
+                rates.append(now.fps or rate_of(times, float(frame.time_base or 0), [about.fps]) or about.fps)
                 waiting.pop(0)
     return rates, images
 

@@ -7,7 +7,7 @@ from footage import moving_scene, write
 
 from data_prep.config import Preprocess
 from data_prep.video.decode import pictures, probe
-from data_prep.video.store import store_shots
+from data_prep.video.store import Stretch, store_shots
 from vidboot.data.video import VideoError, read_frames
 
 # As in broadcasts: headers before each key frame, and groups of 25 frames, closed or open.
@@ -83,21 +83,14 @@ def test_a_jump_of_the_clock_within_a_shot_changes_no_frame_rate(tmp_path):
     path = copied(whole, tmp_path / "jump.ts", jump=1000)
     settings = Preprocess(height=36, width=64)
     about = probe(path)
-    rates, _ = store_shots(
-        path, about, [(0, 10), (10, 60)], (0, 0, 72, 128), settings, lambda start, _: tmp_path / f"{start}.mp4"
-    )
+    parts = [Stretch(0, 10, tmp_path / "0.mp4"), Stretch(10, 60, tmp_path / "1.mp4")]
+    rates, _ = store_shots(path, about, parts, (0, 0, 72, 128), settings)
     assert rates == [25.0, 25.0]
 
 
 def test_a_shot_that_is_slower_than_the_file_says_has_its_own_rate(tmp_path):
     times = np.cumsum([40] * 30 + [125] * 30)
     path = write(tmp_path / "a.mkv", moving_scene(0, 60), rate=25, times=times.tolist())
-    rates, _ = store_shots(
-        path,
-        probe(path),
-        [(0, 30), (31, 60)],
-        (0, 0, 72, 128),
-        Preprocess(height=36, width=64),
-        lambda start, _: tmp_path / f"{start}.mp4",
-    )
+    parts = [Stretch(0, 30, tmp_path / "0.mp4"), Stretch(31, 60, tmp_path / "1.mp4")]
+    rates, _ = store_shots(path, probe(path), parts, (0, 0, 72, 128), Preprocess(height=36, width=64))
     assert rates == [pytest.approx(25, rel=0.02), pytest.approx(8, rel=0.02)]

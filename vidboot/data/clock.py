@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 
 import av
@@ -47,7 +47,7 @@ def rate_of(seconds: Sequence[float], tick: float, said: Sequence[float] = ()) -
     that can't be told from the measured one with such a clock is taken instead of it.
     """
     every = _steps(seconds)
-    longest = _GAP * median([step for step in every if step > 0] or [0.0])
+    longest = _longest(every)
     steps = [step for step in every if step <= longest]
     lasting = [step for step in steps if step > 0]
     if not lasting:
@@ -68,6 +68,25 @@ def rate_of(seconds: Sequence[float], tick: float, said: Sequence[float] = ()) -
         if nearest is not None and abs(nearest - rate) <= error * rate:
             return nearest
     return rate
+
+
+def display_times(seconds: Sequence[float], fps: float) -> list[float]:
+    """Times of frames of about `fps` frames per second, ascending from 0, as they are to be shown.
+
+    `seconds` may be out of order. A gap lasts one frame. Frames that share a time get `fps`, as all do if some do.
+    """
+    steps = _steps(seconds)
+    longest = _longest(steps)
+    doubled = sum(step == 0 for step in steps) > _DUPLICATE * len(steps)
+    steps = [1 / fps if doubled or step > longest else step for step in steps]
+    # Where the clock starts again, a step is missing.
+    steps += [1 / fps] * (len(seconds) - 1 - len(steps))
+    return list(accumulate(steps, initial=0.0))
+
+
+def _longest(steps: Sequence[float]) -> float:
+    """The longest step that is no gap."""
+    return _GAP * median([step for step in steps if step > 0] or [0.0])
 
 
 def _steps(seconds: Sequence[float]) -> list[float]:

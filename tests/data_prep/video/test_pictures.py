@@ -100,6 +100,7 @@ def test_interlaced_frames_are_named_wherever_they_begin_and_mended_on_demand(tm
 def test_the_remark_is_in_the_analysis_and_a_progressive_film_has_none(tmp_path):
     combed(tmp_path / "a.ts", 13)
     write(tmp_path / "b.mp4", moving_scene(0, 24))
+    settings = Preprocess(text={"detector": "opencv"})
     for name in ("a.ts", "b.mp4"):
         assert analyse_video(AnalyseJob(tmp_path / name, name, tmp_path, settings)) is None
     notes = {name: Records(tmp_path / "analysis").get(name)["probe"]["notes"] for name in ("a.ts", "b.mp4")}

@@ -9,7 +9,7 @@ from footage import moving_scene
 
 from data_prep.config import Preprocess
 from data_prep.video.decode import probe, raw_frames
-from data_prep.video.store import store_shots
+from data_prep.video.store import Stretch, store_shots
 from vidboot.data.video import VideoError
 
 COUNT = 60
@@ -52,7 +52,8 @@ def rates(path, folder, spans=((0, COUNT),)):
     """The rate of the whole file and those of its stored parts."""
     about = probe(path)
     settings = Preprocess(height=48, width=64)
-    stored, _ = store_shots(path, about, spans, (0, 0, 48, 64), settings, lambda a, _: folder / f"part{a}.mp4")
+    stretches = [Stretch(start, end, folder / f"part{start}.mp4") for start, end in spans]
+    stored, _ = store_shots(path, about, stretches, (0, 0, 48, 64), settings)
     return [about.fps, *stored]
 
 
