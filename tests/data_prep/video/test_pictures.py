@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from footage import moving_scene, write
 
+from data_prep.config import Preprocess
 from data_prep.tasks import AnalyseJob, analyse_video
 from data_prep.video.cropping import Cropper
 from data_prep.video.decode import Converter, pictures, probe, raw_frames
