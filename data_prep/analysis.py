@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -25,6 +26,7 @@ from data_prep.text.subtitles import SubtitleFinder
 from data_prep.text.tickers import TickerFinder
 from data_prep.video.cropping import Crop
 from data_prep.video.decode import Converter, Probe, grey, raw_frames, scale
+from data_prep.video.resampling import pack_times
 from data_prep.work.stopwatch import Stopwatch
 from vidboot.data.video import VideoError, upright
 
@@ -52,9 +54,14 @@ def analyse(path: Path, about: Probe, settings: Preprocess) -> tuple[Analysis, S
     if min(analyser.size) < _LEAST_SIDE:
         raise VideoError(path, f"a picture of {about.height}×{about.width} pixels is too narrow to be analysed")
     to_grey, to_small = Converter("gray"), Converter("bgr24", SHOT_WIDTH)
-    for number, _, frame in raw_frames(path, about):
+    notes: list[str] = []
+    times = []
+    for number, seconds, frame in raw_frames(path, about, notes):
+        times.append(seconds)
         analyser.feed(number, upright(grey(frame, to_grey), frame.rotation), to_small(frame), frame)
-    return analyser.finish(), analyser.sums
+    analyser.about = replace(about, notes=(*about.notes, *notes))
+    # Times of all frames are kept only if shots get another rate.
+    return replace(analyser.finish(), times="" if settings.fps is None else pack_times(times)), analyser.sums
 
 
 class _Analyser:

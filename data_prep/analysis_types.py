@@ -117,6 +117,8 @@ class Analysis:
     """Perceptual hashes of about one picture per second."""
     seconds: dict[str, float]
     """Processor seconds by stage."""
+    times: str = ""
+    """When each frame is shown, packed; only if shots get another frame rate."""
 
     def to_json(self) -> dict[str, Any]:
         """The analysis as JSON can hold it."""

@@ -46,7 +46,6 @@ def _row(source: Source, content: str, shot: dict[str, Any], settings: Preproces
     more = {
         "id": hashlib.sha256(repr(identity).encode()).hexdigest()[:16],
         "source": str(source.path),
-        "num_frames": shot["end"] - shot["start"],
         "height": settings.height,
         "width": settings.width,
         "label": source.label,

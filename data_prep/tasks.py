@@ -15,14 +15,15 @@ from data_prep.masking import Coverage, shot_mask, verdict, views
 from data_prep.measure.quality import Quality
 from data_prep.report.page import VideoPage, tile, video_block
 from data_prep.video.decode import pictures, probe
+from data_prep.video.resampling import shot_resampling
 from data_prep.video.store import StoredShot, centre_crop, store_shots
 from data_prep.work.hashes import stamped_hash
 from data_prep.work.records import Records
 from data_prep.work.stopwatch import Stopwatch
 from data_prep.work.workers import reason_of
+from vidboot.data.container import LIST_OF_FILES, UnreadableError, VideoError, is_list
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
-from vidboot.data.video import UnreadableError, VideoError
 from vidboot.errors import UserError
 
 # Frames of a video in the report: so many spread over it, and at most as many that show texts.
@@ -59,8 +60,10 @@ class StoreJob:
 
 
 def hash_file(job: HashJob) -> list | VideoError:
-    """The entry of a file in `HashCache`, or why the file can't be read."""
+    """The entry of a file in `HashCache`, or why the file can't be read or is no video by itself."""
     try:
+        if is_list(job.path):
+            return VideoError(job.path, LIST_OF_FILES)
         return stamped_hash(job.path)
     except OSError as error:
         return VideoError(job.path, f"can't be read ({error.strerror})")
@@ -74,7 +77,7 @@ def analyse_video(job: AnalyseJob) -> UnreadableError | None:
     records = AnalysisRecords(job.output)
     found: Analysis | str
     try:
-        about = probe(job.path)
+        about = probe(job.path, job.settings.deinterlace)
         found, sums = analyse(job.path, about, job.settings)
         with atomic_path(records.maps_file(job.key)) as partial, partial.open("wb") as file:
             maps = mean_maps(sums)
@@ -126,9 +129,7 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
     records = Records(job.output / "encoded")
     if not records.has_whole(job.analysis, job.output):
         watch = Stopwatch()
-        wanted = [
-            StoredShot(shot["start"], shot["end"], tuple(shot["crop"]), job.output / shot["path"]) for shot in shots
-        ]
+        wanted = [_stored(job, analysis, shot) for shot in shots]
         numbers = _shown_numbers(analysis, shots)
         fps, images = store_shots(job.path, analysis.probe, wanted, job.settings, numbers)
         tiles = {number: _text(tile(image)) for number, image in images.items()}
@@ -139,6 +140,16 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
     if record is None:
         raise UnreadableError(job.path, "the record of its shots is missing; run the same command again")
     return record
+
+
+def _stored(job: StoreJob, analysis: Analysis, shot: dict[str, Any]) -> StoredShot:
+    """The frames of a shot that are stored, where, and their rate if it is not their own."""
+    start, end, crop, path = shot["start"], shot["end"], tuple(shot["crop"]), job.output / shot["path"]
+    if shot["timing"] != "dropped":
+        return StoredShot(start, end, crop, path)
+    timing = shot_resampling(analysis.times, analysis.probe.fps, start, end, job.settings.fps)
+    left_out = frozenset(range(start, end)) - frozenset((timing.kept + start).tolist())
+    return StoredShot(start, end, crop, path, left_out, job.settings.fps)
 
 
 def _sizes(output: Path, names: list[str | None]) -> dict[str, int]:
@@ -183,17 +194,22 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
         start, end = span.start, span.end
         crop = centre_crop(analysis.probe, span.picture, settings.height, settings.width)
         quality = _quality(analysis, start, end)
-        supplied, why = views(end - start, crop, quality, settings)
+        timing = shot_resampling(analysis.times, analysis.probe.fps, start, end, settings.fps)
+        supplied, why = views(len(timing.kept), crop, quality, settings)
+        if settings.fps is not None and timing.timing == "slower" and settings.slower == "refuse":
+            supplied, why = [], f"has {timing.own_fps:.3g} frames a second, fewer than fps={settings.fps:g} asks for"
         if not supplied:
             set_aside.append([start, end, why])
             continue
-        masks.append(shot_mask(coverage.of(range(start, end)), (start, end), crop, analysis, settings))
+        mask = shot_mask(coverage.of(range(start, end)), (start, end), crop, analysis, settings)
+        masks.append(mask.of_frames(timing.kept.tolist()))
         masked = bool(masks[-1].events)
         name = f"{start:07d}-{end:07d}"
         said, reason = verdict(analysis, pooled is not None, (start, end), masked)
         shots.append(
             {
-                "start": start, "end": end, "crop": list(crop), "picture": list(span.picture),
+                "start": start, "end": end, "num_frames": len(timing.kept), "timing": timing.timing,
+                "crop": list(crop), "picture": list(span.picture),
                 "path": f"shots/{job.analysis[:20]}/{name}.mp4",
                 "mask": f"masks/{job.key[:20]}/{name}.npz" if masked else None, "views": supplied,
                 "verdict": said, "reason": reason, **asdict(quality),

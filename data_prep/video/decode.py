@@ -9,18 +9,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorRange, VideoReformatter
 
-from vidboot.data.video import (
-    TIMED_PACKETS,
-    VideoError,
-    check_not_mirrored,
-    frame_rate,
-    open_video,
-    pictures_of,
-    upright,
-)
+from data_prep.video.interlacing import deinterlaced
+from data_prep.video.strict import check_complete, decoded
+from vidboot.data.clock import TIMED_PACKETS, frame_rate
+from vidboot.data.container import VideoError, films_of, is_untagged_hd, open_video, pictures_of, tag_colours
+from vidboot.data.video import check_not_mirrored, upright
 
 # Formats whose first plane is the brightness, 8 bits a pixel.
 _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "nv12"}
@@ -31,10 +26,10 @@ STRETCHED = cv2.convertScaleAbs(np.arange(256).clip(16).astype(np.uint8), None, 
 _UNSPECIFIED, _NO_RGB = 2, {3, 8, *range(10, 18)}
 # FFmpeg's numbers for the transfer curves of HDR: PQ and HLG.
 _HDR = {16, 18}
-# Types of coded units of key frames that no later frame refers behind ("IDR").
-_FRESH = {"h264": "5", "hevc": "19-20"}
-# Frames at the end that a good file may lack: some muxers count one too many or start with an undecodable one.
-_MISSING_ALLOWED = 2
+# Pixel aspects whose ratio differs from 1 by less than this are the same: broadcasts say 16:11 or 64:45 for one shape.
+_SAME_ASPECT = 0.03
+# Fewer pictures a second are no film: a camera that takes one now and then, or times that are wrong.
+_LEAST_FPS = 0.1
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*\0*")
 
 
@@ -54,6 +49,8 @@ class Probe:
     """Number of frames according to the header, 0 if unknown."""
     duration: float
     """Seconds of the video stream according to the header, 0 if unknown."""
+    deinterlace: bool = False
+    """Whether interlaced frames are mended when they are read."""
     notes: tuple[str, ...] = field(default=())
     """What is unusual and was handled, as sentences for the report."""
 
@@ -67,32 +64,39 @@ class Picture:
     image: np.ndarray
 
 
-def probe(path: str | Path) -> Probe:
-    """Read the headers, the first frame and some packets; raises `VideoError` if no frame can be decoded."""
+def probe(path: str | Path, deinterlace: bool = False) -> Probe:
+    """Read the headers, the first frame and some packets.
+
+    Raises `VideoError` if no frame can be decoded, or if its frames are too far apart for a film.
+    """
     with open_video(path) as (container, stream):
         shown: list[int] = []
         packets = _noting(container.demux(stream), shown)
-        first = next(_decoded(path, stream, packets), None)
+        first = next(decoded(path, stream, packets), None)
         if first is None:
             raise VideoError(path, "none of its frames can be decoded" if shown else "no frames")
         check_not_mirrored(path, first)
         left_out = sum(time < first.pts for time in shown) if first.pts is not None else 0
         for _ in islice(packets, TIMED_PACKETS):
             pass
+        fps = frame_rate(stream, shown)
+        if fps < _LEAST_FPS:
+            raise VideoError(path, f"no film: its pictures are {1 / fps:.0f} seconds apart")
         turned = _is_sideways(first.rotation)
         height, width = (first.width, first.height) if turned else (first.height, first.width)
-        aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
+        aspect = float(stream.sample_aspect_ratio or _coded_aspect(stream))
         return Probe(
             height=height,
             width=width,
             pixel_aspect=1 / aspect if turned else aspect,
-            fps=frame_rate(stream, shown),
+            fps=fps,
             codec=stream.codec_context.name,
             pix_fmt=first.format.name,
             rotation=first.rotation,
             declared_frames=stream.frames,
             duration=_duration(container, stream),
-            notes=_notes(container, first, aspect, left_out),
+            deinterlace=deinterlace,
+            notes=(*_streams_note(path, container), *_notes(first, aspect, left_out)),
         )
 
 
@@ -101,11 +105,17 @@ def _is_sideways(rotation: int) -> bool:
     return round(rotation / 90) % 2 == 1
 
 
+def _coded_aspect(stream: av.VideoStream) -> float:
+    """Width of a pixel divided by its height, as the coded headers that were read last say."""
+    return float(stream.codec_context.sample_aspect_ratio or 1)
+
+
 def _noting(packets: Iterable[av.Packet], shown: list[int]) -> Iterator[av.Packet]:
     """Pass the packets on, and append to `shown` the times of those that no edit list hides."""
     for packet in packets:
-        if packet.pts is not None and not packet.is_discard:
-            shown.append(packet.pts)
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None and not packet.is_discard:
+            shown.append(time)
         yield packet
 
 
@@ -122,12 +132,15 @@ def _duration(container: av.container.InputContainer, stream: av.VideoStream) ->
     return (container.duration or 0) / 1e6 if alone else 0.0
 
 
-def _notes(
-    container: av.container.InputContainer, first: av.VideoFrame, aspect: float, left_out: int
-) -> tuple[str, ...]:
+def _streams_note(path: str | Path, container: av.container.InputContainer) -> tuple[str, ...]:
+    films, every = films_of(Path(path), container), pictures_of(container)
+    several = (f"{len(films)} video streams, the largest one is used",) if len(films) > 1 else ()
+    beside = len(every) - len(films)
+    return (*several, f"single pictures beside the film, left out: {beside}") if beside else several
+
+
+def _notes(first: av.VideoFrame, aspect: float, left_out: int) -> tuple[str, ...]:
     notes = []
-    if (streams := len(pictures_of(container))) > 1:
-        notes.append(f"{streams} video streams, the largest one is used")
     if left_out:
         notes.append(f"pictures at the beginning that need earlier ones, left out: {left_out}")
     if first.rotation:
@@ -140,68 +153,57 @@ def _notes(
         notes.append("HDR, stored without tone mapping")
     if len(first.format.components) in (2, 4):
         notes.append("transparency dropped")
-    if first.interlaced_frame:
-        notes.append("interlaced, not deinterlaced")
+    if is_untagged_hd(first):
+        notes.append("HD without a note on its colours, read as BT.709")
     return tuple(notes)
 
 
-def raw_frames(path: str | Path, about: Probe) -> Iterator[tuple[int, float, av.VideoFrame]]:
+def raw_frames(
+    path: str | Path, about: Probe, notes: list[str] | None = None
+) -> Iterator[tuple[int, float, av.VideoFrame]]:
     """Every frame in display order: its number, its time in seconds, and the frame as decoded, not turned upright.
 
-    Raises `VideoError` for damage, a change of picture size, colours that can't be converted, and at the end for
-    missing frames.
+    Appends to `notes`, at the end, what only the whole video shows. Raises `VideoError` for damage, a change of the
+    picture's size or its pixels' shape, colours that can't be converted, and at the end for missing frames.
     """
-    number, seconds = -1, 0.0
-    size = (about.width, about.height) if _is_sideways(about.rotation) else (about.height, about.width)
+    number, earliest, latest = -1, 0.0, 0.0
+    interlaced: list[int] = []
     with open_video(path) as (container, stream):
-        for number, frame in enumerate(_decoded(path, stream, container.demux(stream))):
-            if frame.is_corrupt:
-                raise VideoError(path, f"damaged at frame {number}")
-            if number == 0:
-                check_not_mirrored(path, frame)
-            if (frame.height, frame.width) != size or frame.rotation != about.rotation:
-                raise VideoError(path, f"the picture size changes at frame {number}")
-            if frame.colorspace in _NO_RGB:
-                raise VideoError(path, f"colour space {int(frame.colorspace)} can't be converted to RGB")
-            # FFmpeg refuses to convert frames with some of these tags, though none of them changes the result.
-            frame.color_trc = frame.color_primaries = _UNSPECIFIED
+        frames = _checked(path, about, stream, decoded(path, stream, container.demux(stream)), interlaced)
+        for number, frame in enumerate(deinterlaced(frames) if about.deinterlace else frames):
             seconds = float(frame.time) if frame.time is not None else number / about.fps
+            earliest, latest = min(earliest, seconds), max(latest, seconds)
             yield number, seconds, frame
-    _check_complete(path, about, number + 1, seconds)
+    check_complete(path, about.declared_frames, about.duration, about.fps, number + 1, latest - earliest)
+    if interlaced and notes is not None:
+        some = "" if len(interlaced) == number + 1 else f" at {len(interlaced)} frames, from frame {interlaced[0]} on"
+        notes.append(f"interlaced{some}, {'' if about.deinterlace else 'not '}deinterlaced")
 
 
-def _decoded(path: str | Path, stream: av.VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-    """Frames in display order; raises `VideoError` for damage.
-
-    A recording may begin between two key frames: frames that need the first one, which is missing, are left out.
-    """
-    stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-    number, begun, refers_back = -1, False, True
-    for packet in packets:
-        if packet.is_keyframe and not begun:
-            begun, refers_back = True, not _starts_afresh(stream, packet)
-        try:
-            frames = packet.decode()
-        except av.InvalidDataError as error:
-            if number < 0 and refers_back and not packet.is_keyframe:
-                continue
-            where = f"after frame {number}" if number >= 0 else "from its first frame on"
-            raise VideoError(path, f"damaged {where} ({error.strerror})") from None
-        for frame in frames:
-            number += 1
-            yield frame
-
-
-def _starts_afresh(stream: av.VideoStream, key: av.Packet) -> bool:
-    """Whether no frame after this key frame refers to one before it, as in closed groups of pictures."""
-    kinds = _FRESH.get(stream.codec_context.name)
-    if kinds is None:
-        return True
-    try:
-        only_fresh = BitStreamFilterContext(f"filter_units=pass_types={kinds}", stream)
-        return bool(only_fresh.filter(av.Packet(bytes(key))))
-    except av.FFmpegError:  # headers that this filter can't parse; any error of the decoder then counts as damage
-        return True
+def _checked(
+    path: str | Path, about: Probe, stream: av.VideoStream, frames: Iterable[av.VideoFrame], interlaced: list[int]
+) -> Iterator[av.VideoFrame]:
+    """The frames, with colours that FFmpeg converts; appends to `interlaced` the numbers of those that are so."""
+    size = (about.width, about.height) if _is_sideways(about.rotation) else (about.height, about.width)
+    aspect = 1.0
+    for number, frame in enumerate(frames):
+        if frame.is_corrupt:
+            raise VideoError(path, f"damaged at frame {number}")
+        if number == 0:
+            check_not_mirrored(path, frame)
+            aspect = _coded_aspect(stream)
+        if (frame.height, frame.width) != size or frame.rotation != about.rotation:
+            raise VideoError(path, f"the picture size changes at frame {number}")
+        if abs(_coded_aspect(stream) / aspect - 1) > _SAME_ASPECT:
+            raise VideoError(path, f"the shape of its pixels changes at about frame {number}")
+        if frame.colorspace in _NO_RGB:
+            raise VideoError(path, f"colour space {int(frame.colorspace)} can't be converted to RGB")
+        if frame.interlaced_frame:
+            interlaced.append(number)
+        tag_colours(frame)
+        # FFmpeg refuses to convert frames with some of these tags, though none of them changes the result.
+        frame.color_trc = frame.color_primaries = _UNSPECIFIED
+        yield frame
 
 
 def grey(frame: av.VideoFrame, convert: "Converter") -> np.ndarray:
@@ -248,15 +250,3 @@ def scale(image: np.ndarray, height: int, width: int) -> np.ndarray:
         return image
     shrinks = height <= image.shape[0] and width <= image.shape[1]
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _check_complete(path: str | Path, about: Probe, decoded: int, last_seconds: float) -> None:
-    """Raise `VideoError` if a file ends early.
-
-    Both frames and time must be missing: an edit list hides frames of a complete file.
-    """
-    short = about.duration - last_seconds > (_MISSING_ALLOWED + 1) / about.fps + 0.02 * about.duration
-    if about.declared_frames and decoded < about.declared_frames - _MISSING_ALLOWED and short:
-        raise VideoError(path, f"truncated: {decoded} of {about.declared_frames} frames can be decoded")
-    if not about.declared_frames and short and about.duration:
-        raise VideoError(path, f"truncated: ends after {last_seconds:.1f} of {about.duration:.1f} seconds")

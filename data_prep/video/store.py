@@ -10,7 +10,8 @@ import numpy as np
 from data_prep.config import Preprocess
 from data_prep.video.cropping import Crop, Cropper
 from data_prep.video.decode import Converter, Probe, raw_frames
-from vidboot.data.video import Encoding, VideoWriter, median_step, upright
+from vidboot.data.clock import rate_of
+from vidboot.data.video import Encoding, VideoWriter, upright
 
 
 def centre_crop(about: Probe, region: Crop, height: int, width: int) -> Crop:
@@ -30,6 +31,10 @@ class StoredShot:
     """The frame after the last one."""
     crop: Crop
     path: Path
+    left_out: frozenset[int] = frozenset()
+    """Numbers of frames that are not stored."""
+    fps: float | None = None
+    """Frames per second; None: as the stored frames' times say."""
 
 
 def store_shots(
@@ -41,8 +46,8 @@ def store_shots(
 ) -> tuple[list[float], dict[int, np.ndarray]]:
     """Write the file of each shot; shots must be ordered and disjoint.
 
-    Returns the frame rate of each shot (that of the file, or the shot's own mean if the rate varies), and the
-    full-size frames with these `numbers`, up to the end of the last shot.
+    Returns the frame rate of each shot (that of the file, or the shot's own if the rate varies), and the full-size
+    frames with these `numbers`, up to the end of the last shot.
     """
     to_rgb = Converter("rgb24")
     rates, images = [], {}
@@ -62,13 +67,14 @@ def store_shots(
                 times = []
                 if to_small is None or shot.crop != to_small.crop:
                     to_small = Cropper(shot.crop, settings.height, settings.width)
-                writer = open_writer.enter_context(_writer(shot.path, about.fps, settings))
+                writer = open_writer.enter_context(_writer(shot.path, shot.fps or about.fps, settings))
             assert to_small is not None, "made with the shot's first frame"
-            writer.write(to_small(frame))
+            if number not in shot.left_out:
+                writer.write(to_small(frame))
             times.append(seconds)
             if number == shot.end - 1:
                 open_writer.close()
-                rates.append(_rate(about.fps, times))
+                rates.append(shot.fps or rate_of(times, float(frame.time_base or 0), [about.fps]) or about.fps)
                 waiting.pop(0)
     return rates, images
 
@@ -79,13 +85,3 @@ def _writer(path: Path, fps: float, settings: Preprocess) -> VideoWriter:
     quick = not kept.lossless
     encoding = Encoding(crf=kept.crf, gop=kept.gop, lossless=kept.lossless, chroma="444", quick=quick)
     return VideoWriter(path, fps, encoding)
-
-
-def _rate(declared: float, times: list[float]) -> float:
-    """Frames per second of a shot with these frame times: from the mean step, or the median if the mean is far off."""
-    seconds = times[-1] - times[0]
-    measured = (len(times) - 1) / seconds if seconds > 0 else declared
-    if not declared / 2 <= measured <= 2 * declared:
-        # A jump of the clock, as between two parts of a recording, is no frame's duration.
-        measured = 1 / (median_step(times) or 1 / declared)
-    return declared if abs(measured - declared) < 0.02 * declared else measured

@@ -261,3 +261,18 @@ def test_a_file_that_is_renamed_has_the_masks_of_its_new_name(tmp_path):
     assert preprocess([tmp_path / "in"], tmp_path / "out", settings).manifest[0].verdict == "masked"
     (tmp_path / "in/news_a.mp4").rename(path)
     assert preprocess([tmp_path / "in"], tmp_path / "out", settings).manifest[0].verdict != "masked"
+
+
+def test_two_playlists_of_the_same_text_are_lists_and_their_own_segments_are_used(tmp_path):
+    for number, name in enumerate("AB"):
+        for part in range(2):
+            write(tmp_path / f"in/{name}/{part}.ts", moving_scene(2 * number + part, 12), rate=25)
+        (tmp_path / f"in/{name}/a.m3u8").write_text(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.48,\n0.ts\n#EXTINF:0.48,\n1.ts\n#EXT-X-ENDLIST\n"
+        )
+    outcome = preprocess([tmp_path / "in"], tmp_path / "out", SETTINGS)
+    assert [Path(s.source).relative_to(tmp_path / "in").as_posix() for s in outcome.manifest] == [
+        "A/0.ts", "A/1.ts", "B/0.ts", "B/1.ts"
+    ]  # fmt: skip
+    lists = [(item.what, item.reason) for item in outcome.set_aside]
+    assert lists == [(str(tmp_path / f"in/{name}/a.m3u8"), "a list of other files") for name in "AB"]

@@ -25,6 +25,8 @@ VIEWS = ("full", "clip", "low_res")
 VERDICTS = ("clean", "masked", "uncertain")
 Verdict = Literal["clean", "masked", "uncertain"]
 
+Timing = Literal["own", "dropped", "near", "slower"]
+
 Box = tuple[int, int, int, int]
 """Top, left, height, width in pixels."""
 
@@ -38,12 +40,17 @@ class ManifestRow:
     start: Annotated[int, "first source frame, counted in display order from 0"]
     end: Annotated[int, "source frame after the last one"]
     path: Annotated[str, "stored video, relative to the manifest's folder"]
-    num_frames: Annotated[int, "frames stored, one for each source frame"]
+    num_frames: Annotated[int, "frames stored: one for each source frame, or fewer (see timing)"]
     fps: Annotated[float, "frames per second; the mean over the shot if the source's rate varies"]
     height: Annotated[int, "stored height, pixels"]
     width: Annotated[int, "stored width, pixels"]
     crop: Annotated[Box, "top, left, height, width of the stored region, upright source pixels"]
     picture: Annotated[Box | None, "top, left, height, width of the source's picture without letterbox bars"] = None
+    timing: Annotated[
+        Timing,
+        "own: the source's frame rate; dropped: frames left out to get the rate that was asked for; near: the source's "
+        "is within 1 % of that; slower: the source's is below it",
+    ] = "own"
     views: Annotated[tuple[str, ...], "views that the shot can supply: full, clip, low_res"] = ()
     verdict: Annotated[Verdict, "clean, masked (see mask) or uncertain (something may be burnt in)"] = "clean"
     reason: Annotated[str | None, "why the verdict is what it is"] = None

@@ -58,6 +58,12 @@ class MaskTrack:
             mask_THW[(numbers >= event.start) & (numbers < event.end)] &= ~event.covered
         return mask_THW
 
+    def of_frames(self, numbers: Sequence[int]) -> "MaskTrack":
+        """The track of those frames alone, whose numbers ascend."""
+        places = ((e, *np.searchsorted(numbers, (e.start, e.end)).tolist()) for e in self.events)
+        events = [Event(start, end, event.covered) for event, start, end in places if start < end]
+        return MaskTrack(len(numbers), self.height, self.width, events)
+
     def save(self, path: str | Path) -> None:
         """Write the masks, atomically; the same events give the same bytes."""
         shapes: dict[bytes, int] = {}

@@ -5,13 +5,11 @@ Readers are opened where they are used and closed before returning: a decord rea
 
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from types import ModuleType
 from typing import Any, Literal, cast
 
@@ -19,89 +17,13 @@ import av
 import cv2
 import numpy as np
 from av.sidedata.sidedata import SideData
-from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import UInt8
 
+from vidboot.data.container import VideoError, open_video, tag_colours
 from vidboot.data.files import atomic_path
-from vidboot.errors import UserError
 
 Frames = UInt8[np.ndarray, "T H W C"]
-NO_VIDEO_FORMATS = {"tty", "image2", "lavfi", "bin", "xbin", "adf", "idf"}
-"""What FFmpeg opens though it is no video: plain text as terminal art, single pictures, test patterns."""
-TIMED_PACKETS = 200
-"""How many packets' times are read to find the frame rate."""
-
-
-class VideoError(UserError):
-    """A video that can't be read: its `path`, and the `reason` in words."""
-
-    def __init__(self, path: str | Path, reason: str) -> None:
-        super().__init__(str(path), reason)
-        self.path, self.reason = Path(path), reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-class UnreadableError(VideoError):
-    """A video that can't be read now but perhaps later: the file system refused, whatever the file holds."""
-
-
-@contextmanager
-def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file with PyAV and choose the largest of its video streams, to be decoded on one thread.
-
-    Raises `VideoError` with the reason in words, also for what PyAV raises inside the `with` block.
-    """
-    path = Path(path)
-    try:
-        if path.stat().st_size == 0:
-            raise VideoError(path, "empty file (0 bytes)")
-        with av.open(str(path), metadata_errors="replace") as container:
-            names = set(container.format.name.split(","))
-            if names & NO_VIDEO_FORMATS or any(name.endswith("_pipe") for name in names):
-                raise VideoError(path, f"not a video (looks like {container.format.long_name})")
-            stream = max(pictures_of(container), key=_area, default=None)
-            if stream is None:
-                kinds = sorted({s.type for s in container.streams})
-                raise VideoError(path, f"no video stream (only: {', '.join(kinds) or 'nothing'})")
-            if stream.codec_context is None:
-                raise VideoError(path, "no decoder for its codec")
-            stream.codec_context.thread_count = 1
-            yield container, stream
-    except av.FFmpegError as error:
-        kind = UnreadableError if isinstance(error, OSError) else VideoError
-        raise kind(path, f"damaged or not a video ({error.strerror})") from None
-    except OSError as error:
-        raise UnreadableError(path, f"can't be opened ({error.strerror})") from None
-
-
-def pictures_of(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams of a file, without attached pictures such as album covers, unless it has nothing else."""
-    streams = list(container.streams.video)
-    return [s for s in streams if not s.disposition & Disposition.attached_pic] or streams
-
-
-def _area(stream: av.VideoStream) -> int:
-    return stream.width * stream.height if stream.codec_context is not None else 0
-
-
-def frame_rate(stream: av.VideoStream, shown: Iterable[int]) -> float:
-    """Frames per second from the headers, or from the times `shown` of the first packets if that is much lower.
-
-    Where a file states no rate, FFmpeg reports its time base instead: 1000 for Matroska, 60000 for raw DV.
-    """
-    rate = float(stream.average_rate or stream.guessed_rate or Fraction(25))
-    unit = stream.time_base or Fraction(0)
-    step = median_step(float(time * unit) for time in shown)
-    return 1 / step if step and rate * step > 1.5 else rate
-
-
-def median_step(seconds: Iterable[float]) -> float | None:
-    """The median time from one frame to the next, for times in any order; None for fewer than two different times."""
-    steps = [b - a for a, b in pairwise(sorted(seconds)) if b > a]
-    return median(steps) if steps else None
 
 
 def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
@@ -133,6 +55,7 @@ def iter_frames(path: str | Path) -> Iterator[UInt8[np.ndarray, "H W C"]]:
         for number, frame in enumerate(container.decode(stream)):
             if number == 0:
                 check_not_mirrored(path, frame)
+            tag_colours(frame)
             yield upright(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), frame.rotation)
 
 
@@ -282,6 +205,9 @@ class VideoWriter:
         stream.codec_context.thread_count = 1  # for the conversion of colours, too
         whole_chroma = self.encoding.chroma == "444" or height % 2 or width % 2
         stream.pix_fmt = "rgb24" if lossless else "yuv444p" if whole_chroma else "yuv420p"
+        if not lossless:  # FFmpeg converts by BT.601; players take HD that says nothing for BT.709
+            stream.codec_context.colorspace = Colorspace.ITU601
+            stream.codec_context.color_range = ColorRange.MPEG
         return stream
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from vidboot.data.clock import TIMED_PACKETS, frame_rate
+from vidboot.data.container import VideoError, open_video
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
-from vidboot.data.video import TIMED_PACKETS, VideoError, frame_rate, iter_frames, open_video, read_frames
+from vidboot.data.video import iter_frames, read_frames
 from vidboot.errors import UserError
 from vidboot.method.conditioning import Observation
 
