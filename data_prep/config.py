@@ -108,14 +108,14 @@ class Preprocess(Strict):
     """Videos processed at the same time; null: one for each core."""
     timeout_minutes: float = Field(240.0, gt=0)
     """A video that takes longer is set aside."""
-    finder: Literal["both", "learned", "rules"] = "both"
-    """What finds burnt-in things: the learned finder and rules together, or one of them alone."""
     fps: float | None = Field(None, gt=0)
     """Frames per second of the shots: frames of faster videos are left out. Null: each shot keeps its own."""
     slower: Literal["refuse", "keep"] = "refuse"
     """A shot with fewer frames per second than `fps` is set aside, or kept as it is. A rate within 1 % is as good."""
     deinterlace: bool = False
     """Mend interlaced frames (FFmpeg's bwdif). Otherwise they stay as they are, with a remark."""
+    finder: Literal["both", "learned", "rules"] = "both"
+    """What finds burnt-in things: the learned finder and rules together, or one of them alone."""
     drop_near_duplicates: bool = False
     """Set aside videos that look like another one (re-encoded or scaled); they are reported in any case."""
     shots: ShotSettings = ShotSettings()
