@@ -52,21 +52,21 @@ class Preprocessing:
         analysis = pickle.loads(self._file(path, ".pickle").read_bytes())
         pooled = self.pooled.get(path)
         coverage = Coverage(analysis, pooled, path, self.settings)
-        height, width = analysis["size"]
-        spans = coverage.of(range(analysis["frames"]))
+        height, width = analysis.size
+        spans = coverage.of(range(analysis.frames))
 
         def covered(number: int) -> np.ndarray:
             return _union([area for start, end, area in spans if start <= number < end], (height, width))
 
         shots = []
-        for start, end in analysis["spans"]:
+        for start, end in ((span.start, span.end) for span in analysis.spans):
             masked = any(area.any() for first, last, area in spans if first < end and last > start)
             shots.append((start, end, *verdict(analysis, pooled is not None, (start, end), masked)))
-        about = analysis["probe"]
-        down, across = height / about["height"], width / about["width"]
-        top, left, rows, columns = analysis["picture"]
+        about = analysis.probe
+        down, across = height / about.height, width / about.width
+        top, left, rows, columns = analysis.picture
         kept = round(top * down), round(left * across), round(rows * down), round(columns * across)
-        return Found(analysis["frames"], about["fps"], kept, shots, covered)
+        return Found(analysis.frames, about.fps, kept, shots, covered)
 
 
 class Stored:
