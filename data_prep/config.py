@@ -71,6 +71,8 @@ class MaskSettings(Strict):
     """Frame after the last one that is covered; null: up to the end."""
     replace: bool = False
     """Replace what is found, instead of adding to it."""
+    remove: bool = False
+    """Take away what is found inside the box or the picture's dark parts; what is found elsewhere stays masked."""
 
     @pydantic.model_validator(mode="after")
     def _covers(self) -> Self:
@@ -78,6 +80,10 @@ class MaskSettings(Strict):
             raise ValueError(f"box {self.box} must be top, left (from 0), height, width (from 1)")
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end ({self.end}) must be after start ({self.start})")
+        if self.remove and self.replace:
+            raise ValueError("remove and replace exclude each other; make two masks")
+        if self.remove and self.box is None and self.picture is None:
+            raise ValueError("remove must have a box or a picture, in which what is found is taken away")
         return self
 
     def digest(self) -> str:
@@ -123,7 +129,7 @@ class Preprocess(Strict):
     views: ViewSettings = ViewSettings()
     store: StoreSettings = StoreSettings()
     masks: list[MaskSettings] = []
-    """Masks of your own, which add to what is found or replace it."""
+    """Masks of your own, which add to what is found, replace it or take parts of it away."""
 
     def digest(self, has_model: bool) -> str:
         """Hash of all settings that change the results, except `masks`, and of whether the text model is used."""

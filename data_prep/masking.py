@@ -8,7 +8,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from data_prep.analysis_types import Analysis, Overlay, Text, unpack
+from data_prep.analysis_types import Analysis, Overlay, Text, pack, unpack
 from data_prep.config import MaskSettings, Preprocess
 from data_prep.finder.regions import DOUBTED
 from data_prep.measure.quality import Quality
@@ -17,10 +17,10 @@ from data_prep.video.decode import scale
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import VideoError
 
-Spans = Iterable[tuple[int, int, np.ndarray]]
-"""First frame, frame after the last, and covered pixels (bool `H W`, analysed size) of each thing that covers the
+Span = tuple[int, int, np.ndarray]
+"""First frame, frame after the last, and covered pixels (bool `H W`, analysed size) of something that covers the
 picture."""
-
+Spans = Iterable[Span]
 
 # A shot that moves too little by itself is decided by the sums of the whole video if it has less than this share of the
 # frames, and its mean change from frame to frame exceeds the second value (grey levels). For many short shots, each has
@@ -77,15 +77,20 @@ def _matches(mask: MaskSettings, source: Path) -> bool:
     return any(fnmatch(str(source), pattern) for pattern in patterns)
 
 
-def users_spans(analysis: Analysis, source: Path, masks: list[MaskSettings]) -> Spans:
-    """Like `covered_spans`, for the user's own masks; raises `VideoError` if one does not fit the picture."""
+def users_spans(analysis: Analysis, source: Path, masks: Iterable[MaskSettings]) -> Spans:
+    """Like `covered_spans`, for the user's own masks; raises `VideoError` if one does not fit the picture.
+
+    Of a mask with `remove` it is the area in which what is found is taken away: the pixels that lie wholly inside.
+    """
     height, width = analysis.size
     full = analysis.probe.height, analysis.probe.width
     for mask in (mask for mask in masks if _matches(mask, source)):
         end = analysis.frames if mask.end is None else min(mask.end, analysis.frames)
-        covered = _users_area(mask, source, full)
+        area = _users_area(mask, source, full)
         if mask.start < end:
-            yield mask.start, end, _shrink_to(covered, (0, 0, *full), height, width)
+            whole = 0, 0, *full
+            small = _shrink_to(~area if mask.remove else area, whole, height, width)
+            yield mask.start, end, ~small if mask.remove else small
 
 
 def _users_area(mask: MaskSettings, source: Path, full: tuple[int, int]) -> np.ndarray:
@@ -114,13 +119,44 @@ class Coverage:
 
     def __init__(self, analysis: Analysis, pooled: np.ndarray | None, source: Path, settings: Preprocess) -> None:
         self.analysis, self.pooled = analysis, pooled
-        self._users = list(users_spans(analysis, source, settings.masks))
+        adding, removing = ([mask for mask in settings.masks if mask.remove == which] for which in (False, True))
+        self._added = [(s, e, pack(area)) for s, e, area in users_spans(analysis, source, adding)]
+        self._removed = [(s, e, pack(area)) for s, e, area in users_spans(analysis, source, removing)]
         self._replaced = any(mask.replace and _matches(mask, source) for mask in settings.masks)
 
     def of(self, frames: range) -> list[tuple[int, int, np.ndarray]]:
         """What covers some of these frames."""
-        users = [(start, end, covered) for start, end, covered in self._users if _overlap(start, end, frames)]
-        return users if self._replaced else [*covered_spans(self.analysis, self.pooled, frames), *users]
+        found = self.left(covered_spans(self.analysis, self.pooled, frames))
+        return [span for span in [*found, *self._unpacked(self._added, frames)] if _overlap(*span[:2], frames)]
+
+    def left(self, found: Spans) -> Spans:
+        """What of these finds the user's masks leave: nothing if one replaces them."""
+        if self._replaced:
+            return
+        for start, end, area in found:
+            pieces = [(start, end, area)]
+            for first, last, removed in self._unpacked(self._removed, range(start, end)):
+                pieces = [piece for each in pieces for piece in _without(each, (first, last, removed))]
+            yield from pieces
+
+    def _unpacked(self, spans: list[tuple[int, int, str]], frames: range) -> Spans:
+        size = self.analysis.size
+        return ((start, end, unpack(bits, *size)) for start, end, bits in spans if _overlap(start, end, frames))
+
+
+def _without(found: Span, removed: Span) -> Spans:
+    """The parts of a find that are left when an area is taken away in some frames: before, during, after."""
+    (start, end, area), (first, last, gone) = found, removed
+    if not _overlap(first, last, range(start, end)) or not (area & gone).any():
+        yield found
+        return
+    for begin, until, left in (
+        (start, first, area),
+        (max(start, first), min(end, last), area & ~gone),
+        (last, end, area),
+    ):
+        if begin < until and left.any():
+            yield begin, until, left
 
 
 def shot_mask(spans: Spans, span: tuple[int, int], crop: Crop, analysis: Analysis, settings: Preprocess) -> MaskTrack:

@@ -8,6 +8,7 @@ import pytest
 from footage import TRAILER, analysed, grey_scene, probed, segment, write
 
 from data_prep.analysis import analyse
+from data_prep.analysis_types import Overlay, Text, pack
 from data_prep.config import Preprocess
 from data_prep.masking import Coverage, matching, shot_mask, users_spans, verdict
 from data_prep.video.decode import probe
@@ -87,3 +88,45 @@ def test_columns_are_shrunk_by_their_own_ratio():
     track = shot_mask([(0, 100, covered)], (0, 100), (0, 1900, 45, 100), film, users())
     assert track.events[0].covered.all()
     assert not shot_mask([(0, 100, covered)], (0, 100), (0, 1800, 45, 100), film, users()).events
+
+
+def test_a_box_takes_away_what_is_found_in_its_frames_and_nothing_else():
+    logo, sign = np.zeros((360, 640), bool), np.zeros((360, 640), bool)
+    logo[20:40, 560:600] = True
+    sign[200:260, 100:180] = True
+    text = Text(30, 60, (300, 200, 320, 400), pack(np.ones((20, 200), bool)), sure=True)
+    film = replace(FILM, texts=(text,), overlays=(Overlay(10, 90, pack(logo | sign), 1.0),))
+    # Six source pixels are one of the analysed picture: the box is the sign's, in frames 40 to 70.
+    away = {"source": "a.mp4", "box": [1200, 600, 360, 480], "start": 40, "end": 70, "remove": True}
+    own = {"source": "a.mp4", "box": [1200, 600, 6, 6], "start": 50, "end": 80}
+    settings = check_settings(Preprocess, {"masks": [away, own]}, "settings")
+    wanted = np.zeros((100, 360, 640), bool)
+    wanted[10:90] = logo
+    wanted[30:60, 300:320, 200:400] = True
+    wanted[10:40] |= sign
+    wanted[70:90] |= sign
+    wanted[50:80, 200, 100] = True  # the user's mask is added, whatever is taken away there
+    for name, expected in (("a.mp4", wanted), ("b.mp4", None)):
+        made = np.zeros_like(wanted)
+        for start, end, area in Coverage(film, None, Path(name), settings).of(range(100)):
+            made[start:end] |= area
+        if expected is None:
+            assert made[10:90, 200:260, 100:180].all()
+        else:
+            assert np.array_equal(made, expected)
+    assert Coverage(film, None, Path("a.mp4"), settings).of(range(90, 100)) == []
+
+
+def test_a_pixel_that_lies_partly_in_a_box_stays_masked():
+    logo = np.zeros((360, 640), bool)
+    logo[20:40, 560:600] = True
+    film = replace(FILM, overlays=(Overlay(0, 100, pack(logo), 1.0),))
+    settings = users(box=[121, 3360, 119, 240], remove=True)  # all but one row of source pixels
+    (span,) = Coverage(film, None, Path("a.mp4"), settings).of(range(5))
+    assert span[2].sum() == 40 and span[2][20].sum() == 40
+
+
+def test_what_is_taken_away_must_have_a_place():
+    for wrong in ({"remove": True}, {"remove": True, "replace": True, "box": [0, 0, 9, 9]}):
+        with pytest.raises(UserError, match=r"remove"):
+            users(**wrong)

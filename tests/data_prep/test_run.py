@@ -4,10 +4,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from footage import TRAILER, moving_scene, write
+from footage import TRAILER, moving_scene, titled_films, write
 
 from data_prep import run
-from data_prep.config import MaskSettings, Preprocess
+from data_prep.config import MaskSettings, Preprocess, TextSettings
 from data_prep.run import preprocess
 from data_prep.tasks import AnalyseJob, StoreJob, analyse_video, store_video
 from data_prep.work.hashes import HashCache, stamped_hash
@@ -168,6 +168,23 @@ def test_a_mask_that_changes_costs_no_decoding(tmp_path, monkeypatch):
     assert all(not shot.mask()[:, :14].any() and shot.mask()[:, 17:].all() for shot in shots)
     assert times(tmp_path / "out/shots").items() >= before["shots"].items()
     assert times(tmp_path / "out/analysis").items() >= before["analysis"].items()
+
+
+def test_a_mask_that_is_taken_away_costs_no_decoding_either(tmp_path):
+    (film,) = titled_films(tmp_path / "in", 1)
+    settings = SETTINGS.model_copy(update={"text": TextSettings(detector="opencv")})
+    before = preprocess([film], tmp_path / "out", settings).manifest[0]
+    made = {name: times(tmp_path / "out" / name) for name in ("analysis", "shots", "encoded")}
+    assert not before.mask()[20].all() and before.verdict == "masked"
+    away = [MaskSettings(source="film0.mp4", box=[0, 0, 180, 320], start=12, remove=True)]
+    outcome = preprocess([film], tmp_path / "out", settings.model_copy(update={"masks": away}))
+    after = outcome.manifest[0]
+    assert outcome.new == 1 and after.verdict == "masked"  # for its frames before 12
+    assert np.array_equal(after.mask()[:12], before.mask()[:12]) and after.mask()[12:].all()
+    every = [MaskSettings(source="film0.mp4", box=[0, 0, 180, 320], remove=True)]
+    (shot,) = preprocess([film], tmp_path / "out", settings.model_copy(update={"masks": every})).manifest
+    assert shot.mask().all() and shot.verdict != "masked"
+    assert {name: times(tmp_path / "out" / name) for name in ("analysis", "shots", "encoded")} == made
 
 
 def test_a_mask_for_none_of_the_videos_is_told(tmp_path):
