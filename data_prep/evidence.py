@@ -21,7 +21,7 @@ _EXPLAINED = 0.7
 
 
 def probability_of(covered_HW: np.ndarray, moments: Iterable[Moment]) -> float | None:
-    """The greatest mean probability over covered pixels (bool, of any size) among some moments; None without a moment."""
+    """The greatest mean probability over covered pixels (bool, of any size) among moments; None without a moment."""
     found = None
     for moment in moments:
         height, width = moment.shape
@@ -62,7 +62,7 @@ def judged_overlays(overlays: Sequence[Overlay], moments: Sequence[Moment], size
 
 
 def shown_during(moments: Sequence[Moment], start: int, end: int) -> list[Moment]:
-    """The moments from frame `start` to `end` (exclusive); if there is none, the one that is nearest to their middle."""
+    """The moments from frame `start` to `end` (exclusive); if there is none, the one nearest to their middle."""
     inside = [moment for moment in moments if start <= moment.number < end]
     middle = (start + end) / 2
     return inside or sorted(moments, key=lambda moment: abs(moment.number - middle))[:1]

@@ -9,6 +9,7 @@ long one, in which faint marks add up, and a short one, in which a caption that 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -114,12 +115,12 @@ class _Span:
         """How constant the edges of the colours are, which show marks that are as bright as the scene: two maps."""
         constant = []
         for plane in (0, 1):
-            mean, every = (np.zeros(samples[0].colours.shape[1:], np.float32) for _ in range(2))
+            total, sizes = (np.zeros(samples[0].colours.shape[1:], np.float32) for _ in range(2))
             for sample in samples:
-                cv2.accumulate(sample.colours[plane], mean)
-                cv2.accumulate(edges_of(sample.colours[plane]), every)
-            mean, every = mean / len(samples), every / len(samples)
-            static = edges_of(mean).astype(np.float32)
+                cv2.accumulate(sample.colours[plane], total)
+                cv2.accumulate(edges_of(sample.colours[plane]), sizes)
+            every = sizes / len(samples)
+            static = edges_of(total / len(samples)).astype(np.float32)
             constant.append(static / _GRADIENT * static / (every + _NOISE))
         return constant
 
@@ -134,7 +135,7 @@ def _motion(samples: Sequence[Sample]) -> float:
     if len(samples) < 2:
         return 0.0
     small = [np.ascontiguousarray(sample.grey[::8, ::8]) for sample in samples]
-    changes = [cv2.norm(one, other, cv2.NORM_L1) for one, other in zip(small, small[1:], strict=False)]
+    changes = [cv2.norm(one, other, cv2.NORM_L1) for one, other in pairwise(small)]
     return sum(changes) / len(changes) / small[0].size
 
 

@@ -75,17 +75,15 @@ class MomentFinder:
         self._last: np.ndarray | None = None
         self.moments: list[Moment] = []
 
-    def feed(self, number: int, grey_HW: np.ndarray, colours_2hw: Sequence[np.ndarray]) -> None:
-        """Take the frame `number`: its brightness and its colours U and V, uint8 pictures of any size."""
+    def feed(self, number: int, grey_HW: np.ndarray, colours: Sequence[np.ndarray]) -> None:
+        """Take the frame `number`: its brightness and its two colours U and V, uint8 pictures of any size."""
         height, width = self.size
         shrinks = grey_HW.shape[0] > height
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         grey = grey_HW if grey_HW.shape == self.size else cv2.resize(grey_HW, (width, height), interpolation=way)
         half = width // 2, height // 2
-        colours = [
-            c if c.shape == half[::-1] else cv2.resize(c, half, interpolation=cv2.INTER_LINEAR) for c in colours_2hw
-        ]
-        self._samples.append(Sample(grey, np.stack(colours)))
+        planes = [c if c.shape == half[::-1] else cv2.resize(c, half, interpolation=cv2.INTER_LINEAR) for c in colours]
+        self._samples.append(Sample(grey, np.stack(planes)))
         self._numbers.append(number)
         self._work(len(self._samples) - 1 + self._dropped - REACH)
 

@@ -55,7 +55,7 @@ def areas(probability_hw: np.ndarray, least: float) -> list[tuple[np.ndarray, fl
     """Areas (bool `h w`) around each peak of at least this probability, and the probability of the peak."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats((probability_hw >= EXTENT).astype(np.uint8))
     peaks = np.zeros(count, np.float32)
-    np.maximum.at(peaks, labels.ravel(), probability_hw.ravel().astype(np.float32))
+    np.maximum.at(peaks, labels.ravel().astype(np.intp), probability_hw.ravel().astype(np.float32))
     found = []
     for number in range(1, count):
         if peaks[number] >= least and stats[number, cv2.CC_STAT_AREA] >= _SMALLEST:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.random import Generator
 
 from data_prep.overlays.motion import camera_motion
+from vidboot.errors import UserError
 
 _VIDEOS, _PHOTOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".ogv", ".mpg"}, {".jpg", ".jpeg", ".png", ".webp"}
-# Shares of plain colours and of photographs among the backgrounds; among photographs, those with texts in the scene, and
-# those before which something passes.
+# Shares of plain colours and of photographs among the backgrounds; among photographs, those with texts in the scene,
+# and those before which something passes.
 _PLAIN_SHARE, _PHOTO_SHARE, _TEXT_SHARE, _PASSED_SHARE = 0.03, 0.35, 0.4, 0.4
 # More files of one source than this are drawn no more often.
 _ENOUGH = 25
@@ -33,11 +35,14 @@ class Scene:
 class Backgrounds:
     """The folders `videos`, `photos` and `text_photos` in `folder`, each with one folder a source, and more videos.
 
-    A source is drawn a little less often than its number of files would have it, so that large ones do not outweigh others.
+    A source is drawn a little less often than its number of files would have it, so that large ones do not outweigh
+    others.
     """
 
     def __init__(self, folder: Path, more_videos: tuple[Path, ...] = ()) -> None:
         self.videos = _Sources.of([folder / "videos", *more_videos], _VIDEOS)
+        if not self.videos.files:
+            raise UserError(f"{folder / 'videos'} holds no video to use as a background")
         self.photos = _Sources.of([folder / "photos"], _PHOTOS)
         self.text_photos = _Sources.of([folder / "text_photos"], _PHOTOS)
 
@@ -53,7 +58,7 @@ class Backgrounds:
             frames = read_span(rng, self.videos.draw(rng), count)
             if frames is not None:
                 return _cut_out(rng, frames, height, width)
-        raise ValueError("ten videos in a row could not be read; check the folder of the backgrounds")
+        raise UserError("ten background videos in a row can't be read; play one of them, or take the damaged ones out")
 
     def _photo(self, rng: Generator) -> np.ndarray:
         texts = self.text_photos.files and (rng.random() < _TEXT_SHARE or not self.photos.files)
@@ -85,7 +90,7 @@ def read_photo(path: Path) -> np.ndarray:
     """A photograph, BGR uint8 `H W 3`, reduced to a longest side of 1,400 pixels."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise ValueError(f"{path} is no picture; take it out of the folder of the backgrounds")
+        raise UserError(f"{path} is no picture that can be read; take it out of the backgrounds")
     scale = min(1.0, _PHOTO_SIDE / max(picture.shape))
     return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
@@ -137,7 +142,7 @@ def _tracked(frames: np.ndarray) -> np.ndarray:
     """The camera's motion since the first frame, as far as it can be tracked."""
     greys = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in frames]
     total, found = np.eye(3), [np.eye(3)[:2]]
-    for before, after in zip(greys, greys[1:], strict=False):
+    for before, after in pairwise(greys):
         step = camera_motion(before, after)
         if step is not None:
             total = np.vstack([step, [0, 0, 1]]) @ total
@@ -166,7 +171,7 @@ def fly_over(rng: Generator, photo: np.ndarray, height: int, width: int, count: 
     made, matrices = [], []
     for x, y, zoom, turn in _camera(rng, count, still=0.35):
         matrix = cv2.getRotationMatrix2D(tuple(centre), turn, scale * zoom)
-        matrix[:, 2] += np.array([width / 2 + x * width, height / 2 + y * height]) - centre
+        matrix[:, 2] += [width / 2 + x * width - centre[0], height / 2 + y * height - centre[1]]
         flags = cv2.INTER_AREA if scale * zoom < 0.7 else cv2.INTER_LINEAR
         made.append(cv2.warpAffine(photo, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT))
         matrices.append(np.vstack([matrix, [0, 0, 1]]))
@@ -183,7 +188,7 @@ def _passed_by(rng: Generator, scene: Scene, other: np.ndarray) -> Scene:
     piece = cv2.resize(other, (side, side), interpolation=cv2.INTER_AREA)
     blob = cv2.GaussianBlur(rng.normal(0, 1, (side, side)).astype(np.float32), (0, 0), side / 8)
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    shape = (np.hypot(x, y) + 0.5 * blob / max(float(blob.std()), 1e-6) * 0.3 < 0.8).astype(np.float32)
+    shape = (np.hypot(x, y) + blob / max(float(blob.std()), 1e-6) * 0.15 < 0.8).astype(np.float32)
     alpha = cv2.GaussianBlur(shape, (0, 0), 1.2)[..., None]
     walk = np.cumsum(rng.normal(0, 1, (count, 2)) * rng.choice([2, 8, 30]) + rng.normal(0, 8, 2), 0)
     places = (walk + rng.uniform(0, 1, 2) * [width, height]) - side / 2

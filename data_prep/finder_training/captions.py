@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.random import Generator
 
-from data_prep.finder_training.drawing import Canvas, Drawer, below, corner, fitted, ink_of, placed, some_time
+from data_prep.finder_training.drawing import Canvas, Drawer, below, corner, fitted, placed, some_time
 from data_prep.finder_training.layers import Layer, times
-from data_prep.finder_training.words import Look, colour, digits
+from data_prep.finder_training.words import Look, colour, digits, ink_of
 
 
 def subtitle(drawer: Drawer, rng: Generator, canvas: Canvas) -> list[Layer]:

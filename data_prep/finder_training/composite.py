@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from data_prep.finder.maps import LONG, SIDE, maps
+from data_prep.finder.maps import LONG, SIDE, Sample, maps
 from data_prep.finder_training.backgrounds import Backgrounds, Scene, degraded
 from data_prep.finder_training.burnt_in import burnt_in_layers
 from data_prep.finder_training.compression import samples_of
@@ -23,17 +24,27 @@ _CLEAN, _SCENE_TEXT = 0.4, 0.4
 
 @dataclass(frozen=True)
 class Composite:
-    """Maps float32 `C h w` of the moment `centre`, and what is burnt in there, uint8 `h w` (1: burnt in, 255: unknown)."""
+    """A moment as the finder sees it, and where something is burnt in."""
 
+    picture: Sample
     maps: np.ndarray
+    """float32 `C H/2 W/2`."""
     burnt_in: np.ndarray
+    """uint8 `H/2 W/2`: 1 where something is burnt in, else 0."""
 
 
+@dataclass(frozen=True)
 class Composer:
     """Makes the composite of each number from a seed: same seed and number, same composite."""
 
-    def __init__(self, folder: Path, seed: int, more_videos: tuple[Path, ...] = ()) -> None:
-        self.backgrounds, self.drawer, self.seed = Backgrounds(folder, more_videos), Drawer(folder), seed
+    backgrounds: Backgrounds
+    drawer: Drawer
+    seed: int
+
+    @classmethod
+    def of(cls, folder: Path, seed: int, more_videos: tuple[Path, ...] = ()) -> Self:
+        """From a folder with `videos`, `photos`, `text_photos`, `fonts` and `marks.npz`; raises UserError."""
+        return cls(Backgrounds(folder, more_videos), Drawer(folder), seed)
 
     def make(self, number: int) -> Composite:
         """The composite `number`."""
@@ -47,9 +58,10 @@ class Composer:
         frames, areas = self._overlaid(rng, degraded(rng, scene))
         samples = samples_of(rng, frames)
         centre = int(rng.integers(len(samples)))
-        return Composite(maps(samples, centre), _halved(areas[centre]))
+        return Composite(samples[centre], maps(samples, centre), _halved(areas[centre]))
 
     def _overlaid(self, rng: Generator, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+        """The frames with what is burnt in, and where that is in each, uint8 `T H W`."""
         frames = scene.frames.copy()
         count, height, width, _ = frames.shape
         if rng.random() < 0.08:
@@ -80,6 +92,5 @@ def _barred(rng: Generator, frames: np.ndarray) -> None:
 def _halved(area: np.ndarray) -> np.ndarray:
     """1 where at least half of a 2×2 block is burnt in."""
     height, width = area.shape
-    return (cv2.resize(area.astype(np.float32), (width // 2, height // 2), interpolation=cv2.INTER_AREA) >= 0.5).astype(
-        np.uint8
-    )
+    share = cv2.resize(area.astype(np.float32), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return (share >= 0.5).astype(np.uint8)

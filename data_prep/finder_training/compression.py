@@ -1,6 +1,7 @@
 """Compress frames as the web does, and read them back as preprocessing reads videos."""
 
 import io
+import platform
 
 import av
 import cv2
@@ -10,9 +11,13 @@ from numpy.random import Generator
 from data_prep.finder.maps import Sample
 from data_prep.video.decode import STRETCHED
 
+# With AVX-512, x264's macroblock tree reads memory that nobody has set (seen in the build that PyAV 18.1 brings), so
+# the same frames give other bits each time. SSE4.2 and AVX2 agree, and give the same bits always.
+_REPEATABLE = {"x264-params": "asm=SSE4.2"} if platform.machine() in {"x86_64", "AMD64"} else {}
+
 
 def samples_of(rng: Generator, frames_THWC: np.ndarray) -> list[Sample]:
-    """The samples that the finder gets of BGR frames, after one compression, now and then at a smaller size or twice."""
+    """The samples that the finder gets of BGR frames: compressed once, now and then at a smaller size or twice."""
     height, width = frames_THWC.shape[1:3]
     if rng.random() < 0.2:
         frames_THWC = np.stack([planes_to_bgr(planes) for planes in compressed(rng, frames_THWC)])
@@ -37,29 +42,33 @@ def compressed(rng: Generator, frames_THWC: np.ndarray) -> list[tuple[np.ndarray
     codec = str(rng.choice(["libx264", "mpeg4", "mpeg2video"], p=[0.85, 0.1, 0.05]))
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream = container.add_stream(codec, rate=25, options=_quality(rng, codec))
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames_THWC.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        # With more threads, the same frames can give other bits.
         stream.thread_count = 1
-        if codec == "libx264":
-            preset = str(rng.choice(["ultrafast", "veryfast"]))
-            stream.options = {"crf": str(int(rng.integers(17, 36))), "preset": preset}
-        else:
-            stream.codec_context.qmin = stream.codec_context.qmax = int(rng.integers(2, 14))
-            stream.options = {"flags": "+qscale"}
-            stream.codec_context.global_quality = (
-                118 * stream.codec_context.qmin if hasattr(stream.codec_context, "global_quality") else 0
-            )
         for frame in map(_frame, frames_THWC):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as container:
-        return [_planes(frame) for frame in container.decode(video=0)]
+    with av.open(buffer, "r") as written:
+        return [_planes(frame) for frame in written.decode(video=0)]
+
+
+def _quality(rng: Generator, codec: str) -> dict[str, str]:
+    """Options of FFmpeg's encoder for a quality between next to lossless and poor."""
+    if codec == "libx264":
+        preset = str(rng.choice(["ultrafast", "veryfast"]))
+        return {"crf": str(int(rng.integers(17, 36))), "preset": preset, **_REPEATABLE}
+    # These have no constant quality of their own: the quantiser is fixed, whatever the bit rate.
+    quantiser = str(int(rng.integers(2, 14)))
+    return {"flags": "+qscale", "qmin": quantiser, "qmax": quantiser}
 
 
 def _frame(picture: np.ndarray) -> av.VideoFrame:
-    return av.VideoFrame.from_ndarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
+    planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420).astype(np.uint8, copy=False)
+    return av.VideoFrame.from_ndarray(planes, format="yuv420p")
 
 
 def _planes(frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Draw marks and words, and place them in a picture."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 from numpy.random import Generator
 
 from data_prep.finder_training.layers import times
-from data_prep.finder_training.words import Look, Words, empty, styled
+from data_prep.finder_training.words import Look, Words, empty, ink_of, styled
+from vidboot.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,19 @@ class Canvas:
     width: int
     count: int
 
+    @property
+    def short_side(self) -> int:
+        """The smaller of height and width."""
+        return min(self.height, self.width)
+
 
 class Drawer:
     """Draws things that are burnt in, with the fonts and the marks of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.words = Words(folder / "fonts")
+        if not (folder / "marks.npz").is_file():
+            raise UserError(f"{folder} has no marks.npz with marks to burn in (an array alpha, uint8 N 128 128)")
         with np.load(folder / "marks.npz") as file:
             self.marks = file["alpha"]
 
@@ -65,31 +74,22 @@ class Drawer:
 def beside(one: Look, other: Look) -> Look:
     """Two looks side by side, their middles in a line."""
     height = max(one.alpha.shape[0], other.alpha.shape[0])
-    parts = [_in_frame(look, height, look.alpha.shape[1]) for look in (one, other)]
-    colours, alphas, areas = zip(*((p.colour, p.alpha, p.area) for p in parts), strict=True)
-    return Look(np.hstack(colours), np.hstack(alphas), np.hstack(areas))
+    return _joined(np.hstack, *(_in_frame(look, height, look.alpha.shape[1]) for look in (one, other)))
 
 
 def below(one: Look, other: Look) -> Look:
     """One look above the other, their middles in a column."""
     width = max(one.alpha.shape[1], other.alpha.shape[1])
-    parts = [_in_frame(look, look.alpha.shape[0], width) for look in (one, other)]
-    colours, alphas, areas = zip(*((p.colour, p.alpha, p.area) for p in parts), strict=True)
-    return Look(np.vstack(colours), np.vstack(alphas), np.vstack(areas))
+    return _joined(np.vstack, *(_in_frame(look, look.alpha.shape[0], width) for look in (one, other)))
+
+
+def _joined(join: Callable[[list[np.ndarray]], np.ndarray], one: Look, other: Look) -> Look:
+    return Look(join([one.colour, other.colour]), join([one.alpha, other.alpha]), join([one.area, other.area]))
 
 
 def _in_frame(look: Look, height: int, width: int) -> Look:
     rows, columns = height - look.alpha.shape[0], width - look.alpha.shape[1]
-    pad = ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
-    return Look(np.pad(look.colour, (*pad, (0, 0))), np.pad(look.alpha, pad), np.pad(look.area, pad))
-
-
-def ink_of(look: Look) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of what a look shows."""
-    rows, columns = np.flatnonzero(look.area.any(1)), np.flatnonzero(look.area.any(0))
-    if not len(rows):
-        return 0, 0, 1, 1
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    return look.padded((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
 
 
 def fitted(look: Look, canvas: Canvas) -> Look:
@@ -98,11 +98,7 @@ def fitted(look: Look, canvas: Canvas) -> Look:
     scale = min(1.0, 0.98 * canvas.width / (right - left), 0.98 * canvas.height / (bottom - top))
     if scale == 1.0:
         return look
-    colours, alpha, area = (
-        cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        for part in (look.colour, look.alpha, look.area.astype(np.float32))
-    )
-    return Look(colours, alpha, area > 0.4)
+    return look.warped(lambda part: cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), 0.4)
 
 
 def placed(look: Look, canvas: Canvas, y: float, x: float, margin: tuple[int, int] = (0, 0)) -> tuple[int, int]:
@@ -113,13 +109,11 @@ def placed(look: Look, canvas: Canvas, y: float, x: float, margin: tuple[int, in
     return round(margin[0] + y * rows) - top, round(margin[1] + x * columns) - left
 
 
-def short_side(canvas: Canvas) -> int:
-    return min(canvas.height, canvas.width)
-
-
 def corner(rng: Generator, look: Look, canvas: Canvas) -> tuple[int, int]:
     """A corner, seldom the middle of a side or anywhere; corners at the top right and bottom right most of all."""
-    margin = tuple(int(short_side(canvas) * rng.uniform(0, 0.1)) for _ in range(2))
+    margin = int(canvas.short_side * rng.uniform(0, 0.1)), int(canvas.short_side * rng.uniform(0, 0.1))
+    y: float
+    x: float
     if rng.random() < 0.85:
         y, x = [(0, 1), (1, 1), (0, 0), (1, 0)][rng.choice(4, p=[0.35, 0.3, 0.2, 0.15])]
     elif rng.random() < 0.5:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.finder_training.words import Look
+from data_prep.finder_training.words import INK, Look
 
 # A layer counts as shown from this difference that it makes (grey levels, at its 90th percentile) on.
 _VISIBLE = 7.0
@@ -21,8 +21,6 @@ class Layer:
     """int `T 2`."""
     opacity: np.ndarray
     """float `T`."""
-    burnt_in: bool = True
-    """False: it belongs to the scene."""
 
     @classmethod
     def fixed(cls, look: Look, place: tuple[int, int], opacity: np.ndarray) -> "Layer":
@@ -50,7 +48,7 @@ def lay_over(frame_HWC: np.ndarray, layer: Layer, number: int) -> tuple[tuple[sl
     # numpy reduces over a last axis of three slowly.
     apart = cv2.absdiff(over, under)
     change = np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])
-    drawn = look.alpha[part] > 0.12
+    drawn = look.alpha[part] > INK
     if not drawn.any() or np.percentile(change[drawn], 90) < _VISIBLE:
         return None
     return (rows, columns), look.area[part]

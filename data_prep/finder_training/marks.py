@@ -1,5 +1,7 @@
 """Marks that are burnt in: logos in corners, marks that bounce or drift, tiles of stock agencies."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -9,18 +11,16 @@ from data_prep.finder_training.drawing import (
     Drawer,
     corner,
     fitted,
-    ink_of,
-    short_side,
     some_opacity,
     some_time,
 )
 from data_prep.finder_training.layers import Layer
-from data_prep.finder_training.words import Look
+from data_prep.finder_training.words import Look, ink_of
 
 
 def logo(drawer: Drawer, rng: Generator, canvas: Canvas) -> list[Layer]:
     """A mark in a corner; it may pulse, turn or come and go."""
-    size = int(short_side(canvas) * np.exp(rng.uniform(np.log(0.035), np.log(0.25))))
+    size = int(canvas.short_side * np.exp(rng.uniform(np.log(0.035), np.log(0.25))))
     look = fitted(drawer.badge(rng, size), canvas)
     shown = some_time(rng, canvas, 0.8) * some_opacity(rng)
     place = corner(rng, look, canvas)
@@ -38,15 +38,13 @@ def _turning(rng: Generator, look: Look, count: int) -> list[Look]:
     for angle in np.arange(count) * rng.uniform(0.2, 1) + rng.uniform(0, 3):
         narrow = max(0.08, abs(np.cos(angle)))
         matrix = np.array([[narrow, 0, width * (1 - narrow) / 2], [0, 1, 0]])
-        parts = (look.colour, look.alpha, look.area.astype(np.float32))
-        colours, alpha, area = (cv2.warpAffine(part, matrix, (width, height)) for part in parts)
-        looks.append(Look(colours, alpha, area > 0.5))
+        looks.append(look.warped(partial(cv2.warpAffine, M=matrix, dsize=(width, height))))
     return looks
 
 
 def bouncing(drawer: Drawer, rng: Generator, canvas: Canvas) -> list[Layer]:
     """A mark that drifts, and turns back at the edges of the picture, or jumps from place to place."""
-    size = int(short_side(canvas) * rng.uniform(0.06, 0.25))
+    size = int(canvas.short_side * rng.uniform(0.06, 0.25))
     look = fitted(drawer.badge(rng, size), canvas)
     top, left, bottom, right = ink_of(look)
     room = np.array([max(1, canvas.height - (bottom - top)), max(1, canvas.width - (right - left))])
@@ -62,30 +60,27 @@ def bouncing(drawer: Drawer, rng: Generator, canvas: Canvas) -> list[Layer]:
 
 def tiles(drawer: Drawer, rng: Generator, canvas: Canvas) -> list[Layer]:
     """A mark or word all over the picture, often slanted and faint, as stock agencies put it."""
-    size = int(short_side(canvas) * rng.uniform(0.05, 0.2))
+    size = int(canvas.short_side * rng.uniform(0.05, 0.2))
     one = drawer.badge(rng, size) if rng.random() < 0.4 else drawer.text(rng, max(8, size // 2), 1)
     top, left, bottom, right = ink_of(one)
-    one = Look(one.colour[top:bottom, left:right], one.alpha[top:bottom, left:right], one.area[top:bottom, left:right])
     gap = int(size * rng.uniform(0.3, 2))
-    tile = Look(
-        *(
-            np.pad(part, ((gap, gap), (gap, gap)) + ((0, 0),) * (part.ndim - 2))
-            for part in (one.colour, one.alpha, one.area)
-        )
-    )
+    tile = one.cut(slice(top, bottom), slice(left, right)).padded((gap, gap), (gap, gap))
     if max(tile.alpha.shape) < 2:
         return []
     side = int(1.5 * max(canvas.height, canvas.width))
-    repeats = [-(-side // length) for length in tile.alpha.shape]
     shift = int(tile.alpha.shape[1] * rng.uniform(0, 1))
-    rows = [np.roll(np.hstack([part] * repeats[1]), shift * 0, 1) for part in (tile.colour, tile.alpha, tile.area)]
-    odd = [np.roll(row, shift, 1) for row in rows]
-    whole = [np.vstack([a if n % 2 == 0 else b for n in range(repeats[0])]) for a, b in zip(rows, odd, strict=True)]
+    whole = tile.each(lambda part: _tiled(part, side, shift))
     angle = rng.choice([0, 0, -30, 30, 45, -45])
-    height, width = whole[1].shape
+    height, width = whole.alpha.shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), float(angle), 1)
     matrix[:, 2] -= [(width - canvas.width) / 2, (height - canvas.height) / 2]
-    parts = (whole[0].astype(np.float32), whole[1].astype(np.float32), whole[2].astype(np.float32))
-    colours, alpha, area = (cv2.warpAffine(part, matrix, (canvas.width, canvas.height)) for part in parts)
+    look = whole.warped(partial(cv2.warpAffine, M=matrix, dsize=(canvas.width, canvas.height)))
     opacity = np.full(canvas.count, rng.uniform(0.12, 0.6))
-    return [Layer.fixed(Look(colours, alpha, area > 0.5), (0, 0), opacity)]
+    return [Layer.fixed(look, (0, 0), opacity)]
+
+
+def _tiled(part: np.ndarray, side: int, shift: int) -> np.ndarray:
+    """A part of a look again and again, over at least `side` pixels each way, every other row shifted."""
+    height, width = part.shape[:2]
+    row = np.hstack([part] * -(-side // width))
+    return np.vstack([row if n % 2 == 0 else np.roll(row, shift, 1) for n in range(-(-side // height))])

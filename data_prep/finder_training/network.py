@@ -1,6 +1,6 @@
 """The finder's network: a small U-Net from the maps of a moment to the logit of *burnt in* for each 2×2 block."""
 
-import io
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -20,12 +20,12 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Network(nn.Module):
-    """U-Net (Ronneberger et al. 2015): `maps` of `CHANNELS h w` give logits `1 h w`; `h` and `w` are multiples of 16."""
+    """U-Net (Ronneberger et al. 2015): maps `CHANNELS h w` give logits `1 h w`; `h` and `w` are multiples of 16."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.stem = _conv(CHANNELS, widths[0])
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Sequential(_conv(a, b, 2), _conv(b, b)) for a, b in pairs)
         self.up = nn.ModuleList(_conv(a + b, a) for a, b in reversed(pairs))
         self.head = nn.Conv2d(widths[0], 1, 1)
@@ -47,16 +47,14 @@ def export(network: Network, path: Path) -> None:
     # The exporter puts the modules back into the mode of the outermost one.
     whole = nn.Sequential(network, nn.Sigmoid()).cpu().eval()
     example = torch.zeros(1, CHANNELS, 32, 48)
-    buffer = io.BytesIO()
     with torch.no_grad():
         torch.onnx.export(
             whole,
             (example,),
-            buffer,
+            str(path),
             input_names=["maps"],
             output_names=["burnt_in"],
             dynamic_axes={"maps": {0: "B", 2: "h", 3: "w"}, "burnt_in": {0: "B", 2: "h", 3: "w"}},
             opset_version=17,
             dynamo=False,
         )
-    path.write_bytes(buffer.getvalue())

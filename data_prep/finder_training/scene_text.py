@@ -1,4 +1,4 @@
-"""Hard negatives: letters and marks that belong to the scene. They lie in perspective, take its light, and move with it."""
+"""Hard negatives: letters and marks of the scene, which lie in perspective, take its light, and move with it."""
 
 import cv2
 import numpy as np

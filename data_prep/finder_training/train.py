@@ -2,14 +2,18 @@
 
     python -m data_prep.finder_training.train BACKGROUNDS OUT --hours 3 --workers 1
 
-BACKGROUNDS holds `videos/`, `photos/` and `text_photos/` (each with a folder for each source), `fonts/`, and `marks.npz`
-(`alpha`: marks, uint8 `N 128 128`); none of the videos and photographs may have anything burnt in. Stopped training goes
-on where it was. OUT gets `burnt_in.onnx`, `state.pt` and `log.jsonl`.
+BACKGROUNDS holds `videos/`, `photos/` and `text_photos/` (each with a folder for each source), `fonts/`, and
+`marks.npz` (`alpha`: marks, uint8 `N 128 128`); none of the videos and photographs may have anything burnt in. Stopped
+training goes on where it was. OUT gets `burnt_in.onnx`, `state.pt` and `log.jsonl`. To see what is learned from:
+
+    python -m data_prep.finder_training.train BACKGROUNDS --preview sheet.png
 """
 
 import argparse
 import json
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_prep.finder_training.composite import Composer
 from data_prep.finder_training.network import Network, export
-from vidboot.data.files import atomic_path
+from data_prep.finder_training.preview import sheet
+from vidboot.data.files import atomic_path, write_atomic
+from vidboot.errors import command
 
 # Side of the square cut from the maps for training (half-size pixels), and squares cut from each composite.
 CROP, CROPS = 160, 2
@@ -32,7 +38,8 @@ UNKNOWN = 255
 _CHECKED, _OTHER_SEED = 128, 10**9
 # A burnt-in thing of this many half-size pixels has weight 1 a pixel; smaller ones have more, up to the second value.
 _USUAL, _MOST_WEIGHT = 600.0, 4.0
-
+# Composites on the sheet of `--preview`.
+_PREVIEWED = 24
 
 Batch = tuple[np.ndarray, np.ndarray]
 """Maps float16 `B C h w` and labels uint8 `B h w`."""
@@ -41,20 +48,17 @@ Batch = tuple[np.ndarray, np.ndarray]
 class Crops(Dataset[Batch]):
     """Squares of the composites `first` to `last`, `CROPS` of each."""
 
-    def __init__(self, folder: Path, seed: int, first: int, last: int, more_videos: tuple[Path, ...]) -> None:
-        self.folder, self.seed, self.first, self.last, self.more = folder, seed, first, last, more_videos
-        self.composer: Composer | None = None
+    def __init__(self, composer: Composer, first: int, last: int) -> None:
+        self.composer, self.first, self.last = composer, first, last
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def __getitem__(self, index: int) -> Batch:
         cv2.setNumThreads(1)
-        # Each worker opens the marks and fonts for itself.
-        self.composer = self.composer or Composer(self.folder, self.seed, self.more)
         number = self.first + index
         made = self.composer.make(number)
-        rng = np.random.default_rng([self.seed, number, 1])
+        rng = np.random.default_rng([self.composer.seed, number, 1])
         squares = [_square(rng, made.maps, made.burnt_in, part) for part in range(CROPS)]
         return np.stack([s[0] for s in squares]).astype(np.float16), np.stack([s[1] for s in squares])
 
@@ -106,7 +110,7 @@ class Trainer:
     def __init__(self, out: Path, seed: int, device: str, composites: int, batch: int, rate: float) -> None:
         self.out, self.device, self.composites, self.batch, self.rate = out, device, composites, batch, rate
         torch.manual_seed(seed)
-        self.network = Network().to(device, memory_format=torch.channels_last)
+        self.network = Network().to(device).to(memory_format=torch.channels_last)
         self.average = Network().to(device)
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=0.01)
@@ -124,7 +128,7 @@ class Trainer:
         share = self.done / self.composites
         warm = min(1.0, (self.done + self.batch) / (20 * self.batch))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(share, 1))))
+            group["lr"] = self.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(share, 1))))
         self.network.train()
         loss = loss_of(self.network(self._input(maps)), torch.from_numpy(labels).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
@@ -150,7 +154,7 @@ class Trainer:
 
     @torch.no_grad()
     def check(self, batches: list[Batch]) -> dict[str, float]:
-        """On composites that are not trained on: the loss, and the shares of pixels found and wrong at probability 0.5."""
+        """On composites that are not trained on: the loss, and the shares of pixels found and wrong at 0.5."""
         self.average.eval()
         losses, hit, have, wrong, free = [], 0, 0, 0, 0
         for maps, labels in batches:
@@ -181,35 +185,53 @@ class Trainer:
 
 def train(args: argparse.Namespace) -> None:
     """Train until all composites were seen, or the time is up."""
+    composer = Composer.of(args.backgrounds, args.seed, tuple(args.more_videos))
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     trainer = Trainer(args.out, args.seed, args.device, args.composites, args.batch, args.rate)
-    more = tuple(args.more_videos)
+    if trainer.done + args.batch > args.composites:
+        print(f"{args.out}: {trainer.done} of {args.composites} composites are learned, so nothing is left to do")
+        return
     options = {"batch_size": args.batch, "num_workers": args.workers, "collate_fn": _joined}
-    checked = list(DataLoader(Crops(args.backgrounds, _OTHER_SEED + args.seed, 0, args.checked, more), **options))
-    data = Crops(args.backgrounds, args.seed, trainer.done, args.composites, more)
+    others = replace(composer, seed=_OTHER_SEED + args.seed)
+    checked = list(DataLoader(Crops(others, 0, args.checked), **options))
     start, said, losses = time.monotonic() - trainer.seconds, time.monotonic(), []
-    for maps, labels in DataLoader(data, drop_last=True, **options):
+    for maps, labels in DataLoader(Crops(composer, trainer.done, args.composites), drop_last=True, **options):
         losses.append(trainer.step(maps, labels))
         trainer.seconds = time.monotonic() - start
         last = trainer.seconds > 3600 * args.hours or trainer.done + args.batch > args.composites
         if last or time.monotonic() - said > args.every:
-            note = {"composites": trainer.done, "seconds": round(trainer.seconds), "training": float(np.mean(losses))}
-            note |= trainer.check(checked)
-            print(json.dumps(note), flush=True)
-            with (args.out / "log.jsonl").open("a") as file:
-                file.write(json.dumps(note) + "\n")
+            _note(trainer, checked, losses)
             trainer.save()
             said, losses = time.monotonic(), []
         if last:
             break
 
 
-def main() -> None:
+def _note(trainer: Trainer, checked: list[Batch], losses: list[float]) -> None:
+    """Print and log how far training has come, and how good it is."""
+    note = {"composites": trainer.done, "seconds": round(trainer.seconds), "training": float(np.mean(losses))}
+    line = json.dumps(note | trainer.check(checked))
+    print(line, flush=True)
+    with (trainer.out / "log.jsonl").open("a") as file:
+        file.write(line + "\n")
+
+
+def preview(composer: Composer, path: Path) -> None:
+    """Write a sheet of the first composites as PNG."""
+    drawn = sheet(
+        [composer.make(number) for number in range(_PREVIEWED)],
+        f"composites 0 to {_PREVIEWED - 1} of seed {composer.seed}; outlined is what is burnt in",
+    )
+    write_atomic(path, cv2.imencode(".png", drawn)[1].tobytes())
+
+
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backgrounds", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("backgrounds", type=Path, metavar="BACKGROUNDS")
+    parser.add_argument("out", type=Path, nargs="?", metavar="OUT")
+    parser.add_argument("--preview", type=Path, metavar="FILE.png", help="only draw what is learned from, on one sheet")
     parser.add_argument("--more-videos", type=Path, nargs="*", default=[], help="more folders of videos")
     parser.add_argument("--composites", type=int, default=26000, help="how many are seen; each is seen once")
     parser.add_argument("--hours", type=float, default=3.0, help="stop after so long; the same command goes on")
@@ -221,7 +243,22 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=120, help="seconds from one check and checkpoint to the next")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    train(parser.parse_args())
+    args = parser.parse_args(words)
+    if args.preview is None and args.out is None:
+        parser.error("give OUT, the folder of the trained network, or --preview")
+    if args.preview is not None and args.preview.suffix.lower() != ".png":
+        parser.error("--preview writes PNG: give it a name that ends in .png")
+    return args
+
+
+@command
+def main() -> None:
+    """Train, or draw what would be learned from."""
+    args = parsed()
+    if args.preview is not None:
+        preview(Composer.of(args.backgrounds, args.seed, tuple(args.more_videos)), args.preview)
+    else:
+        train(args)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Letters of many scripts, as pictures: random words in random fonts and styles."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 from fontTools.ttLib import TTCollection, TTFont
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
+
+from vidboot.errors import UserError
 
 # Alphabets (first and last code point) and how often each is drawn, among those that a font has.
 _SCRIPTS = {
@@ -26,17 +29,41 @@ _SCRIPTS = {
     "han": ((0x4E00, 0x6FFF), 3.0),
 }
 # Relative frequencies of English letters (Lewand 2000), so that words look like words.
-_LATIN = dict(zip("etaoinshrdlcumwfgypbvkjxqz", (127, 91, 82, 75, 70, 67, 63, 61, 60, 43, 40, 28, 28, 24, 24, 22, 20, 20,
-                                                 19, 15, 10, 8, 2, 2, 1, 1), strict=True))  # fmt: skip
+_LATIN = dict(zip("etaoinshrdlcumwfgypbvkjxqz", (127, 91, 82, 75, 70, 67, 63, 61, 60, 43, 40, 28, 28, 24, 24, 22, 20,
+                                                 20, 19, 15, 10, 8, 2, 2, 1, 1), strict=True))  # fmt: skip
+
+
+# From this opacity on, what is drawn counts as ink: the edge of a soft shadow does not.
+INK = 0.12
 
 
 @dataclass(frozen=True)
 class Look:
-    """A piece of drawing: colours BGR float32 `h w 3`, opacity float32 `h w` (0 to 1), the area that it takes bool `h w`."""
+    """A piece of drawing."""
 
     colour: np.ndarray
+    """BGR float32 `h w 3`, 0 to 255."""
     alpha: np.ndarray
+    """Opacity, float32 `h w`, 0 to 1."""
     area: np.ndarray
+    """The area that it takes, gaps between letters included: bool `h w`."""
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> "Look":
+        """The look with its three parts cut, padded or tiled alike."""
+        return Look(change(self.colour), change(self.alpha), change(self.area))
+
+    def warped(self, change: Callable[[np.ndarray], np.ndarray], least: float = 0.5) -> "Look":
+        """The look with its three parts resampled alike; the area is what covers a share `least` of a pixel."""
+        colours, alpha, area = (change(part) for part in (self.colour, self.alpha, self.area.astype(np.float32)))
+        return Look(colours, alpha, area > least)
+
+    def cut(self, rows: slice, columns: slice) -> "Look":
+        """A part of it."""
+        return self.each(lambda part: part[rows, columns])
+
+    def padded(self, rows: tuple[int, int], columns: tuple[int, int]) -> "Look":
+        """With so much nothing around it."""
+        return self.each(lambda part: np.pad(part, (rows, columns, (0, 0))[: part.ndim]))
 
 
 @lru_cache(maxsize=512)
@@ -60,7 +87,7 @@ class Words:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".ttf", ".otf", ".ttc"})
         self.fonts = [path for path in files if scripts_of(path)]
         if not self.fonts:
-            raise ValueError(f"{folder} holds no font")
+            raise UserError(f"{folder} holds no font with letters of a known script (.ttf, .otf, .ttc)")
 
     def font(self, rng: Generator) -> Path:
         """A font, of a script drawn by its weight."""
@@ -104,8 +131,17 @@ def _word(rng: Generator, script: str, letters: tuple[int, ...]) -> str:
 def digits(rng: Generator) -> str:
     """A time, a date, a score or a number."""
     a, b, c, d = (int(n) for n in rng.integers(0, 60, 4))
-    forms = (f"{a:02}:{b:02}", f"{a:02}:{b:02}:{c:02}", f"{a:02}:{b:02}:{c:02}:{d % 25:02}", f"{a % 10} - {b % 10}",
-             f"2{a:03}-{1 + b % 12:02}-{1 + c % 28:02}", f"{a}.{b % 10}°", f"{a},{b:02}0", f"REC {a:02}:{b:02}", "LIVE")  # fmt: skip
+    forms = (
+        f"{a:02}:{b:02}",
+        f"{a:02}:{b:02}:{c:02}",
+        f"{a:02}:{b:02}:{c:02}:{d % 25:02}",
+        f"{a % 10} - {b % 10}",
+        f"2{a:03}-{1 + b % 12:02}-{1 + c % 28:02}",
+        f"{a}.{b % 10}°",
+        f"{a},{b:02}0",
+        f"REC {a:02}:{b:02}",
+        "LIVE",
+    )
     return forms[rng.integers(len(forms))]
 
 
@@ -173,10 +209,10 @@ def styled(rng: Generator, letters: np.ndarray, around: np.ndarray | None, heigh
         elif kind < 0.64:
             ramp = np.linspace(-60, 60, letters.shape[0], dtype=np.float32)[:, None, None]
             fill = fill + ramp * rng.choice([-1, 1])
-    area = grown(alpha > 0.12, max(3, round(0.45 * height)))
+    look = Look(fill, alpha, grown(alpha > INK, max(3, round(0.45 * height))))
     if box is not None:
-        fill, alpha, area = _boxed(rng, fill, alpha, area, height, float(box))
-    return Look(np.clip(fill, 0, 255).astype(np.float32), alpha.astype(np.float32), area)
+        look = _boxed(rng, look, height, float(box))
+    return Look(np.clip(look.colour, 0, 255).astype(np.float32), look.alpha.astype(np.float32), look.area)
 
 
 def grown(ink: np.ndarray, gap: int) -> np.ndarray:
@@ -188,9 +224,12 @@ def grown(ink: np.ndarray, gap: int) -> np.ndarray:
     return cv2.dilate(closed, np.ones((3, 3), np.uint8))[pad:-pad, pad:-pad] > 0
 
 
-def _shadowed(rng: Generator, fill: np.ndarray, alpha: np.ndarray, dark: np.ndarray, height: int):
+def _shadowed(
+    rng: Generator, fill: np.ndarray, alpha: np.ndarray, dark: np.ndarray, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours and opacity with a shadow at the lower right, sharp or soft."""
     offset = max(1, round(height * rng.uniform(0.02, 0.1)))
-    shadow = np.roll(alpha, (offset, offset), (0, 1)) * rng.uniform(0.4, 1)
+    shadow: np.ndarray = np.roll(alpha, (offset, offset), (0, 1)) * rng.uniform(0.4, 1)
     if rng.random() < 0.6:
         shadow = cv2.GaussianBlur(shadow, (0, 0), max(0.5, height * rng.uniform(0.02, 0.12)))
     both = np.maximum(alpha, shadow)
@@ -198,18 +237,25 @@ def _shadowed(rng: Generator, fill: np.ndarray, alpha: np.ndarray, dark: np.ndar
     return dark + (fill - dark) * share, both
 
 
-def _boxed(rng: Generator, fill: np.ndarray, alpha: np.ndarray, area: np.ndarray, height: int, opacity: float):
+def _boxed(rng: Generator, look: Look, height: int, opacity: float) -> Look:
+    """The look on a box, all of which is burnt in."""
     ground = colour(rng).astype(np.float32) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 60), np.float32)
-    if np.abs(ground - fill.mean((0, 1))).max() < 80:
-        ground = 255 - fill.mean((0, 1))
-    rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
-    if not len(rows):
-        return fill, alpha, area
+    if np.abs(ground - look.colour.mean((0, 1))).max() < 80:
+        ground = 255 - look.colour.mean((0, 1))
+    if not look.area.any():
+        return look
+    top, left, bottom, right = ink_of(look)
     margin = round(height * rng.uniform(0, 0.4))
-    inside = np.zeros_like(area)
-    inside[max(0, rows[0] - margin) : rows[-1] + margin + 1, max(0, columns[0] - margin) : columns[-1] + margin + 1] = (
-        True
-    )
-    whole = np.where(inside, np.maximum(alpha, opacity), alpha)
-    share = (alpha / np.maximum(whole, 1e-3))[..., None]
-    return ground + (fill - ground) * np.clip(share, 0, 1), whole, inside
+    inside = np.zeros_like(look.area)
+    inside[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin] = True
+    whole = np.where(inside, np.maximum(look.alpha, opacity), look.alpha)
+    share = (look.alpha / np.maximum(whole, 1e-3))[..., None]
+    return Look(ground + (look.colour - ground) * np.clip(share, 0, 1), whole, inside)
+
+
+def ink_of(look: Look) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of what a look shows; one pixel if it shows nothing."""
+    rows, columns = np.flatnonzero(look.area.any(1)), np.flatnonzero(look.area.any(0))
+    if not len(rows):
+        return 0, 0, 1, 1
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1

@@ -68,8 +68,16 @@ def test_one_sample_is_its_own_span():
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("size, expected", [((360, 640), (360, 640)), ((1080, 1920), (360, 640)), ((180, 320), (360, 640)),
-                                            ((640, 360), (640, 360)), ((240, 320), (480, 640))])  # fmt: skip
+@pytest.mark.parametrize(
+    "size, expected",
+    [
+        ((360, 640), (360, 640)),
+        ((1080, 1920), (360, 640)),
+        ((180, 320), (360, 640)),
+        ((640, 360), (640, 360)),
+        ((240, 320), (480, 640)),
+    ],
+)
 def test_network_size(size, expected):
     assert network_size(*size) == expected
 
