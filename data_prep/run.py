@@ -15,6 +15,7 @@ from data_prep.config import Preprocess
 from data_prep.manifest_rows import results
 from data_prep.masking import matching
 from data_prep.overlays.pooling import pooled_overlay
+from data_prep.report.edits import pattern_of
 from data_prep.report.findings import brief, hours_of, look_alikes, remarks, stage_shares
 from data_prep.report.outcome import Outcome
 from data_prep.report.page import write_page
@@ -70,7 +71,7 @@ def preprocess(
         seconds = total_seconds([*(one.seconds for one in briefs.values()), stored_seconds])
         page, new = output / "report.html", len(analysed | stored)
         outcome = Outcome(manifest, page, set_aside, said, len(by_content), new, frames, seconds)
-        _write_report(outcome, [jobs[c] for c in firsts if c in jobs and c not in refused])
+        _write_report(outcome, [jobs[c] for c in firsts if c in jobs and c not in refused], settings)
         return outcome
 
 
@@ -102,7 +103,7 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
         stages = stage_shares(
             total_seconds(one.seconds for one in briefs.values()), sum(one.frames for one in briefs.values())
         )
-        write_page(page, shown, set_aside, stages=stages)
+        write_page(page, shown, settings, set_aside, stages=stages)
         return page
 
 
@@ -258,7 +259,7 @@ def _briefs(firsts: dict[str, Source], analyses: dict[str, str], output: Path) -
     return {path: brief(analysis) for path, analysis in every if analysis is not None}
 
 
-def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:
+def _write_report(outcome: Outcome, jobs: list[StoreJob], settings: Preprocess) -> None:
     pages, manifest = Records(outcome.manifest.root / "pages"), outcome.manifest
     blocks = ((block, job.path) for job in jobs if (block := pages.get(job.key)) is not None)
     shown = [_with_remarks(*each, outcome.remarks) for each in islice(blocks, _ON_PAGE)]
@@ -267,13 +268,15 @@ def _write_report(outcome: Outcome, jobs: list[StoreJob]) -> None:
         for said in VERDICTS:
             shots = [shot for shot in manifest.supplying(view) if shot.verdict == said]
             totals.append((view, said, len(shots), hours_of(shots)))
-    write_page(outcome.page, shown, outcome.set_aside, totals, stage_shares(outcome.seconds, outcome.frames))
+    stages = stage_shares(outcome.seconds, outcome.frames)
+    write_page(outcome.page, shown, settings, outcome.set_aside, totals, stages)
 
 
 def _with_remarks(block: dict[str, Any], path: Path, said: list[Remark]) -> dict[str, Any]:
     mine = [remark for remark in said if remark.path == path]
     sentences = [f"frames {r.frames[0]} to {r.frames[1]}: {r.text}" if r.frames else r.text for r in mine]
-    return {**block, "name": path.name, "remarks": sentences}  # the file may have been renamed since it was stored
+    # The file may have been renamed since it was stored.
+    return {**block, "name": path.name, "pattern": pattern_of(path), "remarks": sentences}
 
 
 def _nothing_usable(set_aside: list[SetAside]) -> str:

@@ -14,7 +14,9 @@ from data_prep.config import Preprocess
 from data_prep.masking import Coverage, shot_mask, verdict, views
 from data_prep.measure.quality import Quality
 from data_prep.report.page import VideoPage, tile, video_block
-from data_prep.video.decode import pictures, probe
+from data_prep.report.regions import Shots, masked_regions
+from data_prep.report.shown_frames import drawable, sheet_numbers, wanted_numbers
+from data_prep.video.decode import pictures, probe, scale
 from data_prep.video.resampling import shot_resampling
 from data_prep.video.store import StoredShot, centre_crop, store_shots
 from data_prep.work.hashes import stamped_hash
@@ -25,9 +27,6 @@ from vidboot.data.container import LIST_OF_FILES, UnreadableError, VideoError, i
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
 from vidboot.errors import UserError
-
-# Frames of a video in the report: so many spread over it, and at most as many that show texts.
-_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ def store_video(job: StoreJob) -> UnreadableError | None:
             if mask.events:
                 mask.save(job.output / shot["mask"])
         if shots:
-            tiles = {int(number): _image(text) for number, text in encoded["tiles"].items()}
-            Records(job.output / "pages").put(job.key, video_block(_page(job, analysis, shots, tiles)))
+            pictures = {int(number): _image(text) for number, text in encoded["pictures"].items()}
+            Records(job.output / "pages").put(job.key, video_block(_page(job, analysis, shots, pictures)))
         watch.lap("storing")
         sizes = {**encoded["files"], **_sizes(job.output, [shot["mask"] for shot in shots])}
         record: dict[str, Any] = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
@@ -121,7 +120,7 @@ def store_video(job: StoreJob) -> UnreadableError | None:
 
 
 def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> dict[str, Any]:
-    """The record of the encoded shots, which are encoded if they are missing: `fps` of each, `files`, `tiles`.
+    """The record of the encoded shots, which are encoded if they are missing: `fps` of each, `files`, `pictures`.
 
     It does not depend on the masks: a video is not encoded again when its masks change, because more videos of its
     folder are known or the user gave a mask.
@@ -130,12 +129,13 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
     if not records.has_whole(job.analysis, job.output):
         watch = Stopwatch()
         wanted = [_stored(job, analysis, shot) for shot in shots]
-        numbers = _shown_numbers(analysis, shots)
-        fps, images = store_shots(job.path, analysis.probe, wanted, job.settings, numbers)
-        tiles = {number: _text(tile(image)) for number, image in images.items()}
+        shown = dict.fromkeys(wanted_numbers(analysis, job.path, job.settings, _spans(shots)), analysis.size)
+        fps, images = store_shots(job.path, analysis.probe, wanted, job.settings, shown)
+        pictures = {number: _text(image) for number, image in images.items()}
         watch.lap("storing")
         sizes = _sizes(job.output, [shot["path"] for shot in shots])
-        records.put(job.analysis, {"fps": fps, "files": sizes, "tiles": tiles, "seconds": watch.seconds["storing"]})
+        seconds = watch.seconds["storing"]
+        records.put(job.analysis, {"fps": fps, "files": sizes, "pictures": pictures, "seconds": seconds})
     record = records.get(job.analysis)
     if record is None:
         raise UnreadableError(job.path, "the record of its shots is missing; run the same command again")
@@ -157,13 +157,13 @@ def _sizes(output: Path, names: list[str | None]) -> dict[str, int]:
 
 
 def _text(image: np.ndarray) -> str:
-    _, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    _, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     return base64.b64encode(jpeg.tobytes()).decode()
 
 
 def _image(text: str) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None, "a tile that `_text` wrote can be read"
+    assert image is not None, "a picture that `_text` wrote can be read"
     return image[..., ::-1]
 
 
@@ -172,14 +172,14 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
     try:
         analysis = _analysis_of(job)
         shots, _, _ = plan_shots(job, analysis)
-        numbers = _shown_numbers(analysis, shots)
-        tiles = {}
+        numbers = wanted_numbers(analysis, job.path, job.settings, _spans(shots))
+        shown = {}
         for picture in pictures(job.path, analysis.probe):
             if picture.number in numbers:
-                tiles[picture.number] = tile(picture.image)
+                shown[picture.number] = scale(picture.image, *analysis.size)
             if picture.number >= max(numbers):
                 break
-        return video_block(_page(job, analysis, shots, tiles))
+        return video_block(_page(job, analysis, shots, shown))
     except VideoError as error:
         return error
 
@@ -229,20 +229,26 @@ def _pooled_of(job: StoreJob, analysis: Analysis) -> np.ndarray | None:
     return None if job.pooled is None else unpack(job.pooled, *analysis.size)
 
 
-def _shown_numbers(analysis: Analysis, shots: list[dict[str, Any]]) -> list[int]:
-    """Numbers of the frames for the report: some spread over the shots, and the middle frames of some texts."""
-    inside = [n for shot in shots for n in range(shot["start"], shot["end"])] or list(range(analysis.frames))
-    spread = [inside[(2 * k + 1) * len(inside) // (2 * _SHOWN)] for k in range(_SHOWN)]
-    kept = set(inside)
-    texts = [(t.start + t.end) // 2 for t in analysis.texts if t.sure]
-    return sorted({*spread, *[n for n in texts if n in kept][:_SHOWN]})
+def _spans(shots: list[dict[str, Any]]) -> Shots:
+    return [(shot["start"], shot["end"], tuple(shot["crop"])) for shot in shots]
 
 
-def _page(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]], tiles: dict[int, np.ndarray]) -> VideoPage:
-    verdicts = [(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots]
-    coverage = Coverage(analysis, _pooled_of(job, analysis), job.path, job.settings)
-    spans = [span for number in tiles for span in coverage.of(range(number, number + 1))]
-    return VideoPage(job.path.name, analysis, analysis.probe.width, sorted(tiles.items()), spans, verdicts)
+def _page(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]], shown: dict[int, np.ndarray]) -> VideoPage:
+    pooled, stored = _pooled_of(job, analysis), _spans(shots)
+    tiles = [(number, tile(shown[number])) for number in sheet_numbers(analysis, stored)]
+    coverage = Coverage(analysis, pooled, job.path, job.settings)
+    return VideoPage(
+        name=job.path.name,
+        analysis=analysis,
+        width=analysis.probe.width,
+        tiles=tiles,
+        pictures=shown,
+        drawable=drawable(stored),
+        regions=masked_regions(analysis, pooled, job.path, job.settings, stored),
+        shots=stored,
+        spans=[span for number, _ in tiles for span in coverage.of(range(number, number + 1))],
+        verdicts=[(shot["start"], shot["end"], shot["verdict"], shot["reason"]) for shot in shots],
+    )
 
 
 def _quality(analysis: Analysis, start: int, end: int) -> Quality:

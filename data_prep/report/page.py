@@ -1,7 +1,7 @@
 """The report as one self-contained HTML page: contact sheets that show bars and masks, verdicts, timelines."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,10 @@ import jinja2
 import numpy as np
 
 from data_prep.analysis_types import Analysis
+from data_prep.config import Preprocess
+from data_prep.report.edits import mask_line, settings_for_page
+from data_prep.report.pictures import close_up, data_uri, place, whole
+from data_prep.report.regions import Region, Regions, Shots, source_box
 from vidboot.data.files import write_atomic
 
 # Pictures per row of a contact sheet, and width of one, pixels.
@@ -29,6 +33,12 @@ class VideoPage:
     """Width of the source, pixels."""
     tiles: Sequence[tuple[int, np.ndarray]]
     """Number and `tile` of a few frames."""
+    pictures: Mapping[int, np.ndarray]
+    """By number, frames in which regions are shown and masks can be added: RGB, uint8 `H W C`, analysed size."""
+    drawable: Sequence[tuple[int, int, int]]
+    """Masks can be added in these: number of a frame; first frame of its shot, frame after the last."""
+    regions: Regions
+    shots: Shots
     spans: Sequence[tuple[int, int, np.ndarray]]
     """Everything masked: first frame, frame after the last, area (bool, at the size of the analysis)."""
     verdicts: Sequence[tuple[int, int, str, str]]
@@ -65,75 +75,72 @@ def contact_sheet(page: VideoPage) -> np.ndarray:
     return np.concatenate(rows)
 
 
-_TEMPLATE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>vidboot: preprocessing report</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
-h2 { border-top: 1px solid #ccc; padding-top: .8em; overflow-wrap: anywhere }
-img { max-width: 100% }
-table { border-collapse: collapse } td, th { text-align: left; padding: .15em .8em .15em 0; vertical-align: top }
-.clean { color: #17722c } .masked { color: #a11 } .uncertain { color: #96690a }
-svg { width: 100%; height: 28px; background: #eee }
-</style></head><body>
-<h1>Preprocessing report</h1>
-<p>Masked pixels are red, bars are blue. In the timelines, boxes are shots in the colour of their verdict and red lines
-are texts.</p>
-{% if totals %}<table><tr><th>view</th><th>verdict</th><th>shots</th><th>hours</th></tr>
-{% for view, verdict, shots, hours in totals %}
-<tr><td>{{ view }}</td><td class="{{ verdict }}">{{ verdict }}</td>
-<td>{{ shots }}</td><td>{{ "%.3f"|format(hours) }}</td></tr>
-{% endfor %}</table>{% endif %}
-{% if stages %}<table><tr><th>stage</th><th>share of the time</th><th>frames/s of one core</th></tr>
-{% for stage, share, rate in stages %}
-<tr><td>{{ stage }}</td><td>{{ "%.0f"|format(100 * share) }} %</td><td>{{ "%.0f"|format(rate) }}</td></tr>
-{% endfor %}</table>{% endif %}
-{% for video in videos %}
-<h2>{{ video.name }}</h2>
-{% for remark in video.remarks %}<p>{{ remark }}</p>
-{% endfor %}
-<img alt="frames of {{ video.name }} with what was found drawn in" src="data:image/jpeg;base64,{{ video.sheet }}">
-<svg viewBox="0 0 {{ video.frames }} 28" preserveAspectRatio="none" role="img" aria-label="timeline">
-{% for start, end, verdict, reason in video.verdicts %}
-<rect class="{{ verdict }}" x="{{ start }}" y="2" width="{{ end - start }}" height="10" fill="currentColor"/>
-{% endfor %}
-{% for start, end in video.texts %}
-<rect x="{{ start }}" y="18" width="{{ end - start }}" height="5" fill="#c33"/>
-{% endfor %}
-</svg>
-<table>{% for start, end, verdict, reason in video.verdicts %}
-<tr><td>{{ start }} to {{ end }}</td><td class="{{ verdict }}">{{ verdict }}</td><td>{{ reason }}</td></tr>
-{% endfor %}</table>
-{% endfor %}
-{% if set_aside %}<h2>Set aside</h2><table>
-{% for item in set_aside %}<tr><td>{{ item.what }}</td><td>{{ item.reason }}</td></tr>
-{% endfor %}</table>{% endif %}
-</body></html>
-""")
+# The page and its script are files beside this one.
+_FILES = jinja2.FileSystemLoader(Path(__file__).parent)
+_TEMPLATE = jinja2.Environment(loader=_FILES, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
+    "page.html"
+)
+_KINDS = {"text": "text", "overlay": "overlay", "own": "your own mask", "removed": "taken away by you"}
 
 
 def video_block(page: VideoPage) -> dict[str, Any]:
     """What the template needs to know about one video; small, so that many videos fit into memory."""
     _, jpeg = cv2.imencode(".jpg", contact_sheet(page)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+    probe, numbers = page.analysis.probe, sorted(page.pictures)
     return {
         "name": page.name,
         "frames": page.analysis.frames,
         "verdicts": list(page.verdicts),
         "texts": [(t.start, t.end) for t in page.analysis.texts if t.sure],
         "sheet": base64.b64encode(jpeg.tobytes()).decode(),
+        "size": [probe.height, probe.width],
+        "regions": [_card(region, page, numbers) for region in page.regions.shown],
+        "small": page.regions.small,
+        "outside": page.regions.outside,
+        "more": page.regions.more,
+        "shots": [
+            {"number": number, "start": start, "end": end, "picture": data_uri(whole(page.pictures[number]))}
+            for number, start, end in page.drawable
+        ],
+    }
+
+
+def _card(region: Region, page: VideoPage, numbers: Sequence[int]) -> dict[str, Any]:
+    """What the template needs to know about a region; its pictures are of the frame nearest to its middle."""
+    middle, fps = region.middle(page.shots), page.analysis.probe.fps
+    number = min(numbers, key=lambda one: (not region.start <= one < region.end, abs(one - middle)))
+    image = page.pictures[number]
+    by_rules = "" if region.mask is not None else "rules only"
+    return {
+        "kind": _KINDS[region.kind],
+        "away": region.kind == "removed",
+        "own": None if region.mask is None else mask_line(region.mask),
+        "start": region.start,
+        "end": region.end,
+        "seconds": f"{region.start / fps:.1f} to {region.end / fps:.1f} s",
+        "number": number,
+        "box": source_box(region.box, page.analysis),
+        "certainty": by_rules if region.probability is None else f"{region.probability:.0%}".replace("%", " %"),
+        "why": region.why,
+        "close_up": data_uri(close_up(image, region)),
+        "place": data_uri(place(image, region.box)),
     }
 
 
 def write_page(
     path: Path,
     blocks: Sequence[dict[str, Any]],
-    set_aside: Sequence[Any],
+    settings: Preprocess,
+    set_aside: Sequence[Any] = (),
     totals: Sequence[Any] = (),
     stages: Sequence[Any] = (),
 ) -> None:
     """Write the page atomically.
 
-    `blocks` come from `video_block`, and may have `remarks` (sentences); a row of `totals` is view, verdict, shots,
-    hours; `stages` come from `findings.stage_shares`.
+    `blocks` come from `video_block`; they may have `remarks` (sentences) and `pattern`, which only this video fits, so
+    that its masks can be changed. `settings` are those of the run. A row of `totals` is view, verdict, shots, hours;
+    `stages` come from `findings.stage_shares`.
     """
-    text = _TEMPLATE.render(videos=blocks, set_aside=set_aside, totals=totals, stages=stages)
+    kept = settings_for_page(settings)
+    text = _TEMPLATE.render(videos=blocks, set_aside=set_aside, totals=totals, stages=stages, settings=kept)
     write_atomic(path, text.encode())

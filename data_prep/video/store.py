@@ -1,15 +1,16 @@
 """Write shots at the training size, in one pass over the video."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from data_prep.config import Preprocess
 from data_prep.video.cropping import Crop, Cropper
-from data_prep.video.decode import Converter, Probe, raw_frames
+from data_prep.video.decode import Converter, Probe, raw_frames, scale
 from vidboot.data.clock import rate_of
 from vidboot.data.video import Encoding, VideoWriter, upright
 
@@ -42,12 +43,12 @@ def store_shots(
     about: Probe,
     shots: Sequence[StoredShot],
     settings: Preprocess,
-    numbers: Collection[int] = (),
+    shown: Mapping[int, tuple[int, int]] = MappingProxyType({}),
 ) -> tuple[list[float], dict[int, np.ndarray]]:
     """Write the file of each shot; shots must be ordered and disjoint.
 
-    Returns the frame rate of each shot (that of the file, or the shot's own if the rate varies), and the full-size
-    frames with these `numbers`, up to the end of the last shot.
+    Returns the frame rate of each shot (that of the file, or the shot's own if the rate varies), and frames by
+    number, up to the end of the last shot: those in `shown`, at the height and width that it gives.
     """
     to_rgb = Converter("rgb24")
     rates, images = [], {}
@@ -58,8 +59,8 @@ def store_shots(
         for number, seconds, frame in raw_frames(path, about):
             if not waiting:
                 break
-            if number in numbers:
-                images[number] = upright(to_rgb(frame), frame.rotation)
+            if number in shown:
+                images[number] = scale(upright(to_rgb(frame), frame.rotation), *shown[number])
             shot = waiting[0]
             if number < shot.start:
                 continue
