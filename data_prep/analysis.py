@@ -214,7 +214,6 @@ class _Analyser:
             seconds=dict(self.watch.seconds),
         )
 
-
     def _judged(self) -> tuple[list[Text], list[Overlay]]:
         """Texts and overlays, by the rules and the learned finder together, or by one of them."""
         texts = [

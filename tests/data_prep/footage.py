@@ -41,7 +41,7 @@ def analysed(frames: int, **found: Any) -> Analysis:
     """The analysis of a film of 360 × 640 pixels in which nothing but `found` was found."""
     nothing = dict.fromkeys(("spans", "segments", "texts", "overlays", "tickers", "fingerprint"), ())
     size = {"probe": probed(360, 640), "size": (360, 640), "picture": (0, 0, 360, 640)}
-    return Analysis(**{"frames": frames, "moving": True, "seconds": {}, **size, **nothing, **found})
+    return Analysis(**{"frames": frames, "finder": "rules", "moving": True, "seconds": {}, **size, **nothing, **found})
 
 
 def moving_scene(seed: int, num_frames: int, height: int = 72, width: int = 128) -> np.ndarray:

@@ -25,7 +25,7 @@ def overlay(start, end, *boxes, probability=None, why="edges"):
     area = np.zeros((360, 640), bool)
     for top, left, bottom, right in boxes:
         area[top:bottom, left:right] = True
-    return Overlay(start, end, pack(area), 0.5, probability, why)
+    return Overlay(start, end, pack(area), 0.5, probability=probability, why=why)
 
 
 def found(analysis, pooled=None, masks=(), shots=WHOLE):
