@@ -11,7 +11,6 @@ training goes on where it was. OUT gets `burnt_in.onnx`, `state.pt` and `log.jso
 
 import argparse
 import json
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -128,7 +127,8 @@ class Trainer:
         share = self.done / self.composites
         warm = min(1.0, (self.done + self.batch) / (20 * self.batch))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(share, 1))))
+            # A number of Python's: torch refuses to load a state that holds one of numpy's.
+            group["lr"] = float(self.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(share, 1)))))
         self.network.train()
         loss = loss_of(self.network(self._input(maps)), torch.from_numpy(labels).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
