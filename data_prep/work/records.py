@@ -10,7 +10,7 @@ from typing import Any
 
 from vidboot.data.files import write_atomic
 
-RECORD_VERSION = 11
+RECORD_VERSION = 12
 
 
 def read_object(file: Path) -> dict[str, Any] | None:
