@@ -1,6 +1,7 @@
 """One preprocessing run: scan, hash, process what is new, write the manifest."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,11 +31,13 @@ from data_prep.work.workers import reason_of
 from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS, load_manifest, write_manifest
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
+from vidboot.settings import home
 
 # Most videos that the report page shows; its tables count all.
 _ON_PAGE = 200
-# What runs write into the output folder, which may be inside an input folder.
-_OWN = ("analysis", "encoded", "masks", "pages", "records", "shots", FILE_NAME, "report.html", "preview.html")
+# Folders of the files that runs write, named by 20 letters of a hash, and those of records, named by all 64.
+_FOLDERS, _RECORDS = ("shots", "masks"), ("analysis", "encoded", "pages", "records")
+_HASH, _RECORD = re.compile("[0-9a-f]{20}"), re.compile(r"([0-9a-f]{64}|hashes)\.(json|npz)")
 
 
 def preprocess(
@@ -45,7 +48,7 @@ def preprocess(
     Raises `UserError` if an input does not exist, another run uses `output`, or no shot is usable.
     """
     _check(settings)
-    output = Path(output).resolve()
+    output = home(Path(output)).resolve()
     with _at_work(output), make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
         by_content, set_aside = _scan(inputs, output, workers, settings)
         firsts = _firsts(by_content)
@@ -81,7 +84,7 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
     Raises `UserError` like `preprocess`.
     """
     _check(settings)
-    output = Path(output).resolve()
+    output = home(Path(output)).resolve()
     with _at_work(output), make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers:
         by_content, set_aside = _scan(inputs, output, workers, settings)
         firsts = _firsts(by_content, count)
@@ -135,7 +138,7 @@ def _scan(
     inputs: Sequence[str | Path], output: Path, engine: Engine, settings: Preprocess
 ) -> tuple[dict[str, list[Source]], list[SetAside]]:
     """The inputs by content, and what is set aside: unreadable files, copies, masks that match no file."""
-    sources, set_aside = scan(inputs, [output / name for name in _OWN])
+    sources, set_aside = scan(inputs, _made(output))
     used = {number for source in sources for number in matching(settings.masks, source.path)}
     unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
     set_aside += [SetAside(f"masks.{number} for {pattern}", "fits none of the files") for number, pattern in unused]
@@ -144,6 +147,20 @@ def _scan(
     for first, *twins in by_content.values():
         set_aside += [SetAside(str(twin.path), f"the same file as {first.path}") for twin in twins]
     return by_content, set_aside
+
+
+def _made(output: Path) -> list[Path]:
+    """What runs wrote into the output folder, which may be inside an input folder.
+
+    A folder of the user's own may have the same name: then it is only what lies in it beside the user's files.
+    """
+    made = [output / name for name in (FILE_NAME, "report.html", "preview.html", ".lock")]
+    for names, pattern in ((_FOLDERS, _HASH), (_RECORDS, _RECORD)):
+        for folder in (output / name for name in names):
+            inside = list(folder.iterdir()) if folder.is_dir() else []
+            own = [path for path in inside if pattern.fullmatch(path.name)]
+            made += [folder] if len(own) == len(inside) else own
+    return made
 
 
 def _dropped(output: Path, given: set[str]) -> list[Remark]:

@@ -6,7 +6,7 @@ from vidboot.errors import command
 
 
 @command
-def main() -> None:
+def main() -> int:
     """Parse the arguments, check the configuration, train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -29,11 +29,11 @@ def main() -> None:
     if arguments.dry_run:
         from vidboot.training.plan import print_plan
 
-        print_plan(config, arguments.stage)
-    else:
-        from vidboot.training.run import train
+        return 0 if print_plan(config, arguments.stage) else 2
+    from vidboot.training.run import train
 
-        train(config, arguments.stage)
+    train(config, arguments.stage)
+    return 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pydantic import (
 from vidboot.data.config import DataConfig
 from vidboot.method.edm import karras_sigmas, sample_sigma
 from vidboot.method.regions import ViewPlan
+from vidboot.seeds import MOST_SEED
 from vidboot.settings import Folder, Strict
 
 
@@ -239,7 +240,7 @@ class RunConfig(Strict):
 
     run_dir: Folder
     """Folder for everything that the run writes; the same folder again goes on with it."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     """Seed of initial weights, data order and noise."""
     video: VideoConfig
     data: DataConfig

@@ -14,7 +14,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from vidboot.errors import UserError
-from vidboot.settings import Settings, Strict
+from vidboot.settings import Settings, Strict, home
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,12 @@ def _argument(field: FieldInfo) -> dict[str, Any]:
         argument |= {"required": field.is_required()}
     if typing.get_origin(one) is Literal:
         return argument | {"choices": typing.get_args(one), "metavar": option.metavar}
-    return argument | {"type": one, "metavar": option.metavar or {int: "N", float: "X", Path: "PATH"}.get(one, "NAME")}
+    kind = _path if one is Path else one
+    return argument | {"type": kind, "metavar": option.metavar or {int: "N", float: "X", Path: "PATH"}.get(one, "NAME")}
+
+
+def _path(text: str) -> Path:
+    return home(Path(text))
 
 
 class _Append(argparse.Action):

@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vidboot.errors import UserError
+
+
+def home(path: Path) -> Path:
+    """A path with the user's home folder for a `~` at its beginning, which a shell leaves in `key=~/path`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # there is no such user
+        return path
 
 
 class Strict(pydantic.BaseModel):
@@ -29,7 +37,7 @@ class Strict(pydantic.BaseModel):
     )
 
 
-Folder = Annotated[Path, Field(strict=False)]
+Folder = Annotated[Path, Field(strict=False), AfterValidator(home)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 Settings = TypeVar("Settings", bound=Strict)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidboot.errors import UserError
+from vidboot.settings import home
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def exists(path: Path) -> bool:
 
 
 def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
-    for item in map(Path, inputs):
+    for item in (home(Path(item)) for item in inputs):
         if item.suffix != ".txt" or not item.is_file():
             yield item
             continue
@@ -84,7 +85,7 @@ def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
             lines = [line.strip() for line in item.read_text("utf-8-sig").splitlines()]
         except (UnicodeDecodeError, OSError) as error:
             raise UserError(f"the list {item} can't be read ({error}); write one path a line") from None
-        yield from (item.parent / line for line in lines if line and not line.startswith("#"))
+        yield from (item.parent / home(Path(line)) for line in lines if line and not line.startswith("#"))
 
 
 def _walk(folder: Path, left_out: Collection[Path]) -> tuple[list[Source], list[SetAside]]:

@@ -293,3 +293,23 @@ def test_two_playlists_of_the_same_text_are_lists_and_their_own_segments_are_use
     ]  # fmt: skip
     lists = [(item.what, item.reason) for item in outcome.set_aside]
     assert lists == [(str(tmp_path / f"in/{name}/a.m3u8"), "a list of other files") for name in "AB"]
+
+
+def test_folders_of_the_users_that_are_named_like_a_runs_are_used(tmp_path):
+    for number, name in enumerate(("shots", "masks", "records")):
+        write(tmp_path / name / "film.mp4", moving_scene(number, 12))
+    first = preprocess([tmp_path], tmp_path, SETTINGS)
+    again = preprocess([tmp_path], tmp_path, SETTINGS)
+    for outcome in (first, again):
+        found = [Path(shot.source).relative_to(tmp_path).as_posix() for shot in outcome.manifest]
+        assert found == ["masks/film.mp4", "records/film.mp4", "shots/film.mp4"]
+    assert (first.new, again.new, again.videos) == (3, 0, 3)
+
+
+def test_a_tilde_in_inputs_lists_and_output_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "a.mp4", moving_scene(0, 12))
+    write(tmp_path / "b.mp4", moving_scene(1, 12))
+    (tmp_path / "list.txt").write_text("~/b.mp4\n")
+    preprocess(["~/a.mp4", "~/list.txt"], "~/out", SETTINGS)
+    assert len(load_manifest(tmp_path / "out")) == 2

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -136,9 +137,27 @@ def test_dry_run_starts_nothing(tiny_config, tmp_path, tool):
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_without_data_prints_the_plan_and_does_not_end_well(tiny_config, main_of, capfd):
+    assert main_of("train", "--config", tiny_config, "data.manifest=/nowhere", "--dry-run") == 2
+    said = capfd.readouterr().out
+    assert "data: there is no manifest in /nowhere" in said and "Plan of" in said
+
+
+def test_a_run_folder_takes_one_training_at_a_time(tiny_config, tmp_path, main_of, capfd):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        assert main_of("train", "--config", tiny_config) == 2
+        said = capfd.readouterr().err
+        assert f"another training is at work on {tmp_path / 'run'}" in said and said.count("\n") == 1
+        # Looking at the plan is no training.
+        assert main_of("train", "--config", tiny_config, "--dry-run") == 0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [
+        ("data.classes=[films/nature]", "no shot has the label 'films/nature'; there are: none. A label is the name"),
         ("clip.trian.steps=3", "clip.trian: unknown key; did you mean 'train'?"),
         ("seed=abc", "seed: Input should be a valid integer"),
         ("data.manifest=/nowhere", "there is no manifest in /nowhere"),

@@ -1,7 +1,11 @@
+import argparse
+from pathlib import Path
+
 import pytest
 
 from vidboot.errors import UserError
-from vidboot.settings import Strict, load_settings
+from vidboot.options import add_options, read_options
+from vidboot.settings import Folder, Strict, check_settings, home, load_settings
 
 
 class Inner(Strict):
@@ -74,3 +78,17 @@ def test_a_missing_file_and_a_word_that_is_no_setting_are_named(tmp_path):
         load_settings(Outer, tmp_path / "absent.yaml")
     with pytest.raises(UserError, match="'steps' is not a setting; write key=value"):
         load_settings(Outer, None, ["steps"])
+
+
+def test_a_tilde_is_the_home_folder_in_settings_and_in_options(monkeypatch, tmp_path):
+    class Places(Strict):
+        folder: Folder
+        path: Path
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    parser = argparse.ArgumentParser()
+    add_options(parser, Places)
+    given = read_options(Places, parser.parse_args(["--folder", "~/a", "--path=~/b"]))
+    assert given == Places(folder=tmp_path / "a", path=tmp_path / "b")
+    assert check_settings(Places, {"folder": "~/a", "path": Path("b")}, "x").folder == tmp_path / "a"
+    assert home(Path("~nobody-of-that-name/a")) == Path("~nobody-of-that-name/a") and home(Path("a/~")) == Path("a/~")

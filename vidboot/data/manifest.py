@@ -1,5 +1,6 @@
 """The manifest: one parquet row per shot, written by preprocessing, read by everything else."""
 
+import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -175,6 +176,19 @@ def check_size(shots: Iterable[Shot], height: int, width: int, folder: Path) -> 
             f"{folder} holds videos of {stored}, but video.height and video.width are {height}×{width}: run "
             f"tools/preprocess.py with height={height} width={width}"
         )
+
+
+def check_classes(shots: Iterable[Shot], classes: Sequence[str]) -> None:
+    """Raise `UserError` for a class that no shot has as its label, with the nearest label."""
+    labels = sorted({shot.label for shot in shots if shot.label is not None})
+    for name in classes:
+        if name not in labels:
+            near = difflib.get_close_matches(name.rstrip("/").rpartition("/")[2], labels, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(labels) or 'none'}."
+            raise UserError(
+                f"data.classes: no shot has the label '{name}'; {hint} A label is the name of a folder inside the "
+                "input folder, not a path"
+            )
 
 
 def write_manifest(folder: str | Path, rows: Iterable[ManifestRow]) -> None:

@@ -34,9 +34,19 @@ def _is_new(path: Path, shot: Shot, error: UserError) -> bool:
     """Add a shot to the list in a file; False if it is there already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        lines = path.read_text().splitlines() if path.exists() else []
-        if shot.id in {json.loads(line)["id"] for line in lines}:
+        text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+        if shot.id in {_id_of(line) for line in text.splitlines()}:
             return False
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
+            # A kill or a full disk may have left half a line.
+            file.write("\n" if text and not text.endswith("\n") else "")
             file.write(json.dumps({"id": shot.id, "path": shot.path, "reason": str(error)}) + "\n")
         return True
+
+
+def _id_of(line: str) -> str | None:
+    """The shot's id in a line of the list; None if the line is not whole."""
+    try:
+        return json.loads(line)["id"]
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -30,6 +30,7 @@ from vidboot.data.files import atomic_path
 from vidboot.data.manifest import Shot
 from vidboot.errors import UserError
 from vidboot.model.run_folder import SPLIT_FILE
+from vidboot.seeds import torch_seed
 
 FEATURES_FILE = "features.safetensors"
 DIMENSIONS, CHANNELS = 32, 16
@@ -149,7 +150,7 @@ def own_features(run_dir: Path, config: RunConfig, shots: Sequence[Shot]) -> Fea
     is nothing to train it on.
     """
     path, length = run_dir / FEATURES_FILE, config.clip.num_frames
-    torch.manual_seed(config.seed)
+    torch.manual_seed(torch_seed(config.seed))
     network = Autoencoder(length, config.video.height, config.video.width)
     made_from = {"made_from": _identity(run_dir, config)}
     if _metadata(path) == made_from:

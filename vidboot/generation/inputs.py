@@ -75,7 +75,9 @@ class InputFiles:
         """Frames per second of the damaged, the low-resolution or the first video given; None if there is no video."""
         if self._shot is not None:
             return self._shot.fps
-        videos = [path for path in (self.low_res, self.init) if path is not None and path.suffix.lower() not in IMAGES]
+        counts = {self.low_res: self._low_res_count, self.init: self._init_count}
+        # A still GIF is a video of one frame, which has no rate.
+        videos = [path for path, count in counts.items() if path is not None and count > 1]
         return rate_of(videos[0]) if videos else None
 
     # A stream reads one stretch after another, so these are looked up only once.

@@ -147,13 +147,21 @@ def _joint(request: ResolvedRequest, sampling: Sampling, model: VideoModel, inpu
     steps = len(sampling.schedule(model.config.noise, observation is not None)) - 1
     if observation is not None:  # then samples are drawn one after another
         steps *= request.samples * sampling.draws
-    with tqdm(total=steps, desc="sampling", unit="step") as bar:
-        generators = seeded(request.seeds)
-        videos = sample(model, request.frames, generators, sampling, observation, lambda done: bar.update(1))
     with tempfile.TemporaryDirectory(dir=request.output.parent, prefix=".partial-") as work:
-        output = open_output(request.output, Path(work), request.frames, request.fps, request.lossless)
+        size = _size(request, model)
+        output = open_output(request.output, Path(work), request.frames, request.fps, request.lossless, size=size)
+        with tqdm(total=steps, desc="sampling", unit="step") as bar:
+            generators = seeded(request.seeds)
+            videos = sample(model, request.frames, generators, sampling, observation, lambda done: bar.update(1))
         output.append(grid(videos))
         output.finish()
+
+
+def _size(request: ResolvedRequest, model: VideoModel) -> tuple[int, int, int]:
+    """The output's channels, height and width: all samples in a grid."""
+    video = model.config.video
+    channels, _, height, width = grid(torch.zeros(request.samples, 3, 1, video.height, video.width)).shape
+    return channels, height, width
 
 
 def _stream(
@@ -164,7 +172,8 @@ def _stream(
     work = state_file.parent
     state = StreamState.load(state_file, identity)
     done = 0 if state is None else min(state.frames, frames)
-    output = open_output(request.output, work, frames, request.fps, request.lossless, done)
+    size = _size(request, model)
+    output = open_output(request.output, work, frames, request.fps, request.lossless, done, size)
     with tqdm(total=frames, initial=done, desc="streaming", unit="frame") as bar:
         chunks = stream(model, request.seeds, sampling, state, inputs.frames)
         while done < frames:

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from vidboot.options import Option
+from vidboot.seeds import MOST_SEED
 from vidboot.settings import Strict
 
 MOST_FRAMES = 10**9
-MOST_SEED = 2**32 - 1
-"""PyTorch's generator on the CPU drops all higher bits."""
+FPS = (0.01, 1000.0)
+"""Lowest and highest frame rate."""
 OBSERVED, SAMPLING = "what is known of the video", "how it is sampled"
 """Headings in the help."""
 
@@ -71,7 +72,7 @@ class GenerateRequest(SamplingOptions):
     """Seed of the noise; the same seed gives the same video."""
     samples: Annotated[PositiveInt, Option(metavar="K")] = 1
     """Number of samples, shown in a grid; each has its own seed: N, N + 1, …"""
-    fps: float | None = None
+    fps: Annotated[float, Field(ge=FPS[0], le=FPS[1])] | None = None
     """Frames per second (default: that of a video given below, else that of the training videos)."""
     lossless: bool = False
     """Keep the RGB values exactly in the mp4."""
@@ -91,7 +92,7 @@ class GenerateRequest(SamplingOptions):
     @model_validator(mode="after")
     def _goes_together(self) -> "GenerateRequest":
         if self.seed < 0 or self.seed + self.samples - 1 > MOST_SEED:
-            raise ValueError(f"seeds are 0 to 2^32 − 1, got {self.seed} and {self.samples - 1} more")
+            raise ValueError(f"seeds are 0 to 2^63 − 1, got {self.seed} and {self.samples - 1} more")
         if (self.draws or 1) > 1 and (self.stream or not self.observed):
             raise ValueError(
                 "--draws takes a mean, so it goes with --init, --low-res or --repair, and not with --stream"

@@ -27,6 +27,7 @@ from vidboot.method.samplers import (
     with_resampling,
 )
 from vidboot.model.video_model import VideoModel
+from vidboot.seeds import torch_seed
 
 
 class Sampling(SamplingOptions):
@@ -94,7 +95,7 @@ def initial_noise(shape_CTHW: Sequence[int], generators: Sequence[torch.Generato
 
 def seeded(seeds: Sequence[int]) -> list[torch.Generator]:
     """A generator on the CPU for each seed."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+    return [torch.Generator().manual_seed(torch_seed(seed)) for seed in seeds]
 
 
 def sample(

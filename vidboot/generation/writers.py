@@ -6,6 +6,7 @@ a folder for unfinished work, from which it can be continued.
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -23,11 +24,10 @@ from vidboot.data.datasets import to_frames
 from vidboot.data.files import atomic_path
 from vidboot.data.video import write_video
 from vidboot.errors import UserError
+from vidboot.generation.request import FPS
 
 SUFFIXES = (".mp4", ".gif", ".npy", "")
 """Endings of the file formats; none is a folder of PNG frames."""
-FPS = (0.01, 1000.0)
-"""Lowest and highest frame rate."""
 GIF_FPS = 50.0
 """Highest frame rate of a GIF: players slow down frames of less than 20 ms."""
 PNG_FOLDER = "frames"
@@ -49,10 +49,19 @@ class Output(Protocol):
         ...
 
 
-def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: bool = False, done: int = 0) -> Output:
+def open_output(
+    path: Path,
+    work: Path,
+    num_frames: int,
+    fps: float,
+    lossless: bool = False,
+    done: int = 0,
+    size: tuple[int, int, int] | None = None,
+) -> Output:
     """The output for the suffix of `path` (none: a folder of PNG frames), continued after `done` frames.
 
-    `work` is the folder for unfinished work, which the caller deletes in the end. Raises `UserError` as `check_path`
+    `work` is the folder for unfinished work, which the caller deletes in the end. With `size` (channels, height, width)
+    an npy's space is reserved at once; raises `OSError` if the disk has too little. Raises `UserError` as `check_path`
     does, and if some of the `done` frames are missing.
     """
     check_path(path, named=done >= num_frames and not (work / PNG_FOLDER).exists())
@@ -62,7 +71,7 @@ def open_output(path: Path, work: Path, num_frames: int, fps: float, lossless: b
     if path.suffix == ".gif":
         return Gif(path, work, fps, done)
     if path.suffix == ".npy":
-        return Npy(path, work, num_frames, done)
+        return Npy(path, work, num_frames, done, size)
     return Pngs(path, work, done)
 
 
@@ -73,6 +82,8 @@ def check_path(path: Path, named: bool = False) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"--output {path} must end in .mp4, .gif or .npy, or be a folder for PNG frames (no ending)")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"--output {path} is no file or folder, but a device; choose another name")
     if path.suffix and path.is_dir():
         raise UserError(f"--output {path} is a folder; choose another name, or delete it")
     if not path.suffix and (path.is_file() or (not named and path.is_dir() and any(path.iterdir()))):
@@ -205,21 +216,34 @@ class Gif(Pngs):
 
 
 class Npy:
-    """float32 of shape C T H W, written in place on disk."""
+    """float32 of shape C T H W, written in place on disk; its space is reserved as soon as its size is known."""
 
-    def __init__(self, path: Path, work: Path, num_frames: int, done: int) -> None:
+    def __init__(
+        self, path: Path, work: Path, num_frames: int, done: int, size: tuple[int, int, int] | None = None
+    ) -> None:
         self.path, self.file, self.num_frames, self.done = path, work / "video.npy", num_frames, done
+        self.reserved = done > 0
         self.named = done >= num_frames and not self.file.exists() and path.exists()
         if done and not self.named and not self.file.exists():
             raise _lost(work)
+        if size is not None and not self.reserved:
+            self._reserve(*size)
+
+    def _reserve(self, channels: int, height: int, width: int) -> None:
+        """Make the whole file: where the disk fills up later, writing to it would end the process without a word."""
+        # An existing file is of another stream.
+        shape = (channels, self.num_frames, height, width)
+        np.lib.format.open_memmap(self.file, "w+", dtype=np.float32, shape=shape)
+        with self.file.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, self.file.stat().st_size)
+        self.reserved = True
 
     def append(self, video: Float[Tensor, "C T H W"]) -> None:
         """Write frames into their place."""
         channels, count, height, width = video.shape
-        shape = (channels, self.num_frames, height, width)
-        # Before any frame is done, an existing file is of another stream: "r+" would keep its length.
-        mode = "r+" if self.done else "w+"
-        array = np.lib.format.open_memmap(self.file, mode, dtype=np.float32, shape=shape)
+        if not self.reserved:
+            self._reserve(channels, height, width)
+        array = np.lib.format.open_memmap(self.file, "r+")
         array[:, self.done : self.done + count] = video.cpu().numpy()
         array.flush()
         self.done += count

@@ -94,7 +94,7 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
     weights, context = None, None
     if calibration and config.calibration is not None:
         weights, context = load_calibration(run_dir, config)
-    fps = _read_json(run_dir / SPLIT_FILE, "run tools/train.py", lambda stored: float(stored["fps"]))
+    fps = read_json(run_dir / SPLIT_FILE, "run tools/train.py", lambda stored: float(stored["fps"]))
     if not residual or config.residual is None:
         fit = None if context is None else ContextFit(context)
         return VideoModel(config, views, calibration=weights, fps=fps, context_fit=fit)
@@ -106,7 +106,7 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
 
 def save(model: VideoModel, folder: Path) -> None:
     """Write what `load` reads into a folder. Raises `UserError` for the run folder of a training, which has a split."""
-    if (folder / SPLIT_FILE).exists() and "train" in json.loads((folder / SPLIT_FILE).read_text()):
+    if (folder / SPLIT_FILE).exists() and read_json(folder / SPLIT_FILE, "delete it", lambda stored: "train" in stored):
         raise UserError(
             f"{folder} is the run folder of a training, whose split would be lost; save into another folder"
         )
@@ -173,10 +173,10 @@ def _read_both(path: Path, remedy: str, make: Callable[[Any], Made]) -> tuple[Ma
         with_context = stored["with_context"]
         return make(stored), None if with_context is None else make(with_context)
 
-    return _read_json(path, remedy, both)
+    return read_json(path, remedy, both)
 
 
-def _read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:
+def read_json(path: Path, remedy: str, make: Callable[[Any], Made]) -> Made:
     """`make` applied to the values of a JSON file. Raises `UserError`, with the remedy, if that can't be done."""
     try:
         return make(json.loads(path.read_text()))

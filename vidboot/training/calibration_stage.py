@@ -16,6 +16,7 @@ from vidboot.method.calibration import Calibration
 from vidboot.method.calibration_fit import fit_calibration
 from vidboot.model.run_folder import CALIBRATION_FILE, load_parts, save_calibration
 from vidboot.model.video_model import VideoModel
+from vidboot.seeds import torch_seed
 from vidboot.training.context_fit import calibrate_with_context
 from vidboot.training.stage import Outline, Stage
 from vidboot.training.stage_settings import stored_settings, view_weights
@@ -78,7 +79,7 @@ def fit_base(
         model.denoiser_of,
         tqdm([video[None].to(device()) for video in videos], desc="calibrating", unit="batch", disable=not progress),
         settings.sigmas,
-        torch.Generator().manual_seed(seed),
+        torch.Generator().manual_seed(torch_seed(seed)),
         config.max_batch_frames,
         draws=settings.draws(len(videos)),
     )

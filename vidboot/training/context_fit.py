@@ -24,6 +24,7 @@ from vidboot.method.denoising_error import fixed_noise
 from vidboot.method.gate import Gate, GateFit
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.video_model import VideoModel
+from vidboot.seeds import torch_seed
 
 
 def calibrate_with_context(
@@ -35,7 +36,7 @@ def calibrate_with_context(
     count at the observed pixels too, although the result has the observed values there.
     """
     config, sigmas, draws = model.config, sorted(settings.sigmas), settings.draws(len(videos))
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(torch_seed(config.seed))
     per_video = []
     for n in tqdm(range(len(videos)), desc="calibrating with context", unit="video", disable=rank() != 0):
         per_draw = []

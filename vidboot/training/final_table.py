@@ -21,6 +21,7 @@ from vidboot.method.composition import Denoiser
 from vidboot.method.denoising_error import denoising_errors
 from vidboot.method.views import pool
 from vidboot.model.video_model import VideoModel, view_network
+from vidboot.seeds import torch_seed
 from vidboot.training.networks import warm_started_residual
 from vidboot.training.shots import supplying
 from vidboot.training.view_stage import view_stages
@@ -56,7 +57,7 @@ class Row:
 
 def untrained(config: RunConfig) -> VideoModel:
     """The same model before any training, composed by counting numbers."""
-    torch.manual_seed(config.seed)
+    torch.manual_seed(torch_seed(config.seed))
     views = {name: view_network(config, view).eval() for name, view in config.views.items()}
     if config.residual is None:
         return VideoModel(config, views)

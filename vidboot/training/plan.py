@@ -17,8 +17,8 @@ from vidboot.training.stage import Stage
 from vidboot.training.stages import stages_of
 
 
-def print_plan(config: RunConfig, only: str | None = None) -> None:
-    """Print the stages in order, or the one called `only`.
+def print_plan(config: RunConfig, only: str | None = None) -> bool:
+    """Print the stages in order, or the one called `only`; returns whether training could start.
 
     Missing data is only said; raises `UserError` for all else that training refuses.
     """
@@ -36,6 +36,7 @@ def print_plan(config: RunConfig, only: str | None = None) -> None:
         console.print(f"on this machine add {memory_gb():.1f} GB for the program itself")
     if split is not None:
         console.print(f"held out: {len(split.validation)} shots to choose by, {len(split.test)} to report on")
+    return split is not None
 
 
 def _stages(config: RunConfig, stages: list[Stage], split: Split | None) -> Table:

@@ -20,6 +20,7 @@ from vidboot.method.gate import OPEN
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.run_folder import load_parts, save_gate, save_weights
 from vidboot.model.video_model import VideoModel, residual_network
+from vidboot.seeds import torch_seed
 from vidboot.training.context_fit import gate_with_context
 from vidboot.training.estimate import Cost, base_flops, network_cost, video_shape, weight_bytes
 from vidboot.training.held_out import HeldOut
@@ -107,7 +108,7 @@ class ResidualStage(NetworkStage):
         """The training of the network beside the frozen base of `model`. Raises `UserError` without full videos."""
         config, settings, seed = self.config, self.residual, self.config.seed * 1000
         shots = self.trains_on(split)
-        torch.manual_seed(seed)
+        torch.manual_seed(torch_seed(seed))
         return NetworkTraining(
             name=self.name,
             network=warm_started_residual(config, clip_network(model)).to(device()),

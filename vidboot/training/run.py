@@ -3,17 +3,24 @@
 import json
 import logging
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from vidboot.config import RunConfig
-from vidboot.data.files import write_atomic
-from vidboot.data.manifest import check_size, load_manifest
+from vidboot.data.files import make_folder, write_atomic
+from vidboot.data.manifest import check_classes, check_size, load_manifest
 from vidboot.data.split import Split, split_like, split_shots
 from vidboot.distributed import barrier, device, init_distributed, rank
 from vidboot.errors import UserError
-from vidboot.model.run_folder import SPLIT_FILE, load_parts, save_config
+from vidboot.launch import end_with_launcher, set_rank_under_slurm
+from vidboot.model.run_folder import SPLIT_FILE, load_parts, read_json, save_config
 from vidboot.training.final_table import report_results
 from vidboot.training.log import set_up_logging
+from vidboot.training.stage import Stage
 from vidboot.training.stage_settings import SETTINGS_FILE
 from vidboot.training.stages import stages_of
 
@@ -25,10 +32,17 @@ def train(config: RunConfig, only: str | None = None) -> None:
 
     Raises `UserError` before the first stage starts, if settings or data don't fit.
     """
+    set_rank_under_slurm()
     stages = stages_of(config, only)
     split = run_split(config)
     check_run(config, split, only)
+    with _at_work(config.run_dir):
+        _run(config, stages, split)
+
+
+def _run(config: RunConfig, stages: list[Stage], split: Split) -> None:
     init_distributed()
+    end_with_launcher()
     set_up_logging()
     if rank() == 0:
         save_config(config.run_dir, config)
@@ -44,6 +58,23 @@ def train(config: RunConfig, only: str | None = None) -> None:
     if rank() == 0 and all(stage.is_finished() for stage in stages_of(config)):
         report_results(load_parts(config, config.run_dir).to(device()), split, config.run_dir)
     barrier()
+
+
+@contextmanager
+def _at_work(run_dir: Path) -> Iterator[None]:
+    """Lock the run folder against other trainings, in the first process."""
+    if rank() != 0:
+        yield
+        return
+    make_folder(run_dir)
+    try:
+        with FileLock(run_dir / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise UserError(
+            f"another training is at work on {run_dir}: wait for it, or use another run_dir. The processes of one "
+            "training are started by deepspeed, torchrun or srun, which tell them of each other (docs/training.md)"
+        ) from None
 
 
 def run_split(config: RunConfig) -> Split:
@@ -68,6 +99,7 @@ def check_run(config: RunConfig, split: Split, only: str | None = None) -> None:
     """Raise `UserError` for anything that would stop a stage of the run (or the one named `only`)."""
     shots = [*split.train, *split.validation, *split.test]
     check_size(shots, config.video.height, config.video.width, config.data.manifest)
+    check_classes([*shots, *split.left_out], config.data.classes)
     for stage in stages_of(config, only):
         stage.check(split)
 
@@ -76,7 +108,8 @@ def _split_before(config: RunConfig) -> dict[str, Any] | None:
     """The stored split of a run of which a stage has begun."""
     path = config.run_dir / SPLIT_FILE
     begun = path.exists() and any(config.run_dir.glob(f"*/{SETTINGS_FILE}"))
-    return json.loads(path.read_text()) if begun else None
+    # If it is lost, shots that networks have learnt from might be reported on.
+    return read_json(path, "restore it from a copy, or use another run_dir", dict) if begun else None
 
 
 def _split_record(config: RunConfig, split: Split) -> dict[str, Any]:

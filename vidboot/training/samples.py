@@ -11,6 +11,7 @@ from vidboot.data.video import write_video
 from vidboot.distributed import device
 from vidboot.method.composition import Denoiser
 from vidboot.method.samplers import initial_state, sample_heun
+from vidboot.seeds import torch_seed
 
 
 def write_sample(
@@ -22,6 +23,6 @@ def write_sample(
     fps: float,
 ) -> None:
     """Write a video of a denoiser. The same seed gives the same noise, so samples of one run can be compared."""
-    noise = torch.randn((1, *shape_CTHW), generator=torch.Generator().manual_seed(seed)).to(device())
+    noise = torch.randn((1, *shape_CTHW), generator=torch.Generator().manual_seed(torch_seed(seed))).to(device())
     video = sample_heun(denoise, initial_state(denoise, noise, float(sigmas[0])), sigmas)
     write_video(path, to_frames(video[0]), fps)

@@ -7,7 +7,7 @@ from typing import Any
 from vidboot.config import RunConfig
 from vidboot.data.files import write_atomic
 from vidboot.errors import UserError
-from vidboot.model.run_folder import weights_hash
+from vidboot.model.run_folder import read_json, weights_hash
 
 SETTINGS_FILE = "settings.json"
 WITHOUT_EFFECT = ("manifest", "num_workers", "memory_gb", "max_full_videos")
@@ -35,7 +35,9 @@ def save_settings(path: Path, settings: dict[str, Any]) -> None:
 
 def stored_settings(path: Path) -> dict[str, Any] | None:
     """The settings that a stage was run with; None if it hasn't begun."""
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    return read_json(path, f"restore it from a copy, or delete {path.parent} to train the stage anew", dict)
 
 
 def check_same_settings(path: Path, settings: dict[str, Any]) -> None:

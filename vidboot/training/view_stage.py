@@ -19,6 +19,7 @@ from vidboot.method.edm import Preconditioned
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.run_folder import save_weights
 from vidboot.model.video_model import view_network
+from vidboot.seeds import torch_seed
 from vidboot.training.estimate import Cost, network_cost, video_shape
 from vidboot.training.held_out import HeldOutWindows
 from vidboot.training.loop import train_network
@@ -125,7 +126,7 @@ class ViewStage(NetworkStage):
 
     def training(self, split: Split) -> NetworkTraining:
         """The training of the network. Raises `UserError` if no shot is long enough."""
-        torch.manual_seed(self.seed)
+        torch.manual_seed(torch_seed(self.seed))
         return NetworkTraining(
             name=self.name,
             network=self.network().to(device()),

@@ -2,9 +2,11 @@ import itertools
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from footage import moving_scene
+from composed import KINDS, blend, boundaries, compose, held, join, scores, soft_scene, synthetic_scenes
+from footage import TRAILER, moving_scene, write
 
 from data_prep.config import ShotSettings
 from data_prep.measure.shots import ShotFinder
@@ -14,8 +16,8 @@ from vidboot.data.video import read_frames
 BIKES = Path(os.environ.get("VIDBOOT_FOOTAGE", "footage")) / "bikes.mp4"
 
 
-def spans(frames):
-    finder = ShotFinder(ShotSettings(), 24.0)
+def spans(frames, fps=24.0):
+    finder = ShotFinder(ShotSettings(), fps)
     for number, frame in enumerate(frames):
         finder.feed(number, frame)
     return finder.spans()
@@ -56,3 +58,91 @@ def test_the_six_shots_of_bikes_are_exact_to_the_frame():
     cuts = (np.flatnonzero(change > 35) + 1).tolist()
     assert cuts == [30, 76, 137, 187, 242]
     assert spans(frames[..., ::-1]) == list(itertools.pairwise([0, *cuts, 250]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nearly_all_transitions_of_composed_films_are_found_and_little_else(kind, tmp_path):
+    right = found = true = 0
+    for seed in range(5):
+        film = compose(kind, synthetic_scenes(seed), seed)
+        # As it would be stored: compressed.
+        frames = read_frames(write(tmp_path / f"{seed}.mp4", film.frames, crf="23"))
+        counts = scores(boundaries(spans(frames[..., ::-1])), film.transitions)
+        right, found, true = right + counts[0], found + counts[1], true + counts[2]
+    assert right / found >= 0.95 and right / true >= 0.95
+
+
+@pytest.mark.parametrize(("times", "speed"), [(1, 5), (2, 5), (3, 4), (4, 3)])
+@pytest.mark.parametrize("fps", [24.0, 60.0])
+def test_held_pictures_are_one_shot_and_a_cut_between_them_is_found(times, speed, fps):
+    scenes = [held(soft_scene(n, 72, speed), times) for n in range(2)]
+    change = np.abs(np.diff(scenes[0].astype(int), axis=0)).mean(axis=(1, 2, 3))
+    assert change[times - 1] > 12 and change[: times - 1].max(initial=0) == 0
+    assert spans(scenes[0], fps) == [(0, 72)]
+    assert spans(np.concatenate(scenes), fps) == [(0, 72), (72, 144)]
+
+
+def lit(scene, first, length, level):
+    """The scene with its frames brighter by `level` from `first` on."""
+    changed = scene.astype(int)
+    changed[first : first + length] += level
+    return np.clip(changed, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+@pytest.mark.parametrize("level", [-60, 60, 90, 250])
+def test_a_flash_does_not_cut_and_a_cut_beside_flashes_does(length, level):
+    one, other = soft_scene(1, 50, 0.4), soft_scene(2, 50, 0.4)
+    assert spans(lit(one, 20, length, level)) == [(0, 50)]
+    both = np.concatenate([lit(one, 40, length, level), lit(other, 5, length, level)])
+    assert spans(both) == [(0, 50), (50, 100)]
+
+
+@pytest.mark.parametrize("length", [2, 4, 6])
+def test_a_flash_that_hides_a_cut_is_one(length):
+    frames = np.concatenate([soft_scene(1, 50, 0.4), soft_scene(2, 50, 0.4)]).astype(float)
+    white = np.interp(np.arange(100), [49 - length, 49, 50, 50 + length], [0, 1, 1, 0])[:, None, None, None]
+    found = spans(np.round((1 - white) * frames + white * 255).astype(np.uint8))
+    assert found[0][0] == 0 and found[-1][1] == 100 and len(found) > 1
+    assert all(50 - length <= end <= 51 + length for _, end in found[:-1])
+
+
+def test_a_series_of_flashes_does_not_cut():
+    scene = soft_scene(3, 100, 0.4).astype(int)
+    for at in (20, 24, 28, 33, 50, 51, 70, 71, 72):
+        scene[at] += 150
+    assert spans(np.clip(scene, 0, 255).astype(np.uint8)) == [(0, 100)]
+
+
+@pytest.mark.parametrize("fps", [24.0, 60.0])
+@pytest.mark.parametrize("length", [4, 8, 12, 24, 48])
+def test_the_blended_frames_of_a_dissolve_are_left_out(length, fps):
+    scenes = [moving_scene(1, 110, 90, 160) if length < 48 else soft_scene(1, 110), soft_scene(2, 110)]
+    frames, [(last, first)] = join(scenes, [length])
+    (start, end), (again, total) = spans(frames, fps)
+    assert (start, total) == (0, len(frames))
+    # Blends that show less than a sixth of the other scene may stay.
+    slack = max(1 if fps < 30 else 2, length // 6)
+    assert last - 2 * slack - length // 5 <= end - 1 <= last + slack
+    assert first - slack <= again <= first + 2 * slack + length // 5
+
+
+def test_fades_of_light_and_of_sharpness_are_no_dissolves():
+    scene = soft_scene(4, 90, 0.1).astype(float)
+    light = np.interp(np.arange(90), [30, 60], [0.35, 1])[:, None, None, None]
+    assert spans((light * scene).astype(np.uint8)) == [(0, 90)]
+    hard = moving_scene(5, 1, 90, 160).repeat(90, axis=0)
+    blurred = [cv2.GaussianBlur(f, (0, 0), 0.1 + 3 * abs(np.sin(n / 15))) for n, f in enumerate(hard)]
+    assert spans(np.stack(blurred)) == [(0, 90)]
+
+
+def test_the_dissolve_of_the_trailer_is_found():
+    """Seen by eye: from frame 1,097 (a rabbit before a tree) to 1,133 (its face in the dark) of the film."""
+    frames = read_frames(TRAILER, range(940, 1160))[..., ::-1]
+    gaps = [(940 + end - 1, 940 + start) for end, start in boundaries(spans(frames)) if start - end > 2]
+    assert gaps == [(pytest.approx(1097, abs=6), pytest.approx(1133, abs=6))]
+
+
+def test_blends_are_weighted_means():
+    one, other = np.zeros((3, 1, 1, 3), np.uint8), np.full((3, 1, 1, 3), 200, np.uint8)
+    assert blend(one, other, 3)[:, 0, 0, 0].tolist() == [50, 100, 150]

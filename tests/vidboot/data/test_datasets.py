@@ -1,6 +1,7 @@
 import json
 import logging
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -372,3 +373,16 @@ def test_memory_stays_flat_over_thousands_of_samples(manifest, memory_gb, count)
         if index in (count // 2, count - 1):
             resident.append(process.memory_info().rss)
     assert resident[1] < resident[0] + 4 * 2**20
+
+
+@pytest.mark.parametrize("left", ['{"id": "a', "[]\n", "\x00\x00\x00", '{"id": "z", "path": "z", "reason": "r"}'])
+def test_half_a_line_in_the_list_of_what_is_set_aside_is_skipped(manifest, tmp_path, left):
+    path = tmp_path / "set_aside.jsonl"
+    path.write_text('{"id": "first", "path": "p", "reason": "r"}\n' + left)
+    for _ in range(2):
+        SetAside(tmp_path).add(manifest[0], UserError("damaged"))
+    ids = []
+    for line in path.read_text().splitlines():
+        with suppress(ValueError, TypeError):
+            ids.append(json.loads(line)["id"])
+    assert ids == ["first", *(["z"] if "z" in left else []), manifest[0].id]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vidboot.data.manifest import ManifestRow, Shot, load_manifest, load_rows, write_manifest
+from vidboot.data.manifest import ManifestRow, Shot, check_classes, load_manifest, load_rows, write_manifest
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import write_video
 from vidboot.errors import UserError
@@ -106,3 +106,14 @@ def test_another_version_a_damaged_and_a_missing_manifest_tell_what_to_run(folde
     path.write_bytes(b"PAR1 broken")
     with pytest.raises(UserError, match=r"can't be read.*preprocess"):
         load_manifest(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("film", "did you mean 'films'"), ("/in/films/", "did you mean 'films'"), ("x", "there are: films")],
+)
+def test_a_class_that_no_shot_has_is_refused_with_the_nearest(folder, name, says):
+    shots = load_manifest(folder[0])
+    check_classes(shots, ["films"])
+    with pytest.raises(UserError, match=f"no shot has the label '{name}'; {says}.*not a path"):
+        check_classes(shots, ["films", name])

@@ -4,6 +4,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import load_manifest
@@ -103,3 +104,11 @@ def test_a_hash_tells_what_a_file_holds(videos):
     assert InputFiles(8, 16, init).hashes() == before
     write_video(init, frames[::-1], 24, lossless=True)
     assert InputFiles(8, 16, init).hashes()["init_hash"] != before["init_hash"]
+
+
+def test_a_still_gif_has_no_frame_rate_and_a_moving_one_has_its_own(tmp_path):
+    pictures = [Image.fromarray(np.full((8, 8, 3), 40 * number, np.uint8)) for number in range(5)]
+    pictures[0].save(tmp_path / "still.gif")
+    pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:], duration=100, loop=0)
+    assert InputFiles(8, 8, tmp_path / "still.gif").fps() is None
+    assert InputFiles(8, 8, tmp_path / "moving.gif").fps() == pytest.approx(10)

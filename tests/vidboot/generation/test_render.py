@@ -52,8 +52,9 @@ def options_of(run, output, *more):
 
 OUT_OF_RANGE = [
     (["--seed", -1], "seeds are"),
-    (["--seed", 2**32], "seeds are"),
-    (["--seed", 2**32 - 1, "--samples", 2], "seeds are"),
+    (["--seed", 2**63], "seeds are"),
+    (["--seed", 2**63 - 1, "--samples", 2], "seeds are"),
+    (["--fps", 0], "--fps is at least 0.01, got 0"),
     (["--frames", 10**20], "--frames is at most"),
     (["--fps", 0], "frames per second"),
     (["--fps", "inf"], "--fps is a finite number"),
@@ -78,7 +79,7 @@ def test_options_out_of_range_are_one_clear_line(run, main_of, tmp_path, capfd, 
 
 @pytest.mark.parametrize("mode", [[], ["--stream"]])
 def test_the_largest_seed_is_one(run, main_of, tmp_path, mode):
-    assert main_of("generate", *options_of(run, tmp_path / "v.npy", "--seed", 2**32 - 1), *mode) == 0
+    assert main_of("generate", *options_of(run, tmp_path / "v.npy", "--seed", 2**63 - 1), *mode) == 0
 
 
 @pytest.mark.parametrize("mode", [[], ["--stream"]])

@@ -68,8 +68,8 @@ def test_a_repair_and_nothing_else_is_recognised(options, alone):
 
 def test_seeds_follow_the_first_up_to_the_largest():
     assert request(seed=5, samples=3).seeds == (5, 6, 7)
-    assert request(seed=2**32 - 2, samples=2).seeds == (2**32 - 2, 2**32 - 1)
-    for wrong in ({"seed": -1}, {"seed": 2**32 - 1, "samples": 2}):
+    assert request(seed=2**63 - 2, samples=2).seeds == (2**63 - 2, 2**63 - 1)
+    for wrong in ({"seed": -1}, {"seed": 2**63 - 1, "samples": 2}):
         with pytest.raises(pydantic.ValidationError, match="seeds are"):
             request(**wrong)
 

@@ -1,3 +1,8 @@
+import os
+import resource
+import signal
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -7,7 +12,7 @@ from PIL import Image, ImageSequence
 from vidboot.data.datasets import to_frames
 from vidboot.data.video import read_frames
 from vidboot.errors import UserError
-from vidboot.generation.writers import check_fps, grid, open_output
+from vidboot.generation.writers import check_fps, check_path, grid, open_output
 
 ENDINGS = [".mp4", ".gif", ".npy", ""]
 
@@ -170,3 +175,34 @@ def test_a_grid_shows_each_sample_in_its_place():
     corners = [whole[0, 0, y, x].item() for y in (0, 6) for x in (0, 8, 16)]
     assert corners == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, -1.0])
     assert torch.equal(grid(videos[:1]), videos[0])
+
+
+def test_an_array_has_its_space_before_its_first_frame(video, tmp_path):
+    channels, count, height, width = video.shape
+    output = open_output(tmp_path / "v.npy", tmp_path / "work", count, 24.0, size=(channels, height, width))
+    kept = (tmp_path / "work" / "video.npy").stat()
+    assert kept.st_size >= 4 * video.numel() and 512 * kept.st_blocks >= kept.st_size
+    output.append(video)
+    output.finish()
+    assert np.array_equal(np.load(tmp_path / "v.npy"), video.numpy())
+
+
+def test_an_array_that_the_disk_has_no_room_for_is_refused_before_its_first_frame(tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            open_output(tmp_path / "v.npy", tmp_path / "work", 1000, 24.0, size=(3, 64, 64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_device_is_no_output(tmp_path):
+    # Like /dev/null, which must not be tried here: without the check, a folder or file would take its place.
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is no file or folder, but a device"):
+        check_path(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is no file or folder, but a device"):
+        check_path(Path("/dev/null"))

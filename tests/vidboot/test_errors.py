@@ -1,0 +1,107 @@
+"""What a machine lacks is said in a sentence; what the program itself does wrong keeps its traceback."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vidboot.errors import UserError, command, sentence_of
+
+# On Linux, every write to this device fails as on a full disk. Nothing that renames a file into place may write here,
+# as safetensors does: for the root user that replaces the device.
+FULL = Path("/dev/full")
+
+
+def ended(main):
+    with pytest.raises(SystemExit) as stop:
+        command(main)()
+    return stop.value.code
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("way", ["plain", "numpy", "torch"])
+def test_a_full_disk_is_one_sentence_whoever_writes(way, capfd):
+    def write():
+        if way == "plain":
+            FULL.write_text("x" * 100_000)
+        elif way == "numpy":
+            with FULL.open("wb") as file:
+                np.save(file, np.zeros(100_000))
+        else:
+            torch.save(torch.zeros(100_000), FULL)
+
+    assert ended(write) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: the disk is full") and said.count("\n") == 1
+
+
+class Killed(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), 9)
+
+
+def test_a_loader_that_is_killed_is_one_sentence(capfd):
+    assert ended(lambda: list(DataLoader(Killed(), num_workers=1))) == 2
+    assert "error: a decoding process was killed" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that …"), "/dev/shm"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (MemoryError(), "memory has run out"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "no right to read or write there"),
+    ],
+)
+def test_what_is_lacking_is_named(error, says):
+    assert says in sentence_of(error)
+
+
+def test_other_errors_are_not_hidden():
+    assert sentence_of(RuntimeError("shapes differ")) is None and sentence_of(FileNotFoundError(2, "No", "a")) is None
+
+    def wrong():
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        command(wrong)()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_terminals_that_are_not_utf8_show_what_they_can(encoding):
+    code = (
+        "from vidboot.errors import UserError, command\n"
+        "from rich.console import Console\n"
+        "@command\n"
+        "def main():\n"
+        "    Console().print('48×64 σ …')\n"
+        "    raise UserError('48×64 … is too small')\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=False
+    )
+    assert done.returncode == 2 and b"Traceback" not in done.stderr
+    assert b"is too small" in done.stderr and b"48" in done.stdout
+
+
+def test_a_users_mistake_is_printed_once_by_the_first_process(capfd, monkeypatch):
+    def wrong():
+        raise UserError("mind the gap")
+
+    for variable, number, said in (("RANK", "0", True), ("RANK", "1", False), ("SLURM_PROCID", "3", False)):
+        monkeypatch.delenv("RANK", raising=False)
+        monkeypatch.setenv(variable, number)
+        assert ended(wrong) == 2
+        assert ("mind the gap" in capfd.readouterr().err) == said

@@ -1,0 +1,89 @@
+"""Processes of one training that know of each other, and end together."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+
+from vidboot.errors import UserError
+from vidboot.launch import set_rank_under_slurm
+
+STEP = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in (*STEP, "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def numbers():
+    return [os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+
+
+def test_srun_gives_the_numbers_that_torch_asks_for(environment):
+    for name, value in (STEP | {"MASTER_ADDR": "node1", "MASTER_PORT": "29500"}).items():
+        environment.setenv(name, value)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        environment.setenv(name, "")
+        environment.delenv(name)
+    set_rank_under_slurm()
+    assert numbers() == ["5", "8", "1"]
+
+
+def test_srun_without_an_address_says_how_to_start(environment):
+    for name, value in STEP.items():
+        environment.setenv(name, value)
+    with pytest.raises(UserError, match="srun has started 8 processes that don't know of each other"):
+        set_rank_under_slurm()
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, STEP | {"SLURM_STEP_NUM_TASKS": "1"}]
+)
+def test_a_single_process_is_left_alone(environment, given):
+    for name, value in given.items():
+        environment.setenv(name, value)
+    set_rank_under_slurm()
+    assert numbers() == [None] * 3
+
+
+CHILD = """
+import signal, sys, time
+from vidboot.launch import end_with_launcher
+def end(*_):
+    print("saved", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+end_with_launcher()
+print("trains", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")
+@pytest.mark.parametrize(("name", "ends"), [("deepspeed", True), ("shell", False)])
+def test_a_training_ends_with_its_launcher_and_with_no_other_program(tmp_path, name, ends):
+    (tmp_path / "train.py").write_text(CHILD)
+    launcher = tmp_path / f"{name}.py"
+    launcher.write_text("import subprocess, sys\nsubprocess.run([sys.executable, *sys.argv[1:]])\n")
+    # As `deepspeed` does it: a program that starts a program that starts the training.
+    command = [sys.executable, launcher, launcher, tmp_path / "train.py"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert process.stdout.readline() == "trains\n"
+        process.kill()
+        process.wait()
+        time.sleep(0 if ends else 3)
+        if not ends:
+            os.killpg(process.pid, signal.SIGKILL)
+        assert process.stdout.read() == ("saved\n" if ends else "")
+    finally:
+        process.stdout.close()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
