@@ -18,7 +18,7 @@ from data_prep.masking import matching
 from data_prep.overlays.pooling import pooled_overlay
 from data_prep.report.edits import pattern_of
 from data_prep.report.findings import brief, hours_of, look_alikes, remarks, stage_shares
-from data_prep.report.outcome import Outcome
+from data_prep.report.outcome import Outcome, nothing_usable
 from data_prep.report.page import write_page
 from data_prep.tasks import AnalyseJob, HashJob, StoreJob, analyse_video, hash_file, preview_video, store_video
 from data_prep.text.model import model_for
@@ -66,7 +66,7 @@ def preprocess(
         rows, left, stored_seconds = results(firsts, jobs, refused, output, settings)
         set_aside += left
         if not rows:  # keep the manifest of an earlier run
-            raise UserError(_nothing_usable(set_aside))
+            raise UserError(nothing_usable(set_aside))
         said += _dropped(output, {str(source.path) for group in by_content.values() for source in group})
         write_manifest(output, rows)
         manifest = load_manifest(output)
@@ -100,7 +100,7 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
             else:
                 blocks[job.path] = result
         if not blocks:
-            raise UserError(_nothing_usable(set_aside))
+            raise UserError(nothing_usable(set_aside))
         page, said = output / "preview.html", remarks(briefs) + alike
         shown = [_with_remarks(blocks[path], path, said) for path in sorted(blocks)]
         stages = stage_shares(
@@ -294,12 +294,3 @@ def _with_remarks(block: dict[str, Any], path: Path, said: list[Remark]) -> dict
     sentences = [f"frames {r.frames[0]} to {r.frames[1]}: {r.text}" if r.frames else r.text for r in mine]
     # The file may have been renamed since it was stored.
     return {**block, "name": path.name, "pattern": pattern_of(path), "remarks": sentences}
-
-
-def _nothing_usable(set_aside: list[SetAside]) -> str:
-    reasons = "\n".join(f"  {item.what}: {item.reason}" for item in set_aside[:20])
-    more = f"\n  and {len(set_aside) - 20} more" if len(set_aside) > 20 else ""
-    return (
-        f"no usable shot in the inputs\n{reasons}{more}\n"
-        "give other files, or lower views.clip_frames if the shots are too short"
-    )
