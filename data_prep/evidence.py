@@ -12,7 +12,7 @@ import numpy as np
 
 from data_prep.analysis_types import Overlay, Text, pack, unpack
 from data_prep.finder.moments import Moment
-from data_prep.finder.regions import MASKED, Region
+from data_prep.finder.regions import MASKED, TEXT, Region, calibrated
 
 # A rule's own evidence counts as much as so much more probability (both are needed where each alone is weak).
 _RULE = 0.4
@@ -43,6 +43,7 @@ def judged_texts(texts: Sequence[Text], moments: Sequence[Moment], size: tuple[i
         if probability is None:
             judged.append(text)
             continue
+        probability = calibrated(probability, TEXT)
         sure = probability >= MASKED - _RULE * text.sure
         judged.append(replace(text, probability=probability, sure=sure, why=_why("letters that stay", probability)))
     return judged
@@ -56,6 +57,7 @@ def judged_overlays(overlays: Sequence[Overlay], moments: Sequence[Moment], size
         if probability is None:
             judged.append(overlay)
             continue
+        probability = calibrated(probability, TEXT)
         sure = probability >= MASKED - _RULE
         judged.append(replace(overlay, probability=probability, sure=sure, why=_why(overlay.why, probability)))
     return judged
@@ -83,7 +85,7 @@ def without_explained(regions: Sequence[Region], texts: Sequence[Text], size: tu
         height, width = region.covered.shape
         area = np.zeros((height, width), bool)
         for text in texts:
-            if text.sure and text.start < region.end and text.end > region.start:
+            if text.sure and text.start <= region.seen.start and text.end >= region.seen.stop:
                 top, left, bottom, right = (
                     np.array(text.box) * np.tile([height / size[0], width / size[1]], 2)
                 ).astype(int)

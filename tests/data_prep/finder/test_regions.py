@@ -1,9 +1,10 @@
 """Regions of made moments."""
 
 import numpy as np
+import pytest
 
 from data_prep.finder.moments import Moment
-from data_prep.finder.regions import MASKED, areas, regions_of
+from data_prep.finder.regions import MASKED, areas, calibrated, regions_of
 
 
 def moments(*maps: np.ndarray) -> list[Moment]:
@@ -43,12 +44,35 @@ def test_a_moment_of_doubt_in_the_mean_is_no_mask():
 
 
 def test_an_area_extends_from_its_peak():
-    probability = square(0.4, 10, 20, side=12)
-    probability[14, 24] = 0.8
-    ((area, peak),) = areas(probability, 0.7)
+    value = square(0.4, 10, 20, side=12)
+    value[14, 24] = 0.8
+    ((area, peak),) = areas(value[None])
     assert peak > 0.79
-    assert area[10:22, 20:32].all()
-    assert not areas(square(0.4, 10, 20), 0.7)
+    assert area[0, 10:22, 20:32].all()
+    assert not areas(square(0.1, 10, 20)[None])
+
+
+def test_what_is_sure_at_one_moment_is_followed_to_others():
+    values = [square(0.4, 10, 20), square(0.95, 12, 20), square(0.4, 14, 20), square(0, 0, 0)]
+    found = regions_of(moments(*values), 0, 100)
+    assert masked(found, 5)[13, 23]
+    assert masked(found, 85)[17, 23]
+    assert not masked(found, 90).any()
+
+
+def test_a_long_shot_is_judged_in_blocks():
+    count = 150
+    values = [square(0.95, 10, 20) if number < 20 else square(0, 0, 0) for number in range(count)]
+    found = regions_of(moments(*values), 0, 25 * count)
+    shown = [number for number in range(25 * count) if masked(found, number)[13, 23]]
+    assert shown == list(range(25 * 20 + 12))
+
+
+def test_calibration_keeps_order_and_is_the_logistic_function():
+    said = [calibrated(value, (2.0, -1.0)) for value in (0.1, 0.5, 0.9)]
+    assert said == sorted(said)
+    assert said[1] == pytest.approx(1 / (1 + np.e))
+    assert calibrated(0.3, (1.0, 0.0)) == pytest.approx(0.3)
 
 
 def test_without_moments_there_is_nothing():
