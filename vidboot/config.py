@@ -91,6 +91,8 @@ class NetworkConfig(Strict):
     """Residual blocks of each level, on the way down as on the way up."""
     attention_levels: NonNegativeInt = 1
     """How many of the lowest levels have attention: over space within each frame, over time between the frames."""
+    head_channels: PositiveInt = 64
+    """Channels of an attention head; a level with fewer channels has one head. GPUs are fastest at 64."""
 
 
 class OptimizationConfig(Strict):

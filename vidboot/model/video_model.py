@@ -6,7 +6,7 @@ beyond T     = windows of T minus their overlaps, tapered: D is itself a view of
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,26 +22,26 @@ from vidboot.method.long_video import LongDenoiser
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.method.views import View, pool, take_frames, whole_blocks
 from vidboot.networks.residual import ResidualUNet
-from vidboot.networks.unet import UNet
+from vidboot.networks.unet import Conditions, UNet
 
 DATA_CHANNELS = 3
 
 
 def view_network(config: RunConfig, view: ClipConfig | LowResConfig) -> Preconditioned:
     """The untrained network of one of the run's views."""
-    size = view.network.model_dump() | _conditions(config)
-    return Preconditioned(UNet(DATA_CHANNELS, **size), config.noise.sigma_data)
+    network = UNet(DATA_CHANNELS, **view.network.model_dump(), conditions=_conditions(config))
+    return Preconditioned(network, config.noise.sigma_data)
 
 
 def residual_network(config: RunConfig) -> Preconditioned:
     """The residual network before its warm start."""
-    size = config.clip.network.model_dump() | _conditions(config)
+    size = config.clip.network.model_dump() | {"conditions": _conditions(config)}
     return Preconditioned(ResidualUNet(config.video.num_frames, DATA_CHANNELS, **size), config.noise.sigma_data)
 
 
-def _conditions(config: RunConfig) -> dict[str, Any]:
-    """Arguments of `UNet` for the conditions that the run's networks take."""
-    return {"num_classes": len(config.data.classes), "frame_strides": len(config.data.frame_strides) > 1}
+def _conditions(config: RunConfig) -> Conditions:
+    """The conditions that the run's networks take."""
+    return Conditions(len(config.data.classes), len(config.data.frame_strides) > 1)
 
 
 class ConditionedNetwork(nn.Module):

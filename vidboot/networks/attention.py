@@ -29,7 +29,7 @@ def attention(
     bias: Float[Tensor, "heads L L"] | None = None,
 ) -> Float[Tensor, "N heads L D"]:
     """softmax(q kᵀ / √D + bias) v. On CUDA batches above `MAX_CUDA_BATCH` are split."""
-    if q.is_cuda and q.shape[0] > MAX_CUDA_BATCH:
+    if q.device.type != "cpu" and q.shape[0] > MAX_CUDA_BATCH:
         return attention_in_parts(q, k, v, bias, math.ceil(q.shape[0] / MAX_CUDA_BATCH))
     # Not expanded over the batch: where a kernel wants the bias padded, it is padded once and not for each item.
     return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype)[None])
@@ -55,7 +55,7 @@ def num_heads(channels: int, head_channels: int) -> int:
 class SpatialAttention(nn.Module):
     """Self-attention among the pixels of each frame; starts as the identity."""
 
-    def __init__(self, channels: int, head_channels: int = 16) -> None:
+    def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
         self.heads = num_heads(channels, head_channels)
         self.norm = group_norm(channels)
@@ -78,7 +78,7 @@ class TemporalAttention(nn.Module):
     frames at which the bias of the flattest head has fallen by one: larger for networks with a longer temporal reach.
     """
 
-    def __init__(self, channels: int, head_channels: int = 16, reach: float = 16.0) -> None:
+    def __init__(self, channels: int, head_channels: int, reach: float = 16.0) -> None:
         super().__init__()
         self.heads = num_heads(channels, head_channels)
         self.norm = group_norm(channels)
