@@ -76,6 +76,7 @@ class TemporalAttention(nn.Module):
     The bias of head h falls linearly with the distance in time, at a learnt rate each way (after ALiBi, Press et al.
     2021, arXiv 2108.12409), so that a network trained on clips can be run at any length. `reach` is the distance in
     frames at which the bias of the flattest head has fallen by one: larger for networks with a longer temporal reach.
+    A single head has the rate in the middle of those that several would have.
     """
 
     def __init__(self, channels: int, head_channels: int, reach: float = 16.0) -> None:
@@ -84,7 +85,7 @@ class TemporalAttention(nn.Module):
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zero_init(nn.Linear(channels, channels))
-        rates = torch.logspace(0, -math.log10(reach), self.heads)
+        rates = torch.logspace(0, -math.log10(reach), self.heads) if self.heads > 1 else torch.tensor([reach**-0.5])
         self.log_rates = nn.Parameter(rates.log().repeat(2, 1))  # backward and forward in time
 
     def forward(self, x: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N C H W"]:

@@ -26,13 +26,13 @@ class NumberEmbedding(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("frequencies", 2.0 ** torch.linspace(-1, 2, channels // 2), persistent=False)
-        self.layers = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels))
+        self.first, self.second = nn.Linear(channels, channels), nn.Linear(channels, channels)
 
     def forward(self, value: Float[Tensor, "B"]) -> Float[Tensor, "B E"]:
         """Embed a number for each item."""
         phase = value.to(torch.float32)[:, None] * self.frequencies
         features = torch.cat([phase.cos(), phase.sin()], dim=1)
-        return self.layers(features.to(next(self.layers.parameters()).dtype))
+        return self.second(F.silu(self.first(features.to(self.first.weight.dtype))))
 
 
 def channels_last(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -168,7 +168,7 @@ class UNet(nn.Module):
         self.embed_label = zero_init(nn.Embedding(self.num_classes + 1, embedding)) if self.num_classes else None
         self.embed_stride = NumberEmbedding(embedding) if conditions.frame_strides else None
         if self.embed_stride is not None:
-            zero_init(self.embed_stride.layers[-1])
+            zero_init(self.embed_stride.second)
         self.conv_in = nn.Conv2d(data_channels + 2, widths[0], 3, padding=1)  # + 2: mask and context
         before = [widths[0], *widths[:-1]]  # channels that enter each level of the encoder
         self.encoder = nn.ModuleList(

@@ -19,7 +19,7 @@ from vidboot.method.edm import Preconditioned
 from vidboot.method.gate import OPEN
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.run_folder import load_parts, save_gate, save_weights
-from vidboot.model.video_model import VideoModel, residual_network
+from vidboot.model.video_model import VideoModel, frozen, residual_network
 from vidboot.training.context_fit import gate_with_context
 from vidboot.training.estimate import Cost, base_flops, network_cost, video_shape, weight_bytes
 from vidboot.training.held_out import HeldOut
@@ -122,9 +122,9 @@ class ResidualStage(NetworkStage):
                 settings.draws,
             ),
             noise=config.noise.model_copy(update={"p_mean": settings.p_mean, "p_std": settings.p_std}),
-            loss=residual_loss(model, settings, config.noise.sigma_data),
+            loss=residual_loss(model.frozen(), settings, config.noise.sigma_data),
             evaluate=held_out.evaluate,
-            sample=self._sample(model, shots[0].fps),
+            sample=self._sample(model.frozen(), shots[0].fps),
             pull=settings.pull,
             choose_by="error",
         )
@@ -134,12 +134,12 @@ class ResidualStage(NetworkStage):
         config = self.config
         self.save_settings()
         model = load_parts(config, config.run_dir, residual=False).to(device())
-        held_out = HeldOut(config, model.base, split.validation)
+        held_out = HeldOut(config, model.frozen().base, split.validation)
         network = train_network(self.training(model, split, held_out), self.folder, config)
-        gate, with_context = held_out.gate(network), None
+        gate, with_context = held_out.gate(frozen(network, config)), None
         logger.info("gate γ(σ): %s", gate)
         if config.data.context:
-            with_context = gate_with_context(model, network, held_out.videos, split.train)
+            with_context = gate_with_context(model.frozen(), frozen(network, config), held_out.videos, split.train)
             logger.info("gate γ(σ) with context: %s", with_context)
         if rank() == 0:
             save_gate(self.folder, gate, with_context)

@@ -5,11 +5,13 @@ import logging
 import statistics
 from typing import Any
 
+import torch
+
 from vidboot.config import RunConfig
 from vidboot.data.files import write_atomic
 from vidboot.data.manifest import check_size, load_manifest
 from vidboot.data.split import Split, split_like, split_shots
-from vidboot.distributed import barrier, device, init_distributed, rank
+from vidboot.distributed import barrier, device, init_distributed, rank, sum_over_ranks
 from vidboot.errors import UserError
 from vidboot.model.run_folder import SPLIT_FILE, load_parts, save_config
 from vidboot.training.final_table import report_results
@@ -41,7 +43,9 @@ def train(config: RunConfig, only: str | None = None) -> None:
             stage.run(split)
             logger.info("%s: finished", stage.name)
         barrier()
-    if rank() == 0 and all(stage.is_finished() for stage in stages_of(config)):
+    # The first process decides: on a shared disk the others may see its files later.
+    finished = float(rank() == 0 and all(stage.is_finished() for stage in stages_of(config)))
+    if sum_over_ranks(torch.tensor(finished, device=device())):
         report_results(load_parts(config, config.run_dir).to(device()), split, config.run_dir)
     barrier()
 
