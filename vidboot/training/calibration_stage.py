@@ -17,6 +17,8 @@ from vidboot.model.run_folder import CALIBRATION_FILE, load_parts, save_calibrat
 from vidboot.model.video_model import VideoModel
 from vidboot.training.context_fit import calibrate_with_context
 from vidboot.training.covariances import over_videos
+from vidboot.training.estimate import weight_bytes
+from vidboot.training.gpu_estimate import Peak, base_peak
 from vidboot.training.stage import Outline, Stage
 from vidboot.training.stage_settings import stored_settings, view_weights
 
@@ -41,6 +43,10 @@ class CalibrationStage(Stage):
     def frame_counts(self) -> dict[int, float]:
         """Only that of full videos."""
         return {self.config.video.num_frames: 1.0}
+
+    def gpu_peak(self) -> Peak:
+        """Peak memory of a process on a GPU, simulated; nothing is trained."""
+        return Peak(0, weight_bytes(self.config) + base_peak(self.config, self.config.video.num_frames))
 
     def outline(self, split: Split | None) -> Outline:
         """No network and no steps."""

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """Accumulate the gradient."""
         ...
 
+    def set_gradient_accumulation_boundary(self, is_boundary: bool) -> Any:
+        """Say whether the next micro-batch is the step's last."""
+        ...
+
     def step(self) -> Any:
         """Change the weights, after the last micro-batch."""
         ...
@@ -82,9 +86,10 @@ class TrainStep:
         self.engine.train()
         loss = torch.zeros((), dtype=torch.float64, device=device())
         for number, batch in enumerate(micro_batches, 1):
-            mean = self.training.loss(self.engine, batch).mean()
+            self.engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+            mean = self.training.loss(self.engine, batch).mean() / len(micro_batches)
             self.engine.backward(mean)
-            loss += mean.detach().double() / len(micro_batches)
+            loss += mean.detach().double()
             if number == len(micro_batches):
                 totals = self._agree(loss, stop)
                 self._set_rate(0.0 if totals[1] else rate)

@@ -20,18 +20,28 @@ from vidboot.training.step import TrainStep, gradients
 
 
 @pytest.fixture(params=[0, 1, 2, 3])
-def train_step(request, monkeypatch):
+def engines(request, monkeypatch):
+    """Makes an engine and its training, under a ZeRO stage; always the same."""
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     init_distributed()
-    torch.manual_seed(0)
-    optimization = OptimizationConfig(steps=10, batch_size=2, max_bad_steps=3, weight_decay=0.1)
-    network = Preconditioned(UNet(channels=8, multipliers=(1,), attention_levels=0), 0.5)
-    training = NetworkTraining(
-        "clip", network, optimization, Dataset(), NoiseConfig(), loss, lambda n: {}, lambda n, p: None
-    )
-    engine = make_engine(network, optimization, DeepSpeedConfig(zero_optimization={"stage": request.param}))
-    return TrainStep(engine, training)
+
+    def make():
+        torch.manual_seed(0)
+        optimization = OptimizationConfig(steps=10, batch_size=2, max_bad_steps=3, weight_decay=0.1)
+        network = Preconditioned(UNet(channels=8, multipliers=(1,), attention_levels=0), 0.5)
+        training = NetworkTraining(
+            "clip", network, optimization, Dataset(), NoiseConfig(), loss, lambda n: {}, lambda n, p: None
+        )
+        engine = make_engine(network, optimization, DeepSpeedConfig(zero_optimization={"stage": request.param}))
+        return TrainStep(engine, training)
+
+    return make
+
+
+@pytest.fixture
+def train_step(engines):
+    return engines()
 
 
 def loss(network, batch):
@@ -97,6 +107,8 @@ class Plain:
 
     def train(self): ...
 
+    def set_gradient_accumulation_boundary(self, is_boundary): ...
+
     def __call__(self, *inputs, **more):
         return self.module(*inputs, **more)
 
@@ -151,6 +163,20 @@ def test_the_host_waits_for_the_device_once_a_step(train_step, monkeypatch):
     TrainStep(engine, train_step.training)(1, [batch(), batch(), batch()], 0.01, stop=False)
     assert engine.steps == 3
     assert waits == ["tolist"]
+
+
+def test_micro_batches_add_up_to_the_whole_batch_under_every_stage(engines):
+    whole, parts = engines(), engines()
+    x0 = torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(3))
+
+    def of(items):
+        mask = torch.ones(1, 1, 2, 4, 4, dtype=torch.bool).expand(len(items), -1, -1, -1, -1)
+        return Batch(x0[items], mask, mask, torch.tensor([0.5, 2.0])[items], x0.flip(0)[items], items, ["a.mp4"] * 2)
+
+    for number in (1, 2):
+        together, _ = whole(number, [of([0, 1])], 0.01, stop=False)
+        apart, _ = parts(number, [of([0]), of([1])], 0.01, stop=False)
+        assert apart == pytest.approx(together, rel=1e-5)  # in the second step only if the first was the same
 
 
 def test_gradients_are_clipped_to_the_norm_of_the_settings_under_every_stage(train_step):
