@@ -1,7 +1,7 @@
 """The configuration of a training run: everything that `tools/train.py` reads from its YAML file."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -60,6 +60,12 @@ class NoiseConfig(Strict):
         return karras_sigmas(num_steps, self.sigma_min, self.sigma_max)
 
 
+def _overlap_below_frames(config: Any) -> Any:
+    if config.overlap >= config.num_frames:
+        raise ValueError(f"overlap must be below num_frames = {config.num_frames}, got {config.overlap}")
+    return config
+
+
 class VideoConfig(Strict):
     """The full video, of which each view covers a part."""
 
@@ -73,11 +79,7 @@ class VideoConfig(Strict):
     """Frames shared by neighbouring windows of T frames, where a longer video is generated. More overlap, up to T/2, is
     smoother and slower; a stream uses at most T/4."""
 
-    @model_validator(mode="after")
-    def _overlap_fits(self) -> "VideoConfig":
-        if self.overlap >= self.num_frames:
-            raise ValueError(f"overlap must be below num_frames = {self.num_frames}, got {self.overlap}")
-        return self
+    _overlap_fits = model_validator(mode="after")(_overlap_below_frames)
 
 
 class NetworkConfig(Strict):
@@ -92,6 +94,8 @@ class NetworkConfig(Strict):
     """Residual blocks of each level, on the way down as on the way up."""
     attention_levels: NonNegativeInt = 1
     """How many of the lowest levels have attention: over space within each frame, over time between the frames."""
+    head_channels: PositiveInt = 64
+    """Channels of an attention head (with fewer, one head). GPUs are fastest at 64, narrow ones learn more at 16."""
 
 
 class OptimizationConfig(Strict):
@@ -102,7 +106,7 @@ class OptimizationConfig(Strict):
     batch_size: PositiveInt
     """Videos per step, over all processes."""
     micro_batch_size: PositiveInt | None = None
-    """Videos per process that are in memory at once; gradients accumulate over the rest (None: all at once)."""
+    """Videos of the view's length in memory at once per process, of others as many frames (None: all of its share)."""
     learning_rate: PositiveFloat = 1e-3
     """Learning rate after the warm-up; from there it falls to 0 along half a cosine."""
     warmup_steps: NonNegativeInt = 100
@@ -142,11 +146,7 @@ class ClipConfig(Strict):
     full_length: FullLengthConfig | None = None
     """Train the clip network on low-resolution videos of all frames too. None: on clips only."""
 
-    @model_validator(mode="after")
-    def _overlap_fits(self) -> "ClipConfig":
-        if self.overlap >= self.num_frames:
-            raise ValueError(f"overlap must be below num_frames = {self.num_frames}, got {self.overlap}")
-        return self
+    _overlap_fits = model_validator(mode="after")(_overlap_below_frames)
 
 
 class LowResConfig(Strict):
@@ -230,7 +230,7 @@ class DeepSpeedConfig(Strict):
     """Settings of DeepSpeed."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of training; bf16 falls back to fp32 on devices without it."""
+    """Precision that networks compute in, in bf16 beside weights in fp32; where a device has no bf16, it is fp32."""
     zero_optimization: dict[str, object] = {"stage": 0}
     """DeepSpeed's own `zero_optimization` group, handed over as it is."""
 
@@ -255,6 +255,8 @@ class RunConfig(Strict):
     """Frames that a network denoises at once where views are composed: fewer need less memory."""
     evaluation: EvaluationConfig = EvaluationConfig()
     log: LogConfig = LogConfig()
+    compile: Literal["auto", "off"] = "auto"
+    """auto: on a GPU networks are trained as graphs of torch.compile, where the steps to come gain time by it."""
     deepspeed: DeepSpeedConfig = DeepSpeedConfig()
 
     @property

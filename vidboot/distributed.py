@@ -1,6 +1,7 @@
 """Processes and devices: one process under plain `python`, or those that the `deepspeed` launcher starts."""
 
 import os
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -64,6 +65,19 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def gather_over_ranks(value: Any) -> list[Any]:
+    """Every process's `value`, in the order of their numbers; it must be picklable."""
+    values: list[Any] = [value] * world_size()
+    if dist.is_initialized():
+        dist.all_gather_object(values, value)
+    return values
+
+
+def share_of(count: int) -> range:
+    """Which of `count` pieces of work this process does."""
+    return range(rank(), count, world_size())
 
 
 def barrier() -> None:

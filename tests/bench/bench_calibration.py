@@ -37,7 +37,8 @@ def digits(count: int, seed: int, split: str) -> torch.Tensor:
 def train_view(scale: int, videos: torch.Tensor, steps: int) -> Denoiser:
     """A network for one scale, trained on every number of frames that the region graph asks for."""
     torch.manual_seed(0)
-    network = Preconditioned(UNet(1, channels=16, multipliers=(1, 2, 3) if scale == 1 else (1, 2)), NOISE.sigma_data)
+    multipliers = (1, 2, 3) if scale == 1 else (1, 2)
+    network = Preconditioned(UNet(1, channels=16, multipliers=multipliers, head_channels=16), NOISE.sigma_data)
     mean = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)

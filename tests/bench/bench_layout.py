@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    network = Preconditioned(unet.UNet(channels=24, multipliers=(1, 3, 5), blocks=2), 0.5)
+    network = Preconditioned(unet.UNet(channels=24, multipliers=(1, 3, 5), blocks=2, head_channels=16), 0.5)
     optimizer = torch.optim.AdamW(network.parameters())
     x, sigma = torch.randn(SHAPE), torch.ones(SHAPE[0])
     layouts = {"channels-last": unet.channels_last, "plain": lambda features: features.contiguous()}

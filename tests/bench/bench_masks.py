@@ -87,7 +87,7 @@ def config(folder: Path, seed: int, steps: int) -> RunConfig:
             "clip": {
                 "num_frames": FRAMES,
                 "overlap": 4,
-                "network": {"channels": 12, "multipliers": [1, 2, 4]},
+                "network": {"channels": 12, "multipliers": [1, 2, 4], "head_channels": 16},
                 "train": train,
             },
             "residual": None,

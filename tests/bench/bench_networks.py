@@ -69,7 +69,7 @@ class Diffusers(nn.Module):
 
 
 NETWORKS = {
-    "vidboot": lambda: UNet(channels=24, multipliers=(1, 3, 5), blocks=2),
+    "vidboot": lambda: UNet(channels=24, multipliers=(1, 3, 5), blocks=2, head_channels=16),
     "lucidrains": Lucidrains,
     "diffusers": Diffusers,
 }

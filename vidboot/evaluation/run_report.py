@@ -91,12 +91,12 @@ def evaluate_run(request: RunRequest) -> Path:
 
 def _models(request: RunRequest) -> dict[str, VideoModel]:
     """By name: the base alone, as a model without residual, the whole model, and the baselines."""
-    model = load(request.run, device())
+    model = load(request.run, device()).frozen()
     base = VideoModel(model.config, model.views, calibration=model.calibration, fps=model.fps)
     models = {BASE: base} | ({WHOLE: model} if model.residual is not None else {})
     for folder in request.baselines:
         name = str(folder) if str(folder) not in models else str(folder.absolute())  # a run may be called "base"
-        models[name] = load(folder, device())
+        models[name] = load(folder, device()).frozen()
         theirs, ours = (one.config.video.model_copy(update={"overlap": 1}) for one in (models[name], model))
         if theirs != ours:
             raise UserError(f"the baseline {folder} makes videos of another size or length than {request.run}")

@@ -72,7 +72,7 @@ def render(request: GenerateRequest) -> dict[str, Any]:
     """
     _check_paths(request)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load(request.run, device)
+    model = load(request.run, device).frozen()
     model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
     sampling = Sampling.of(request, model, request.only_repairs)
     sampling = sampling.model_copy(update={"label": _label(request, model)})

@@ -6,13 +6,14 @@ beyond T     = windows of T minus their overlaps, tapered: D is itself a view of
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vidboot.config import ClipConfig, LowResConfig, RunConfig
+from vidboot.distributed import has_bf16
 from vidboot.method.calibration import CalibratedDenoiser, Calibration
 from vidboot.method.composition import Denoiser, Network, ResidualDenoiser, by_scale
 from vidboot.method.conditioning import Observation
@@ -21,27 +22,35 @@ from vidboot.method.gate import OPEN, Gate
 from vidboot.method.long_video import LongDenoiser
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.method.views import View, pool, take_frames, whole_blocks
+from vidboot.networks.precision import in_bf16
 from vidboot.networks.residual import ResidualUNet
-from vidboot.networks.unet import UNet
+from vidboot.networks.unet import Conditions, UNet
 
 DATA_CHANNELS = 3
+N = TypeVar("N", bound=nn.Module)
 
 
 def view_network(config: RunConfig, view: ClipConfig | LowResConfig) -> Preconditioned:
     """The untrained network of one of the run's views."""
-    size = view.network.model_dump() | _conditions(config)
-    return Preconditioned(UNet(DATA_CHANNELS, **size), config.noise.sigma_data)
+    network = UNet(DATA_CHANNELS, **view.network.model_dump(), conditions=_conditions(config))
+    return Preconditioned(network, config.noise.sigma_data)
 
 
 def residual_network(config: RunConfig) -> Preconditioned:
     """The residual network before its warm start."""
-    size = config.clip.network.model_dump() | _conditions(config)
+    size = config.clip.network.model_dump() | {"conditions": _conditions(config)}
     return Preconditioned(ResidualUNet(config.video.num_frames, DATA_CHANNELS, **size), config.noise.sigma_data)
 
 
-def _conditions(config: RunConfig) -> dict[str, Any]:
-    """Arguments of `UNet` for the conditions that the run's networks take."""
-    return {"num_classes": len(config.data.classes), "frame_strides": len(config.data.frame_strides) > 1}
+def _conditions(config: RunConfig) -> Conditions:
+    """The conditions that the run's networks take."""
+    return Conditions(len(config.data.classes), len(config.data.frame_strides) > 1)
+
+
+def frozen(network: N, config: RunConfig) -> N:
+    """The network as it computes where nothing is learnt: in bf16 on a GPU that has it, if the run trains in bf16."""
+    on_gpu = next(network.parameters()).device.type == "cuda"
+    return in_bf16(network) if on_gpu and config.deepspeed.precision == "bf16" and has_bf16() else network
 
 
 class ConditionedNetwork(nn.Module):
@@ -188,6 +197,14 @@ class VideoModel:
     def device(self) -> torch.device:
         """The device of the networks."""
         return next(self.views["clip"].parameters()).device
+
+    def frozen(self) -> "VideoModel":
+        """The same model to denoise with, and not to learn: its networks may compute in bf16 (see `frozen`)."""
+        views = {name: frozen(network, self.config) for name, network in self.views.items()}
+        residual = None if self.residual is None else frozen(self.residual, self.config)
+        model = VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps, self.context_fit)
+        model.max_batch_frames = self.max_batch_frames
+        return model
 
     def to(self, device: torch.device | str) -> "VideoModel":
         """Move all networks to a device."""

@@ -29,7 +29,7 @@ def attention(
     bias: Float[Tensor, "heads L L"] | None = None,
 ) -> Float[Tensor, "N heads L D"]:
     """softmax(q kᵀ / √D + bias) v. On CUDA batches above `MAX_CUDA_BATCH` are split."""
-    if q.is_cuda and q.shape[0] > MAX_CUDA_BATCH:
+    if q.device.type != "cpu" and q.shape[0] > MAX_CUDA_BATCH:
         return attention_in_parts(q, k, v, bias, math.ceil(q.shape[0] / MAX_CUDA_BATCH))
     # Not expanded over the batch: where a kernel wants the bias padded, it is padded once and not for each item.
     return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype)[None])
@@ -55,7 +55,7 @@ def num_heads(channels: int, head_channels: int) -> int:
 class SpatialAttention(nn.Module):
     """Self-attention among the pixels of each frame; starts as the identity."""
 
-    def __init__(self, channels: int, head_channels: int = 16) -> None:
+    def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
         self.heads = num_heads(channels, head_channels)
         self.norm = group_norm(channels)
@@ -76,15 +76,16 @@ class TemporalAttention(nn.Module):
     The bias of head h falls linearly with the distance in time, at a learnt rate each way (after ALiBi, Press et al.
     2021, arXiv 2108.12409), so that a network trained on clips can be run at any length. `reach` is the distance in
     frames at which the bias of the flattest head has fallen by one: larger for networks with a longer temporal reach.
+    A single head has the rate in the middle of those that several would have.
     """
 
-    def __init__(self, channels: int, head_channels: int = 16, reach: float = 16.0) -> None:
+    def __init__(self, channels: int, head_channels: int, reach: float = 16.0) -> None:
         super().__init__()
         self.heads = num_heads(channels, head_channels)
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zero_init(nn.Linear(channels, channels))
-        rates = torch.logspace(0, -math.log10(reach), self.heads)
+        rates = torch.logspace(0, -math.log10(reach), self.heads) if self.heads > 1 else torch.tensor([reach**-0.5])
         self.log_rates = nn.Parameter(rates.log().repeat(2, 1))  # backward and forward in time
 
     def forward(self, x: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N C H W"]:

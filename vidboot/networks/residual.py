@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.networks.attention import TemporalAttention, group_norm, zero_init
-from vidboot.networks.unet import UNet
+from vidboot.networks.unet import TemporalConv, UNet
 
 
 class DilatedBlock(nn.Module):
@@ -27,13 +27,11 @@ class DilatedBlock(nn.Module):
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         self.norm = group_norm(channels)
-        convolution = nn.Conv3d(channels, channels, (3, 1, 1), padding=(dilation, 0, 0), dilation=(dilation, 1, 1))
-        self.conv = zero_init(convolution)
+        self.conv = zero_init(TemporalConv(channels, dilation))
 
     def forward(self, x: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N C H W"]:
         """Mix each frame with those `dilation` before and after; N = B·T."""
-        y = rearrange(F.silu(self.norm(x)), "(b t) c h w -> b c t h w", t=num_frames)
-        return x + rearrange(self.conv(y), "b c t h w -> (b t) c h w")
+        return x + self.conv(F.silu(self.norm(x)), num_frames)
 
 
 class ResidualUNet(UNet):
@@ -49,7 +47,9 @@ class ResidualUNet(UNet):
         self.conv_base = zero_init(nn.Conv2d(data_channels, width, 3, padding=1))
         self.dilations = [2**i for i in range(max(1, math.ceil(math.log2(num_frames))))]
         self.long_range = nn.ModuleList([DilatedBlock(self.coarsest_channels, d) for d in self.dilations])
-        self.long_attention = TemporalAttention(self.coarsest_channels, reach=max(16.0, 4.0 * num_frames))
+        self.long_attention = TemporalAttention(
+            self.coarsest_channels, self.head_channels, reach=max(16.0, 4.0 * num_frames)
+        )
 
     @property
     def temporal_reach(self) -> int:

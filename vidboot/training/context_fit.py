@@ -4,19 +4,18 @@ With context other estimates are best: a short window learns more from its own f
 of the whole video. So the base's weights and γ are fitted a second time, on videos with context as in training.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vidboot.config import CalibrationConfig, RunConfig
 from vidboot.data.datasets import LentMasks, draw_context
 from vidboot.data.manifest import Shot
 from vidboot.data.set_aside import SetAside
-from vidboot.distributed import device, rank, sum_over_ranks, world_size
+from vidboot.distributed import device, share_of, sum_over_ranks
 from vidboot.method.calibration import Calibration
 from vidboot.method.calibration_fit import ErrorCovariance, fit_weights, measure
 from vidboot.method.conditioning import Observation
@@ -25,6 +24,7 @@ from vidboot.method.gate import Gate, GateFit
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.video_model import VideoModel
 from vidboot.seeds import torch_seed
+from vidboot.training.covariances import merged, over_videos
 
 
 def calibrate_with_context(
@@ -37,15 +37,17 @@ def calibrate_with_context(
     """
     config, sigmas, draws = model.config, sorted(settings.sigmas), settings.draws(len(videos))
     generator = torch.Generator().manual_seed(torch_seed(config.seed))
-    per_video = []
-    for n in tqdm(range(len(videos)), desc="calibrating with context", unit="video", disable=rank() != 0):
+
+    def of_video(n: int) -> list[list[ErrorCovariance]]:
+        """The covariances for one video, with another context in each draw."""
         per_draw = []
         for x0, observation in _with_context(config, videos[n], n, lenders, draws):
             observing = model.observing(torch.ones_like(observation.pixels), observation)
             limit, denoiser_of = config.max_batch_frames, observing.denoiser_of
             per_draw.append(measure(config.plan, denoiser_of, [x0], sigmas, generator, limit))
-        per_video.append(_merged(per_draw, lambda of_draws: np.mean(of_draws, axis=0)))
-    return fit_weights(config.plan, sigmas, _merged(per_video, np.concatenate))
+        return merged(per_draw, lambda of_draws: np.mean(of_draws, axis=0))
+
+    return fit_weights(config.plan, sigmas, over_videos(of_video, videos, draws, generator))
 
 
 @torch.no_grad()
@@ -56,7 +58,7 @@ def gate_with_context(
     config = model.config
     fit = GateFit(config.evaluation.sigmas)
     whole = VideoModel(config, model.views, network, calibration=model.calibration, context_fit=model.context_fit)
-    for n in range(rank(), len(videos), world_size()):
+    for n in share_of(len(videos)):
         ((x0, observation),) = _with_context(config, videos[n], n, lenders, 1)
         observing = whole.observing(torch.ones_like(observation.pixels), observation)
         assert observing.residual is not None  # `whole` has one
@@ -81,16 +83,3 @@ def _with_context(
     for _ in range(draws):
         context = draw_context((1, *video.shape[1:]), lent, rng).to(device())[None]
         yield x0, Observation.of_pixels(x0, context)
-
-
-def _merged(
-    parts: Sequence[Sequence[Sequence[ErrorCovariance]]], merge: Callable[[list[np.ndarray]], np.ndarray]
-) -> list[list[ErrorCovariance]]:
-    """Merge several sets of error covariances, at each noise level and band."""
-    return [
-        [
-            ErrorCovariance(same[0].estimates, merge([one.per_video for one in same]))
-            for same in zip(*bands, strict=True)
-        ]
-        for bands in zip(*parts, strict=True)
-    ]

@@ -8,6 +8,7 @@ from vidboot.config import DeepSpeedConfig, OptimizationConfig
 from vidboot.distributed import has_bf16, world_size
 from vidboot.errors import UserError
 from vidboot.method.edm import Preconditioned
+from vidboot.training.computing import ComputedNetwork
 from vidboot.training.optimizer import L2SPAdamW
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,19 @@ def batch_per_process(optimization: OptimizationConfig) -> tuple[int, int]:
     return share, micro
 
 
+def micro_batch(optimization: OptimizationConfig, own: int, num_frames: int) -> int:
+    """How many videos of `num_frames` frames a process has in memory at once.
+
+    `micro_batch_size` counts videos of `own` frames: of shorter ones there are more, of longer ones fewer. It divides
+    the videos that the process has per step.
+    """
+    share, micro = batch_per_process(optimization)
+    if optimization.micro_batch_size is None:
+        return share
+    most = max(1, min(share, micro * own // num_frames))
+    return next(count for count in range(most, 0, -1) if share % count == 0)
+
+
 def zero_stage(settings: DeepSpeedConfig) -> int:
     """DeepSpeed's ZeRO stage (arXiv 1910.02054): the higher, the more of the training the processes share."""
     return int(str(settings.zero_optimization.get("stage", 0)))
@@ -39,17 +53,21 @@ def make_engine(
     pull: float = 0.0,
     load_universal: bool = False,
 ) -> deepspeed.DeepSpeedEngine:
-    """Hand `network` to DeepSpeed, which sums gradients over micro-batches and averages them over processes.
+    """Hand `network` to DeepSpeed, which averages gradients over processes.
 
-    With `load_universal` the checkpoint to be loaded is one that was converted from another number of processes. Raises
-    `UserError` as `batch_per_process`.
+    DeepSpeed trains the float32 weights of a `ComputedNetwork`; under ZeRO-3, which has no whole weights to round, it
+    computes in bf16 itself. At stage 0 gradients are clipped by `TrainStep`: DeepSpeed would take a few kernels for
+    each weight. With `load_universal` the checkpoint to be loaded is one that was converted from another number of
+    processes. Raises `UserError` as `batch_per_process`.
     """
-    _, micro = batch_per_process(optimization)
+    share, _ = batch_per_process(optimization)
     bf16 = settings.precision == "bf16" and has_bf16()
     if settings.precision == "bf16" and not bf16:
         logger.info("this device has no bf16: training in fp32")
+    stage = zero_stage(settings)
+    module = network if stage == 3 else ComputedNetwork(network, bf16)
     optimizer = L2SPAdamW(
-        network.parameters(),
+        module.parameters(),
         lr=optimization.learning_rate,
         weight_decay=optimization.weight_decay,
         pull=pull,
@@ -58,12 +76,13 @@ def make_engine(
     )
     config = {
         "train_batch_size": optimization.batch_size,
-        "train_micro_batch_size_per_gpu": micro,
-        "gradient_clipping": optimization.gradient_clipping,
+        # `TrainStep` says where a step ends, because its micro-batches depend on the number of frames.
+        "train_micro_batch_size_per_gpu": share,
+        "gradient_clipping": optimization.gradient_clipping if stage else 0.0,
         "zero_optimization": dict(settings.zero_optimization),
         "zero_allow_untested_optimizer": True,  # a subclass of AdamW, elementwise like it
-        "bf16": {"enabled": bf16},
+        "bf16": {"enabled": bf16 and stage == 3},
         "steps_per_print": 10**9,
         "checkpoint": {"load_universal": load_universal},
     }
-    return deepspeed.initialize(model=network, optimizer=optimizer, config=config)[0]
+    return deepspeed.initialize(model=module, optimizer=optimizer, config=config)[0]

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidboot.config import OptimizationConfig, RunConfig
-from vidboot.distributed import world_size
 from vidboot.method.calibration import all_estimates, make_estimates
 from vidboot.method.composition import by_scale
 from vidboot.method.edm import Preconditioned
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.model.video_model import DATA_CHANNELS, view_network
+from vidboot.training.engine import micro_batch
 from vidboot.training.networks import unet_of
 
 CPU_WORKSPACE = 0.5
@@ -48,24 +48,27 @@ class Cost:
         """Bytes of the optimiser's state for each weight: Adam's two moments, and the start for the pull."""
         return 12 if self.pulled else 8
 
-    def memory(self, zero_stage: int, processes: int) -> int:
-        """Bytes of weights, gradients, optimiser, EMA and activations in one process, under a ZeRO stage.
+    def states(self, zero_stage: int, processes: int) -> int:
+        """Bytes of weights, optimiser and EMA in one process, under a ZeRO stage.
 
-        From stage 1 on the processes share the optimiser's state and a float32 copy of the weights (which bf16 needs
-        without ZeRO too), from stage 2 the gradients, from stage 3 the weights (arXiv 1910.02054). Every process holds
-        the whole EMA.
+        From stage 1 on the processes share the optimiser's state and a float32 copy of the weights, from stage 3 the
+        weights (arXiv 1910.02054), which then are in bf16. Every process holds the whole EMA.
         """
         share = 1 / processes
-        copy = 4 if self.precision == 2 or zero_stage else 0
-        states = (self._optimizer_bytes + copy) * (share if zero_stage >= 1 else 1)
-        gradients = self.precision * (share if zero_stage >= 2 else 1)
-        weights = self.precision * (share if zero_stage >= 3 else 1)
-        working = self.activations * (1.0 if torch.cuda.is_available() else 1 + CPU_WORKSPACE)
-        return int(self.parameters * (states + gradients + weights + 4) + working + self.frozen)
+        optimizer = (self._optimizer_bytes + 4) * share if zero_stage else self._optimizer_bytes
+        weights = self.precision * share if zero_stage == 3 else 4
+        return int(self.parameters * (optimizer + weights + 4))
 
-    def checkpoint_bytes(self) -> int:
-        """Bytes of one checkpoint on disk: weights, optimiser state and EMA."""
-        return self.parameters * (self.precision + self._optimizer_bytes + 4 * (self.precision == 2) + 4)
+    def memory(self, zero_stage: int, processes: int) -> int:
+        """Bytes in one process of a CPU: `states`, gradients (shared from ZeRO-2 on), activations, frozen networks."""
+        gradients = (4 if zero_stage < 3 else self.precision) / (processes if zero_stage >= 2 else 1)
+        rounded = 2 if self.precision == 2 and zero_stage < 3 else 0
+        working = self.activations * (1 + CPU_WORKSPACE) + self.frozen
+        return int(self.states(zero_stage, processes) + self.parameters * (gradients + rounded) + working)
+
+    def checkpoint_bytes(self, zero_stage: int = 0) -> int:
+        """Bytes of one checkpoint on disk: weights (under ZeRO two copies), optimiser state and EMA."""
+        return self.parameters * (self._optimizer_bytes + (12 if zero_stage else 8))
 
 
 @runtime_checkable
@@ -80,6 +83,11 @@ class TrainedStage(Protocol):
     @property
     def scale(self) -> int:
         """Low-res factor of the network's videos."""
+        ...
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the videos that `optimization.micro_batch_size` counts."""
         ...
 
     @property
@@ -99,7 +107,7 @@ class TrainedStage(Protocol):
 def network_cost(stage: TrainedStage, num_frames: int) -> Cost:
     """The cost of a step of a stage's network at a frame count, for the number of processes of this launch."""
     optimization = stage.optimization
-    micro = optimization.micro_batch_size or optimization.batch_size // world_size()
+    micro = micro_batch(optimization, stage.num_frames, num_frames)
     kept, flops = training_pass(stage, micro, num_frames, recompute=True)
     precision = 2 if stage.config.deepspeed.precision == "bf16" else 4
     with torch.device("meta"):

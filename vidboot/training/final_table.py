@@ -16,6 +16,7 @@ from vidboot.data.datasets import held_out_windows, mean_image
 from vidboot.data.display import print_table
 from vidboot.data.files import write_atomic
 from vidboot.data.split import Split
+from vidboot.distributed import rank, share_of, sum_over_ranks
 from vidboot.errors import UserError
 from vidboot.method.composition import Denoiser
 from vidboot.method.denoising_error import denoising_errors
@@ -65,18 +66,21 @@ def untrained(config: RunConfig) -> VideoModel:
 
 
 def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
-    """Measure on the test shots, print the table and write it to the run folder. Errors are per pixel of each view.
+    """Measure on the test shots, print the table and write it to the run folder; all processes call it and share the
+    videos. Errors are per pixel of each view.
 
     A part that no test shot can measure is left out, with a warning in the log.
     """
     config = model.config
     mean = mean_image(split.train)
     rows: dict[str, Row] = {}
-    for name, part in _parts(untrained(config).to(model.device), model).items():
+    for name, part in _parts(untrained(config).to(model.device).frozen(), model.frozen()).items():
         try:
             rows[name] = _measure(part, config, split, mean, model.device)
         except UserError as error:
             logger.warning("%s is not measured: %s", name, error)
+    if rank() != 0:
+        return
     results = {"sigmas": config.evaluation.sigmas, "rows": {name: asdict(row) for name, row in rows.items()}}
     write_atomic(run_dir / RESULTS_FILE, json.dumps(results, indent=2).encode())
     print_table(_table(config.evaluation.sigmas, rows))
@@ -104,7 +108,9 @@ def _measure(part: Part, config: RunConfig, split: Split, mean: Float[Tensor, "C
     levels = [sigma / part.scale for sigma in config.evaluation.sigmas]
     trivial = ((videos - pool(mean[None], part.scale) / part.scale) ** 2).mean().item()
     before, after = (
-        denoising_errors(denoise, videos, levels, device=device).mean(1).tolist()
+        sum_over_ranks(denoising_errors(denoise, videos, levels, only=share_of(len(videos)), device=device).to(device))
+        .mean(1)
+        .tolist()
         for denoise in (part.untrained, part.trained)
     )
     return Row(len(videos), trivial, before, after)

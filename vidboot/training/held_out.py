@@ -8,7 +8,7 @@ from torch import Tensor
 from vidboot.config import EvaluationConfig, RunConfig
 from vidboot.data.datasets import held_out_windows
 from vidboot.data.manifest import Shot
-from vidboot.distributed import device, rank, sum_over_ranks, world_size
+from vidboot.distributed import device, share_of, sum_over_ranks
 from vidboot.method.composition import Denoiser, Network
 from vidboot.method.denoising_error import denoising_errors, edm_weighted, fixed_noise
 from vidboot.method.edm import squared_error
@@ -28,9 +28,8 @@ class HeldOutWindows:
 
     def evaluate(self, network: Denoiser) -> dict[str, float]:
         """Error of a network at σ/r for each σ of the config (r the low-res factor); the processes share the work."""
-        share = range(rank(), len(self.videos), world_size())
         levels = [sigma / self.scale for sigma in self.sigmas]
-        errors = denoising_errors(network, self.videos, levels, self.masks, share, device())
+        errors = denoising_errors(network, self.videos, levels, self.masks, share_of(len(self.videos)), device())
         means = sum_over_ranks(errors.to(device())).mean(1).tolist()
         return {f"error@{sigma:g}": e for sigma, e in zip(self.sigmas, means, strict=True)}
 
@@ -51,7 +50,7 @@ class HeldOut:
         """Sums for the gate, and the base's error at each σ. Each process takes its share of the videos."""
         fit, base_error = GateFit(self.sigmas), dict.fromkeys(self.sigmas, 0.0)
         with torch.no_grad():
-            for n in range(rank(), len(self.videos), world_size()):
+            for n in share_of(len(self.videos)):
                 x0 = self.videos[n : n + 1].to(device())
                 for s, sigma in enumerate(self.sigmas):
                     level = x0.new_full((1,), sigma)

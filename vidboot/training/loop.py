@@ -14,8 +14,10 @@ from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path
 from vidboot.distributed import device, rank, sum_over_ranks
 from vidboot.method.edm import Preconditioned
+from vidboot.model.video_model import frozen
 from vidboot.training.batch import Batch
 from vidboot.training.checkpoints import Checkpoints
+from vidboot.training.compiling import Compiling
 from vidboot.training.engine import make_engine
 from vidboot.training.log import StageLog
 from vidboot.training.network_training import NetworkTraining, draw_steps
@@ -41,19 +43,19 @@ def train_network(training: NetworkTraining, folder: Path, config: RunConfig) ->
     ema = EMA(training.network, optimization.ema_decay)
     unet_of(training.network).recompute_activations(optimization.activation_checkpointing)
     checkpoints = Checkpoints(folder / "checkpoints", config.log.keep_checkpoints)
-    engine = make_engine(
-        training.network, optimization, config.deepspeed, training.pull, checkpoints.from_other_world(config)
-    )
+    other_world = checkpoints.from_other_world(config)
+    engine = make_engine(training.network, optimization, config.deepspeed, training.pull, other_world)
     step = checkpoints.load_last(engine, ema)
     if step:
         logger.info("%s: goes on from the checkpoint at step %d of %d", training.name, step, steps)
-    watch = _Watch(training, folder, config, ema, step)
+    watch, compiling = _Watch(training, folder, config, ema, step), Compiling(engine.module, steps, config.compile)
     train_step = TrainStep(engine, training)
     with _StopSignal() as signals:
         for micro_batches in draw_steps(training, step, config.data.num_workers):
             rate = learning_rate(step, optimization)
             step += 1
-            loss, stopping = train_step(step, micro_batches, rate, signals.requested)
+            with compiling.timed(step, micro_batches[0].x0.shape[2]):
+                loss, stopping = train_step(step, micro_batches, rate, signals.requested)
             ema.update(engine.module, step)
             watch.after(step, micro_batches, {"loss": loss, "learning_rate": rate} | _extras(engine, train_step))
             if step % config.log.checkpoint_every == 0 or stopping or step == steps:
@@ -75,7 +77,7 @@ def train_network(training: NetworkTraining, folder: Path, config: RunConfig) ->
 
 def _extras(engine: deepspeed.DeepSpeedEngine, train_step: TrainStep) -> dict[str, float]:
     """The gradient norm, where the engine has it, and the number of skipped steps, if there are any."""
-    norm = engine.get_global_grad_norm()
+    norm = train_step.gradient_norm if train_step.clips else engine.get_global_grad_norm()
     skipped = {"skipped_steps": float(train_step.skipped)} if train_step.skipped else {}
     return ({} if norm is None else {"gradient_norm": float(norm)}) | skipped
 
@@ -86,7 +88,8 @@ class _Watch:
     def __init__(
         self, training: NetworkTraining, folder: Path, config: RunConfig, ema: "EMA[Preconditioned]", resumed_at: int
     ) -> None:
-        self.training, self.folder, self.every, self.ema = training, folder, config.log, ema
+        self.training, self.folder, self.config, self.ema = training, folder, config, ema
+        self.every = config.log
         self.log = StageLog(folder, training.name, training.optimization.steps, resumed_at)
         self.best = _Best(folder, training.choose_by, resumed_at)
         self.frames = self.videos = 0
@@ -100,13 +103,15 @@ class _Watch:
             self.log.progress(step, self.videos, self.frames, metrics)
             self.frames = self.videos = 0
         if step % self.every.evaluate_every == 0 or step == steps:
-            held_out = self.training.evaluate(self.ema.network)
+            held_out = self.training.evaluate(frozen(self.ema.network, self.config))
             self.log.write(step, held_out)
             self.best.offer(step, held_out, self.ema)
             said = "  ".join(f"{name} {value:.4f}" for name, value in held_out.items())
             logger.info("%s %d/%d  held out: %s", self.training.name, step, steps, said)
         if rank() == 0 and (step % self.every.sample_every == 0 or step == steps):
-            self.training.sample(self.ema.network, self.folder / "samples" / f"step-{step:07d}.mp4")
+            self.training.sample(
+                frozen(self.ema.network, self.config), self.folder / "samples" / f"step-{step:07d}.mp4"
+            )
 
 
 class _StopSignal:

@@ -1,8 +1,9 @@
 """The training of one network: its data, its loss, and how it is measured. The loop runs it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from vidboot.distributed import rank
 from vidboot.method.composition import Network
 from vidboot.method.edm import Preconditioned
 from vidboot.training.batch import Batch, with_noise
-from vidboot.training.engine import batch_per_process
+from vidboot.training.engine import batch_per_process, micro_batch
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class NetworkTraining:
     """Held-out metrics of the EMA network; called on all processes."""
     sample: Callable[[Preconditioned, Path], None]
     """Write a sample video of the EMA network to a path; called on the first process."""
+    num_frames: int = 1
+    """Frames of the videos that `optimization.micro_batch_size` counts."""
     scale: int = 1
     """Low-res factor of the network's videos."""
     pull: float = 0.0
@@ -51,28 +54,29 @@ def draw_steps(training: NetworkTraining, start: int, num_workers: int) -> Itera
 
     Raises `UserError` if the batch size can't be shared out evenly, or if no shot is left that can be read.
     """
-    share, micro = batch_per_process(training.optimization)
     loader = DataLoader(
         training.dataset,
-        batch_sampler=_micro_batches(training.optimization, start),
+        batch_sampler=_shares(training.optimization, start),
         num_workers=num_workers,
         # Spawned, not forked: decord hangs in a fork of a process that has read a video.
         multiprocessing_context="spawn" if num_workers else None,
         worker_init_fn=leave_signals_to_parent,
         pin_memory=torch.cuda.is_available(),
     )
-    of_step: list[Batch] = []
     for samples in loader:
-        of_step.append(with_noise(samples, training.scale, training.noise))
-        if len(of_step) == share // micro:
-            yield of_step
-            of_step = []
+        share, num_frames = samples["frames"].shape[:2]
+        micro = micro_batch(training.optimization, training.num_frames, num_frames)
+        parts = [slice(first, first + micro) for first in range(0, share, micro)]
+        yield [_with_noise(training, {name: value[part] for name, value in samples.items()}) for part in parts]
 
 
-def _micro_batches(optimization: OptimizationConfig, start: int) -> Iterator[list[int]]:
-    """Sample numbers of this process's micro-batches, in order. Step s has the numbers from s · `batch_size` on."""
-    share, micro = batch_per_process(optimization)
+def _with_noise(training: NetworkTraining, samples: Mapping[str, Any]) -> Batch:
+    return with_noise(samples, training.scale, training.noise)
+
+
+def _shares(optimization: OptimizationConfig, start: int) -> Iterator[list[int]]:
+    """Sample numbers of this process in each step, in order. Step s has the numbers from s · `batch_size` on."""
+    share, _ = batch_per_process(optimization)
     for step in range(start, optimization.steps):
         first = step * optimization.batch_size + rank() * share
-        for number in range(first, first + share, micro):
-            yield list(range(number, number + micro))
+        yield list(range(first, first + share))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidboot.config import OptimizationConfig
+from vidboot.networks.precision import converted
 
 N = TypeVar("N", bound=nn.Module)
 _TOGETHER = 64
@@ -89,9 +90,7 @@ class EMA(Generic[N]):
 
 
 def in_float32(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors in float32, converted in one call (on CUDA one kernel instead of one for each)."""
+    """The tensors in float32; copies where they aren't."""
     if all(t.dtype == torch.float32 for t in tensors):
         return [t.detach() for t in tensors]
-    converted = [torch.empty_like(t, dtype=torch.float32) for t in tensors]
-    torch._foreach_copy_(converted, [t.detach() for t in tensors])
-    return converted
+    return converted(tensors, torch.float32)

@@ -1,6 +1,5 @@
 """The plan of a run: its stages, what each would train on and cost, and what is finished. Starts nothing."""
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -12,13 +11,21 @@ from vidboot.errors import UserError
 from vidboot.training.engine import zero_stage
 from vidboot.training.estimate import Cost
 from vidboot.training.log import memory_gb
+from vidboot.training.machine import FILLED, Card, Machine
 from vidboot.training.run import check_run, run_split
-from vidboot.training.stage import Stage
+from vidboot.training.stage import NetworkStage, Stage
 from vidboot.training.stages import stages_of
 
+_SIMULATED = (
+    "Memory is simulated, without torch.compile, which needs less. TFLOP a step are the mean over frame counts, with "
+    "the base's predictions. Hours are those of the steps: evaluation, samples and calibration come on top."
+)
 
-def print_plan(config: RunConfig, only: str | None = None) -> bool:
-    """Print the stages in order, or the one called `only`; returns whether training could start.
+
+def print_plan(config: RunConfig, only: str | None = None, machine: Machine | None = None) -> bool:
+    """Print the stages in order, or the one called `only`, and what they cost: on `machine`, or on a CPU.
+
+    Returns whether training could start.
 
     Missing data is only said; raises `UserError` for all else that training refuses.
     """
@@ -31,8 +38,11 @@ def print_plan(config: RunConfig, only: str | None = None) -> bool:
     if split is not None:
         check_run(config, split, only)
     print_table(_stages(config, stages, split))
-    print_table(_costs(config, stages))
-    if not torch.cuda.is_available():
+    if machine is not None:
+        print_table(_on_gpus(config, stages, machine))
+        console.print(_SIMULATED)
+    else:
+        print_table(_costs(config, stages))
         console.print(f"on this machine add {memory_gb():.1f} GB for the program itself")
     if split is not None:
         console.print(f"held out: {len(split.validation)} shots to choose by, {len(split.test)} to report on")
@@ -60,9 +70,33 @@ def _costs(config: RunConfig, stages: list[Stage]) -> Table:
     for stage in stages:
         if (cost := stage.cost()) is not None:
             memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
-            disk = cost.checkpoint_bytes() * (config.log.keep_checkpoints + 1) / 1e9
+            disk = cost.checkpoint_bytes(zero_stage(config.deepspeed)) * (config.log.keep_checkpoints + 1) / 1e9
             table.add_row(stage.name, _flops(cost), f"{cost.activations / 1e9:.2f} GB", memory, f"{disk:.2f}")
     return table
+
+
+def _on_gpus(config: RunConfig, stages: list[Stage], machine: Machine) -> Table:
+    """Peak memory, time and price of each stage on GPUs."""
+    card, speed = machine.card, f"{machine.share:.0%} of {machine.card.tflops:g} TFLOP/s"
+    title = f"On {world_size()} × {card.name} of {card.gigabytes:g} GB, {config.deepspeed.precision}"
+    table = Table(title=f"{title}, ZeRO-{zero_stage(config.deepspeed)}, at {speed}")
+    columns = ("stage", "GB in training", "GB in evaluation and sampling", "TFLOP a step", "s a step", "hours", "price")
+    for column in columns[: None if machine.price is not None else -1]:
+        table.add_column(column, justify="right" if column != "stage" else "left")
+    for stage in stages:
+        peak = stage.gpu_peak()
+        cells = ["" if not of else _gigabytes(of, card) for of in (peak.training, peak.denoising)]
+        if isinstance(stage, NetworkStage):
+            hours, steps = machine.hours(stage.total_flops()), stage.optimization.steps
+            cells += [f"{stage.total_flops() / steps / 1e12:.3g}", f"{3600 * hours / steps:.2g}", f"{hours:.3g}"]
+            cells += [] if machine.price is None else [f"{hours * world_size() * machine.price:.0f}"]
+        table.add_row(stage.name, *cells)
+    return table
+
+
+def _gigabytes(size: int, card: Card) -> str:
+    """Bytes in GB, marked where they leave less than a tenth of the card's memory."""
+    return f"{size / 1e9:.1f}" + (" (too much)" if size > FILLED * card.gigabytes * 1e9 else "")
 
 
 def _flops(cost: Cost) -> str:

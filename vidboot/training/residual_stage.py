@@ -19,10 +19,12 @@ from vidboot.method.edm import Preconditioned
 from vidboot.method.gate import OPEN
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.run_folder import load_parts, save_gate, save_weights
-from vidboot.model.video_model import VideoModel, residual_network
+from vidboot.model.video_model import VideoModel, frozen, residual_network
 from vidboot.seeds import torch_seed
 from vidboot.training.context_fit import gate_with_context
+from vidboot.training.engine import micro_batch
 from vidboot.training.estimate import Cost, base_flops, network_cost, video_shape, weight_bytes
+from vidboot.training.gpu_estimate import Peak, base_peak, state_bytes, training_peak
 from vidboot.training.held_out import HeldOut
 from vidboot.training.loop import train_network
 from vidboot.training.network_training import NetworkTraining
@@ -57,6 +59,11 @@ class ResidualStage(NetworkStage):
         views = {name: view.model_dump(mode="json") for name, view in self.config.views.items()}
         full = {key: values[key] for key in ("calibration", "residual", "evaluation")}
         return shared | views | full | {"weights": view_weights(self.config)}
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a full video."""
+        return self.config.video.num_frames
 
     def frame_counts(self) -> dict[int, float]:
         """Share of the steps on each frame count.
@@ -104,6 +111,21 @@ class ResidualStage(NetworkStage):
             pulled=self.residual.pull > 0,
         )
 
+    def total_flops(self) -> float:
+        """Operations of all steps, with the base's predictions; of repeated draws these are made once."""
+        draws, batch_size = self.residual.draws, self.optimization.batch_size
+        predicted = self.optimization.steps if draws is None else min(self.optimization.steps, draws // batch_size)
+        base = sum(share * self.cost(n).base_flops for n, share in self.frame_counts().items())
+        return super().total_flops() + predicted * base
+
+    def gpu_peak(self) -> Peak:
+        """Peak memory of a process on a GPU, simulated."""
+        config, longest = self.config, self.config.video.num_frames
+        states = state_bytes(config, self.cost()) + weight_bytes(config)
+        base = base_peak(config, longest, micro_batch(self.optimization, longest, longest))
+        steps = max(training_peak(self, n) for n in self.frame_counts())
+        return Peak(states + max(base, steps), states + base_peak(config, longest, residual=self.network))
+
     def training(self, model: VideoModel, split: Split, held_out: HeldOut) -> NetworkTraining:
         """The training of the network beside the frozen base of `model`. Raises `UserError` without full videos."""
         config, settings, seed = self.config, self.residual, self.config.seed * 1000
@@ -123,9 +145,10 @@ class ResidualStage(NetworkStage):
                 settings.draws,
             ),
             noise=config.noise.model_copy(update={"p_mean": settings.p_mean, "p_std": settings.p_std}),
-            loss=residual_loss(model, settings, config.noise.sigma_data),
+            loss=residual_loss(model.frozen(), settings, config.noise.sigma_data),
             evaluate=held_out.evaluate,
-            sample=self._sample(model, shots[0].fps),
+            sample=self._sample(model.frozen(), shots[0].fps),
+            num_frames=self.num_frames,
             pull=settings.pull,
             choose_by="error",
         )
@@ -135,12 +158,12 @@ class ResidualStage(NetworkStage):
         config = self.config
         self.save_settings()
         model = load_parts(config, config.run_dir, residual=False).to(device())
-        held_out = HeldOut(config, model.base, split.validation)
+        held_out = HeldOut(config, model.frozen().base, split.validation)
         network = train_network(self.training(model, split, held_out), self.folder, config)
-        gate, with_context = held_out.gate(network), None
+        gate, with_context = held_out.gate(frozen(network, config)), None
         logger.info("gate γ(σ): %s", gate)
         if config.data.context:
-            with_context = gate_with_context(model, network, held_out.videos, split.train)
+            with_context = gate_with_context(model.frozen(), frozen(network, config), held_out.videos, split.train)
             logger.info("gate γ(σ) with context: %s", with_context)
         if rank() == 0:
             save_gate(self.folder, gate, with_context)

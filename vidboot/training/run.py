@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from vidboot.config import RunConfig
 from vidboot.data.files import make_folder, write_atomic
 from vidboot.data.manifest import check_classes, check_size, load_manifest
 from vidboot.data.split import Split, split_like, split_shots
-from vidboot.distributed import barrier, device, init_distributed, rank
+from vidboot.distributed import barrier, device, init_distributed, rank, sum_over_ranks
 from vidboot.errors import UserError
 from vidboot.launch import end_with_launcher, set_rank_under_slurm
 from vidboot.model.run_folder import SPLIT_FILE, load_parts, read_json, save_config
@@ -55,7 +56,9 @@ def _run(config: RunConfig, stages: list[Stage], split: Split) -> None:
             stage.run(split)
             logger.info("%s: finished", stage.name)
         barrier()
-    if rank() == 0 and all(stage.is_finished() for stage in stages_of(config)):
+    # The first process decides: on a shared disk the others may see its files later.
+    finished = float(rank() == 0 and all(stage.is_finished() for stage in stages_of(config)))
+    if sum_over_ranks(torch.tensor(finished, device=device())):
         report_results(load_parts(config, config.run_dir).to(device()), split, config.run_dir)
     barrier()
 

@@ -20,6 +20,7 @@ from vidboot.model.run_folder import WEIGHTS_FILE
 from vidboot.training.checkpoints import checkpoint_steps
 from vidboot.training.engine import batch_per_process
 from vidboot.training.estimate import Cost, count_parameters
+from vidboot.training.gpu_estimate import Peak
 from vidboot.training.stage_settings import SETTINGS_FILE, check_same_settings, save_settings
 
 
@@ -82,6 +83,10 @@ class Stage(ABC):
         """What a training step costs (`num_frames` None: at the longest frame count); None if nothing is trained."""
         return None
 
+    @abstractmethod
+    def gpu_peak(self) -> Peak:
+        """Peak memory of a process on a GPU, simulated."""
+
     def state(self) -> str:
         """How far the stage has come, in words."""
         return "finished" if self.is_finished() else "to do"
@@ -97,6 +102,11 @@ class NetworkStage(Stage):
 
     scale: int = 1
     """Low-res factor of the network's videos."""
+
+    @property
+    @abstractmethod
+    def num_frames(self) -> int:
+        """Frames of the network's own videos, which `optimization.micro_batch_size` counts."""
 
     @property
     @abstractmethod
@@ -118,6 +128,11 @@ class NetworkStage(Stage):
     @abstractmethod
     def cost(self, num_frames: int | None = None) -> Cost:
         """What a training step costs (`num_frames` None: at the longest frame count)."""
+
+    def total_flops(self) -> float:
+        """Operations of all steps, over all processes."""
+        of_step = sum(share * self.cost(n).flops for n, share in self.frame_counts().items())
+        return self.optimization.steps * of_step
 
     def check(self, split: Split) -> None:
         """Raise `UserError` for changed settings, missing shots, and batches that can't be shared out evenly."""

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """Accumulate the gradient."""
         ...
 
+    def set_gradient_accumulation_boundary(self, is_boundary: bool) -> Any:
+        """Say whether the next micro-batch is the step's last."""
+        ...
+
     def step(self) -> Any:
         """Change the weights, after the last micro-batch."""
         ...
@@ -59,7 +63,7 @@ def gradients(engine: Engine) -> list[Tensor]:
 
 
 class TrainStep:
-    """Optimiser steps of a training on an engine.
+    """Optimiser steps of a training on an engine. Without ZeRO it clips the gradients itself, all in a few kernels.
 
     If a loss or gradient is not finite on any process, all of them skip the step: its gradient is set to zero, so that
     nothing spreads into the optimiser's state, and the learning rate is zero. After `max_bad_steps` skipped steps in a
@@ -69,6 +73,9 @@ class TrainStep:
     def __init__(self, engine: Engine, training: NetworkTraining) -> None:
         self.engine, self.training = engine, training
         self.bad_in_a_row = self.skipped = 0
+        self.clips = not hasattr(engine.optimizer, "averaged_gradients")
+        self.gradient_norm: float | None = None
+        """Norm of the last gradient, before it was clipped; None under ZeRO, where DeepSpeed has it."""
 
     def __call__(self, step: int, micro_batches: list[Batch], rate: float, stop: bool) -> tuple[float, bool]:
         """Take step number `step` (from 1) on this process's micro-batches; all processes call it.
@@ -79,27 +86,33 @@ class TrainStep:
         self.engine.train()
         loss = torch.zeros((), dtype=torch.float64, device=device())
         for number, batch in enumerate(micro_batches, 1):
-            mean = self.training.loss(self.engine, batch).mean()
+            self.engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+            mean = self.training.loss(self.engine, batch).mean() / len(micro_batches)
             self.engine.backward(mean)
-            loss += mean.detach().double() / len(micro_batches)
+            loss += mean.detach().double()
             if number == len(micro_batches):
                 totals = self._agree(loss, stop)
                 self._set_rate(0.0 if totals[1] else rate)
             self.engine.step()
+        self.gradient_norm = totals[3] if self.clips else None
         self._count(step, bool(totals[1]), micro_batches)
         return totals[0], bool(totals[2])
 
     @torch.no_grad()
     def _agree(self, loss: Float[Tensor, ""], stop: bool) -> list[float]:
-        """Over all processes: the mean loss, how many have a value that is not finite, how many are to stop.
+        """Over all processes: mean loss, how many have a value that is not finite, how many are to stop, mean norm.
 
-        The gradient of a step with such a value is set to zero.
+        The norm is that of the gradients that each process holds, clipped here without ZeRO. If a value is not
+        finite, all gradients are set to zero.
         """
         found = gradients(self.engine)
-        # The largest magnitude is finite only if all are, and takes a few kernels for all gradients together.
-        largest = torch.nn.utils.get_total_norm(found, float("inf")).to(loss)
-        bad = ~(loss.isfinite() & largest.isfinite())
-        local = torch.stack([loss / world_size(), bad.to(loss), torch.full_like(loss, float(stop))])
+        # The norm is finite only if all values are, and takes a few kernels for all gradients together.
+        norm = torch.nn.utils.get_total_norm(found)
+        if self.clips:
+            torch._foreach_mul_(found, (self.training.optimization.gradient_clipping / (norm + 1e-6)).clamp(max=1.0))
+        bad = ~(loss.isfinite() & norm.isfinite())
+        share = 1 / world_size()
+        local = torch.stack([loss * share, bad.to(loss), torch.full_like(loss, float(stop)), norm.to(loss) * share])
         totals = sum_over_ranks(local).tolist()
         if totals[1]:
             torch._foreach_zero_(found)

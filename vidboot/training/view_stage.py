@@ -21,6 +21,7 @@ from vidboot.model.run_folder import save_weights
 from vidboot.model.video_model import view_network
 from vidboot.seeds import torch_seed
 from vidboot.training.estimate import Cost, network_cost, video_shape
+from vidboot.training.gpu_estimate import Peak, denoising_peak, state_bytes, training_peak
 from vidboot.training.held_out import HeldOutWindows
 from vidboot.training.loop import train_network
 from vidboot.training.low_res_loss import ClipsAndLongVideos, view_loss
@@ -124,6 +125,12 @@ class ViewStage(NetworkStage):
         """What a training step costs (`num_frames` None: at the longest frame count)."""
         return network_cost(self, max(self.frame_counts()) if num_frames is None else num_frames)
 
+    def gpu_peak(self) -> Peak:
+        """Peak memory of a process on a GPU, simulated."""
+        states = state_bytes(self.config, self.cost())
+        denoising = denoising_peak(self.config, self.network, self.num_frames, self.scale)
+        return Peak(states + max(training_peak(self, n) for n in self.frame_counts()), states + denoising)
+
     def training(self, split: Split) -> NetworkTraining:
         """The training of the network. Raises `UserError` if no shot is long enough."""
         torch.manual_seed(torch_seed(self.seed))
@@ -132,6 +139,7 @@ class ViewStage(NetworkStage):
             network=self.network().to(device()),
             optimization=self.optimization,
             dataset=self.dataset(split, self.seed, self.optimization.batch_size),
+            num_frames=self.num_frames,
             scale=self.scale,
             noise=self.noise,
             loss=view_loss(self.config.noise.sigma_data),

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.networks import attention as attention_module
 from vidboot.networks.attention import TemporalAttention, attention, attention_in_parts
-from vidboot.networks.unet import TemporalConv, UNet, upsample
+from vidboot.networks.unet import Conditions, TemporalConv, UNet, upsample
 
 
 def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -77,7 +77,7 @@ def test_frames_reach_each_other_and_noise_level_and_mask_matter():
 
 def test_labels_and_strides_start_without_effect_and_then_matter():
     size = {"channels": 8, "multipliers": (1, 2)}
-    plain, conditioned = randomised(UNet(**size)), UNet(**size, num_classes=3, frame_strides=True)
+    plain, conditioned = randomised(UNet(**size)), UNet(**size, conditions=Conditions(3, True))
     conditioned.load_state_dict(plain.state_dict(), strict=False)
     x, c_noise = torch.randn(2, 3, 4, 4, 4), torch.zeros(2)
     label, stride = torch.tensor([0, 2]), torch.tensor([1, 4])
@@ -97,7 +97,7 @@ def test_labels_and_strides_start_without_effect_and_then_matter():
 
 
 def test_a_noise_level_for_each_frame_is_the_items_where_all_are_alike():
-    network = randomised(UNet(channels=8, multipliers=(1, 2), num_classes=3, frame_strides=True))
+    network = randomised(UNet(channels=8, multipliers=(1, 2), conditions=Conditions(3, True)))
     x, c_noise = torch.randn(2, 3, 4, 4, 4), torch.tensor([-0.5, 1.0])
     conditions = {"label": torch.tensor([1, 2]), "stride": torch.tensor([2, 4])}
     for inputs in (NO_INPUTS, NetworkInputs(**conditions)):
@@ -121,9 +121,10 @@ def test_recomputed_activations_give_the_same_gradients():
         torch.testing.assert_close(recomputed, kept, rtol=1e-5, atol=1e-5)
 
 
-def test_temporal_convolution_is_a_three_dimensional_one():
-    layer = randomised(TemporalConv(6))
-    reference = torch.nn.Conv3d(6, 6, (3, 1, 1), padding=(1, 0, 0))
+@pytest.mark.parametrize("dilation", [1, 2, 8])
+def test_temporal_convolution_is_a_three_dimensional_one(dilation):
+    layer = randomised(TemporalConv(6, dilation))
+    reference = torch.nn.Conv3d(6, 6, (3, 1, 1), padding=(dilation, 0, 0), dilation=(dilation, 1, 1))
     with torch.no_grad():
         reference.weight.copy_(layer.conv.weight[..., None])
         reference.bias.copy_(layer.conv.bias)
@@ -131,6 +132,24 @@ def test_temporal_convolution_is_a_three_dimensional_one():
     frames = x.transpose(1, 2).flatten(0, 1)
     ours = layer(frames, 7).unflatten(0, (2, 7)).transpose(1, 2)
     torch.testing.assert_close(ours, reference(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "head_channels", "heads"), [(256, 64, 4), (96, 64, 1), (16, 64, 1), (192, 64, 3)])
+def test_attention_has_heads_of_the_size_asked_for_and_at_least_one(channels, head_channels, heads):
+    assert TemporalAttention(channels, head_channels).heads == heads
+    network = UNet(channels=channels, multipliers=(1,), head_channels=head_channels)
+    assert [m.heads for m in network.modules() if hasattr(m, "heads")] == [heads] * 4  # in space and time, down and up
+
+
+@pytest.mark.parametrize(("device", "copied"), [("cpu", True), ("cuda", False)])
+def test_only_a_cpus_convolutions_get_another_memory_order(device, copied):
+    with FakeTensorMode(), torch.device(device):
+        network, x = UNet(channels=16, multipliers=(1, 2)), torch.empty(1, 3, 4, 8, 8)
+        with Calls() as calls:
+            network(x, torch.zeros(1))
+    last = [last for name, last in calls.channels_last if name == "aten::convolution"]
+    assert len(last) > 10
+    assert any(last) == copied
 
 
 def test_attention_with_bias_is_the_formula():
@@ -141,7 +160,7 @@ def test_attention_with_bias_is_the_formula():
 
 
 def test_relative_positions_do_not_depend_on_where_a_clip_starts():
-    bias = TemporalAttention(16).bias(9)
+    bias = TemporalAttention(16, 4).bias(9)
     torch.testing.assert_close(bias[:, 2:7, 2:7], bias[:, :5, :5])
     assert (bias.diagonal(dim1=1, dim2=2) == 0).all()
 
@@ -162,14 +181,20 @@ def test_modules_that_are_given_copies_of_lists_compute_the_same():
 
 
 class Calls(TorchDispatchMode):
-    """The names of the operations that run."""
+    """The names of the operations that run, and whether the first input of each has its channels last in memory."""
 
     def __init__(self):
         super().__init__()
-        self.names = []
+        self.channels_last = []
+
+    @property
+    def names(self):
+        return [name for name, _ in self.channels_last]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func.name())
+        frames = torch.is_tensor(args[0]) and args[0].dim() == 4 if args else False
+        last = frames and args[0].is_contiguous(memory_format=torch.channels_last)
+        self.channels_last.append((func.name(), last))
         return func(*args, **(kwargs or {}))
 
 
@@ -232,5 +257,5 @@ def test_the_bias_is_not_copied_for_each_item(monkeypatch):
         return kernel(q, k, v, attn_mask=attn_mask)
 
     monkeypatch.setattr(attention_module.F, "scaled_dot_product_attention", kept)
-    TemporalAttention(16)(torch.randn(14, 16, 4, 4), 7)
+    TemporalAttention(16, 16)(torch.randn(14, 16, 4, 4), 7)
     assert masks[0].shape == (1, 1, 7, 7)

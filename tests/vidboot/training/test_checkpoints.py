@@ -42,7 +42,22 @@ def make(precision, stage):
 
 
 @pytest.mark.parametrize("stage", [0, 2])
-def test_another_precision_is_refused_with_what_to_do(tmp_path, monkeypatch, stage):
+def test_training_in_bf16_goes_on_in_float32(tmp_path, monkeypatch, stage):
+    monkeypatch.setattr(module, "has_bf16", lambda: True)
+    checkpoints = Checkpoints(tmp_path / "clip" / "checkpoints", 2)
+    engine, average = make("bf16", stage)
+    engine.backward(engine(torch.randn(1, 3, 2, 4, 4), torch.ones(1)).square().mean())
+    engine.step()
+    checkpoints.save(1, engine, average)
+    resumed, _ = make("fp32", stage)
+    assert checkpoints.load_last(resumed, average) == 1
+    for before, now in zip(engine.module.parameters(), resumed.module.parameters(), strict=True):
+        assert now.dtype == torch.float32
+        assert torch.equal(before, now)
+
+
+def test_another_precision_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    stage = 3
     monkeypatch.setattr(module, "has_bf16", lambda: True)
     checkpoints = Checkpoints(tmp_path / "clip" / "checkpoints", 2)
     engine, average = make("bf16", stage)

@@ -1,5 +1,9 @@
 """What is fitted where some pixels are given without noise."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 import torch
 from small_model import small_model
 
@@ -9,6 +13,8 @@ from vidboot.method.calibration_fit import fit_calibration
 from vidboot.method.gate import Gate
 from vidboot.method.network_inputs import NO_INPUTS
 from vidboot.model.video_model import ContextFit, VideoModel
+from vidboot.training import covariances
+from vidboot.training.calibration_stage import fit_base
 from vidboot.training.context_fit import calibrate_with_context, gate_with_context
 
 
@@ -81,3 +87,43 @@ def test_pixels_of_the_context_do_not_count_for_the_gate(monkeypatch):
     monkeypatch.setattr("vidboot.training.context_fit.draw_context", lambda *arguments: first_columns)
     spoilt = VideoModel(config, {"clip": Exact(0.5), "low_res_2": Exact(0.5)})
     assert not any(gate_with_context(spoilt, Exact(-1.0), constant_videos(config), []).values)
+
+
+NUMBER = threading.local()
+"""The number of the process that a thread stands for."""
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_processes_that_share_the_videos_fit_what_one_process_fits(monkeypatch, context):
+    model = small_model()
+    config = config_of(model)
+    videos, settings = constant_videos(config, 5), config.calibration
+
+    def fit():
+        return calibrate_with_context(model, settings, videos, []) if context else fit_base(model, settings, videos, 3)
+
+    alone = fit()
+    if not context:
+        generator = torch.Generator().manual_seed(3)
+        draws = settings.draws(len(videos))
+        whole = fit_calibration(
+            config.plan, model.denoiser_of, videos.split(1), settings.sigmas, generator, draws=draws
+        )
+        assert whole == alone
+    both = threading.Barrier(2)
+    values: list = [None, None]
+
+    def gather(mine):
+        values[NUMBER.number] = mine
+        both.wait()
+        return values
+
+    def process(number):
+        NUMBER.number = number
+        return fit()
+
+    monkeypatch.setattr(covariances, "share_of", lambda count: range(NUMBER.number, count, 2))
+    monkeypatch.setattr(covariances, "gather_over_ranks", gather)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(process, range(2))) == [alone, alone]
+    assert [sorted(of_rank) for of_rank in values] == [[0, 2, 4], [1, 3]]

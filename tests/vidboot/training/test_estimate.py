@@ -24,7 +24,7 @@ def test_operations_are_those_of_the_layers(tiny_config):
         if isinstance(module, torch.nn.Conv2d):
             forward += 2 * frames * pixels * module.weight.numel()
         elif isinstance(module, torch.nn.Linear):
-            rows = 4 if module in list(network.network.embed.layers) else frames
+            rows = 4 if module in list(network.network.embed.children()) else frames
             forward += 2 * rows * module.weight.numel()
     # Backward costs twice the forward pass, except for the first layers, whose input needs no gradient.
     assert 2.8 * forward < clip_cost(config).flops < 3 * forward
