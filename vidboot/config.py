@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 import torch
 from jaxtyping import Float
 from pydantic import (
-    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -19,16 +18,7 @@ from vidboot.data.config import DataConfig
 from vidboot.method.edm import karras_sigmas, sample_sigma
 from vidboot.method.regions import ViewPlan
 from vidboot.seeds import MOST_SEED
-from vidboot.settings import Folder, Strict
-
-
-def _each_once(sigmas: list[float]) -> list[float]:
-    if len(set(sigmas)) < len(sigmas):
-        raise ValueError(f"each noise level once, got {sigmas}")
-    return sigmas
-
-
-Sigmas = Annotated[list[PositiveFloat], Field(min_length=1), AfterValidator(_each_once)]
+from vidboot.settings import Folder, Sigmas, Strict
 
 
 class NoiseConfig(Strict):

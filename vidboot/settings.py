@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import pydantic
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PositiveFloat
 
 from vidboot.errors import UserError
 
@@ -36,6 +36,15 @@ class Strict(pydantic.BaseModel):
         validate_default=True,
     )
 
+
+def _each_once(sigmas: list[float]) -> list[float]:
+    if len(set(sigmas)) < len(sigmas):
+        raise ValueError(f"each noise level once, got {sigmas}")
+    return sigmas
+
+
+Sigmas = Annotated[list[PositiveFloat], Field(min_length=1), AfterValidator(_each_once)]
+"""Noise levels, each once."""
 
 Folder = Annotated[Path, Field(strict=False), AfterValidator(home)]
 Share = Annotated[float, Field(ge=0, le=1)]
