@@ -84,8 +84,8 @@ class Overlay:
     """The frame after the last one."""
     bits: str
     """The covered pixels of the analysed picture, packed."""
-    opacity: float
-    """0 to 1."""
+    opacity: float | None
+    """0 to 1; None for what the learned finder alone saw."""
     sure: bool = True
     """Whether there is enough evidence that it is burnt in."""
     probability: float | None = None

@@ -75,7 +75,7 @@ def overlay_of(region: Region, size: tuple[int, int]) -> Overlay:
     height, width = size
     covered = cv2.resize(region.covered.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.25
     sure, why = region.probability >= MASKED, _why("", region.probability)
-    return Overlay(region.start, region.end, pack(covered), 1.0, sure, region.probability, why)
+    return Overlay(region.start, region.end, pack(covered), None, sure, region.probability, why)
 
 
 def without_explained(regions: Sequence[Region], texts: Sequence[Text], size: tuple[int, int]) -> list[Region]:

@@ -190,7 +190,8 @@ def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: boo
     bars_known = all(one.bars_known for one in analysis.spans if _touches(one, frames))
     if masked:
         here = [overlay.opacity for overlay in analysis.overlays if overlay.sure and _touches(overlay, frames)]
-        reason = "burnt-in text or overlay" + (f" ({max(here):.0%} opaque)" if here else "")
+        opaque = max((opacity for opacity in here if opacity is not None), default=None)
+        reason = "burnt-in text or overlay" + ("" if opaque is None else f" ({opaque:.0%} opaque)")
         doubts = [] if decided else [_UNDECIDED]
         return "masked", "; ".join([reason, *doubts, *([] if bars_known else [_BARS])])
     if not bars_known:

@@ -104,7 +104,7 @@ def _finds(analysis: Analysis, pooled: np.ndarray | None) -> Iterator[_Find]:
             yield _Find("text", (text.start, text.end, area), text.probability, text.why)
     for overlay in (overlay for overlay in analysis.overlays if overlay.sure):
         span = overlay.start, overlay.end, unpack(overlay.bits, height, width)
-        faint = f" ({overlay.opacity:.0%} opaque)" if overlay.opacity < 1 else ""
+        faint = "" if overlay.opacity in (None, 1) else f" ({overlay.opacity:.0%} opaque)"
         yield _Find("overlay", span, overlay.probability, f"{overlay.why}{faint}")
     if pooled is not None:
         yield _Find("overlay", (0, analysis.frames, pooled), None, "edges that the videos of this folder share")
