@@ -12,7 +12,15 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
+
 FOOTAGE = ROOT / "tests" / "data" / "big_buck_bunny_trailer.mp4"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all tests but those for one: the others compare with what a CPU computes."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 TINY_CONFIG = """
 run_dir: {run_dir}
