@@ -27,6 +27,7 @@ from vidboot.model.video_model import VideoModel, residual_network, view_network
 from vidboot.networks.attention import attention
 from vidboot.networks.unet import upsample
 from vidboot.settings import load_settings
+from vidboot.training.computing import ComputedNetwork
 from vidboot.training.estimate import training_pass
 from vidboot.training.residual_stage import ResidualStage
 from vidboot.training.view_stage import view_stages
@@ -151,7 +152,7 @@ def _xformers_pass(device: str, items: int, length: int, heads: int) -> None:
 
 
 def steps(device: str, tiny: bool, compiled: bool) -> None:
-    """Training steps of shipped configurations in bf16: forward, backward and AdamW."""
+    """Training steps of shipped configurations, computed in bf16 as in training: forward, backward and AdamW."""
     cases = [("one_gpu", 16, 1), ("one_gpu", 16, 16), ("one_gpu", 64, 1), ("long_video", 16, 8), ("long_video", 128, 1)]
     for name, frames, batch in [("quickstart", 8, 1)] if tiny else cases:
         config = load_settings(RunConfig, f"configs/{name}.yaml", TINY if tiny else [])
@@ -176,16 +177,17 @@ def _step(stage: Any, shape: tuple[int, ...], device: str, compiled: bool) -> tu
     network = stage.network().to(device).train()
     network.network.recompute_activations(stage.optimization.activation_checkpointing)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=device == "cuda")
-    denoise = torch.compile(network) if compiled else network
+    denoise = ComputedNetwork(network, bf16=True)
+    if compiled:
+        denoise.compile_for(shape[2])
     x0, sigma = torch.randn(shape, device=device).clamp(-1, 1), torch.ones(shape[0], device=device)
     everything = torch.ones(shape[0], 1, *shape[2:], dtype=torch.bool, device=device)
     inputs = NetworkInputs(observed_mask=everything)
     inputs = replace(inputs, base=x0) if stage.name == "residual" else inputs
 
     def step() -> None:
-        with torch.autocast(device, torch.bfloat16):
-            x0_hat = denoise(add_noise(x0, sigma, torch.randn_like(x0)), sigma, inputs=inputs)
-        denoising_loss(x0_hat.float(), x0, sigma, 0.5, everything, everything).mean().backward()
+        x0_hat = denoise(add_noise(x0, sigma, torch.randn_like(x0)), sigma, inputs=inputs)
+        denoising_loss(x0_hat, x0, sigma, 0.5, everything, everything).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -11,6 +11,7 @@ from small_model import small_model
 
 import vidboot
 from vidboot.method.network_inputs import NetworkInputs
+from vidboot.model.video_model import VideoModel
 from vidboot.networks.precision import in_bf16
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
@@ -18,14 +19,21 @@ X, SIGMA = torch.randn(2, 3, 12, 8, 8, generator=torch.Generator().manual_seed(0
 
 
 @pytest.fixture(autouse=True)
-def exact(monkeypatch):
+def exact():
     """No TF32."""
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    matmul.allow_tf32 = convolution.allow_tf32 = False
+    yield
+    matmul.allow_tf32, convolution.allow_tf32 = before
 
 
 def apart(a, b):
     return float((a.cpu() - b).norm() / b.norm())
+
+
+def gradients(network):
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
 
 def test_predictions_and_gradients_are_those_of_the_cpu():
@@ -39,19 +47,14 @@ def test_predictions_and_gradients_are_those_of_the_cpu():
     moved = copy.deepcopy(network).cuda()
     network(X, SIGMA, inputs=NetworkInputs(base=X)).square().mean().backward()
     moved(X.cuda(), SIGMA.cuda(), inputs=NetworkInputs(base=X.cuda())).square().mean().backward()
-    gradients = [
-        torch.cat([p.grad.flatten().cpu() for p in n.parameters() if p.grad is not None]) for n in (moved, network)
-    ]
-    assert apart(*gradients) < 1e-4
+    assert apart(gradients(moved).cpu(), gradients(network)) < 1e-4
 
 
 def test_bf16_is_near_float32():
     model = small_model()
     on_cpu = model.full(X, SIGMA)
-    model.views = {name: in_bf16(network).cuda() for name, network in model.views.items()}
-    rounded = vidboot.model.video_model.VideoModel(
-        model.config, model.views, in_bf16(model.residual).cuda(), model.gate
-    )
+    views = {name: in_bf16(network).cuda() for name, network in model.views.items()}
+    rounded = VideoModel(model.config, views, in_bf16(model.residual).cuda(), model.gate)
     assert 0 < apart(rounded.full(X.cuda(), SIGMA.cuda()), on_cpu) < 0.05
 
 
@@ -71,8 +74,8 @@ for bf16 in (False, True):
         network.zero_grad()
         y = computed(x, sigma)
         y.square().mean().backward()
-        grads = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
-        rows.append(torch.cat([y.detach().flatten(), *grads]))
+        gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        rows.append(torch.cat([y.detach().flatten(), *gradients]))
     found.append([float((rows[0] - rows[1]).norm() / rows[1].norm()), compiled.can_compile])
 print(json.dumps(found))
 """

@@ -78,8 +78,11 @@ class ComputedNetwork(nn.Module):
 
     def _compiled(self, weights: tuple[Tensor, ...], *inputs: Any) -> Tensor:
         if self._graph is None:
+            # Imported here: the compiler takes a second to load.
+            from torch._functorch import config as functorch
+
             # The backward graph is compiled with the forward one, so that a failure comes while it can be mended.
-            torch._functorch.config.force_non_lazy_backward_lowering = True
+            functorch.force_non_lazy_backward_lowering = True
             # A graph for each frame count: one for any size was a third slower (118 ms, not 90), and not made faster.
             self._graph = torch.compile(self._run, backend=self.backend, dynamic=False)
         return self._graph(weights, *inputs)

@@ -43,7 +43,7 @@ def print_plan(config: RunConfig, only: str | None = None, machine: Machine | No
         console.print(_SIMULATED)
     else:
         print_table(_costs(config, stages))
-        console.print(f"on this machine add {memory_gb():.1f} GB for the program itself")
+        console.print(f"on this machine add {memory_gb():.1f} GB for the program itself; --gpu NAME tells of a GPU")
     if split is not None:
         console.print(f"held out: {len(split.validation)} shots to choose by, {len(split.test)} to report on")
     return split is not None
