@@ -67,7 +67,9 @@ class ShotFinder:
         self._add(self._hard.finish(), self._dissolves.finish())
         total = len(self._brightness)
         blends = [(start, min(end, total)) for start, end in self._blends if not self._fades_beside(start, end)]
-        cuts = {cut for cut in self._cuts if 0 < cut < total and not any(a <= cut <= b for a, b in blends)}
+        cuts = {
+            cut for cut in self._cuts if _MIN_SCENE_LEN <= cut < total and not any(a <= cut <= b for a, b in blends)
+        }
         edges = sorted({0, total, *cuts, *itertools.chain(*blends)})
         parts = [part for part in itertools.pairwise(edges) if not any(a <= part[0] < b for a, b in blends)]
         trimmed = (self._trim(start, end) for start, end in parts)

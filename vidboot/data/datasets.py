@@ -71,17 +71,28 @@ def _mean_pool(video: Float[Tensor, "*B C T H W"], scale: int) -> Float[Tensor, 
     return F.avg_pool2d(images, scale)[0].unflatten(0, video.shape[:-2])
 
 
+class Windows:
+    """All windows of `num_frames` frames, `stride` apart, of some shots; with the table that drawing one needs."""
+
+    def __init__(self, shots: Sequence[Shot], num_frames: int, stride: int) -> None:
+        self.shots, self.stride = shots, stride
+        self.span = (num_frames - 1) * stride + 1
+        self._starts = [max(0, s.num_frames - self.span + 1) for s in shots]
+        self._ends = np.cumsum(self._starts)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Shot, range]:
+        """A window, uniformly from all of them. Raises `UserError` if there is none."""
+        if not len(self._ends) or not self._ends[-1]:
+            raise UserError(f"no shot has {self.span} frames to train on")
+        where = int(rng.integers(self._ends[-1]))
+        chosen = int(np.searchsorted(self._ends, where, side="right"))
+        start = where - int(self._ends[chosen] - self._starts[chosen])
+        return self.shots[chosen], range(start, start + self.span, self.stride)
+
+
 def draw_window(shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator) -> tuple[Shot, range]:
-    """A window of `num_frames` frames, `stride` apart, drawn uniformly from all such windows of all shots."""
-    span = (num_frames - 1) * stride + 1
-    starts = [max(0, s.num_frames - span + 1) for s in shots]
-    ends = np.cumsum(starts)
-    if not ends[-1]:
-        raise UserError(f"no shot has {span} frames to train on")
-    where = int(rng.integers(ends[-1]))
-    chosen = int(np.searchsorted(ends, where, side="right"))
-    start = where - int(ends[chosen] - starts[chosen])
-    return shots[chosen], range(start, start + span, stride)
+    """One window of these shots, as `Windows` draws it."""
+    return Windows(shots, num_frames, stride).draw(rng)
 
 
 class LentMasks:
@@ -89,12 +100,13 @@ class LentMasks:
 
     def __init__(self, shots: Sequence[Shot], set_aside: SetAside) -> None:
         self.shots, self.set_aside = [shot for shot in shots if shot.mask_path is not None], set_aside
+        self.windows = Windows(self.shots, 1, 1)
 
     def draw(self, num_frames: int, rng: np.random.Generator) -> Bool[Tensor, "1 T H W"] | None:
         """The mask of `num_frames` frames from a random one on, in a circle; None if there is no readable mask."""
         if not self.shots:
             return None
-        lender, first = draw_window(self.shots, 1, 1, rng)
+        lender, first = self.windows.draw(rng)
         if lender.id in self.set_aside.ids:
             return None
         try:
@@ -156,6 +168,12 @@ class ViewDataset(Dataset):
         self.counts = np.array(sorted(frame_counts))
         self.shares = np.array([frame_counts[c] for c in self.counts]) / sum(frame_counts.values())
         self.decoded = Decoded(options.memory_gb * 1e9)
+        self.windows: dict[tuple[int, int], Windows] = {}
+
+    def _windows(self, num_frames: int, stride: int) -> Windows:
+        if (num_frames, stride) not in self.windows:
+            self.windows[num_frames, stride] = Windows(self.shots, num_frames, stride)
+        return self.windows[num_frames, stride]
 
     def __getitem__(self, index: int) -> dict[str, object]:
         index = index if self.period is None else index % self.period
@@ -164,7 +182,7 @@ class ViewDataset(Dataset):
         rng = np.random.default_rng([self.seed, 1, index])
         while True:
             stride = int(rng.choice(self.options.frame_strides))
-            shot, frames = draw_window(self.shots, num_frames, stride, rng)
+            shot, frames = self._windows(num_frames, stride).draw(rng)
             if shot.id in self.set_aside.ids:
                 # Skipped just as when it was first found unreadable: a sample does not depend on earlier ones.
                 self._check_any_left((num_frames - 1) * stride + 1)

@@ -66,7 +66,8 @@ def _hold_out(
             "need at least one each: add videos, or lower the frame limits of tools/preprocess.py"
         )
     share = max(1, round(holdout * len(eligible) / 2))
-    free = [group for group in eligible if not any(group in part for part in held_out)]
+    held = {group[0].id for part in held_out for group in part}
+    free = [group for group in eligible if group[0].id not in held]
     for part in held_out:
         lacking = max(0, share - sum(_supplies(group, kind) for group in part))
         part += free[:lacking]

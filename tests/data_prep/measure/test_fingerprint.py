@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.measure.fingerprint import Fingerprint, alike
+from data_prep.measure import fingerprint
+from data_prep.measure.fingerprint import Fingerprint, alike, near_twins
 
 
 def hashes(first, last):
@@ -22,3 +23,64 @@ def test_videos_whose_lengths_differ_by_a_second_are_alike(one, other):
 
 def test_a_video_and_its_first_half_are_not_alike():
     assert not alike(hashes(0, 40), hashes(0, 20)) and not alike(hashes(0, 60), hashes(0, 34))
+
+
+def changed(hashes, bits, rng):
+    """The hashes with so many bits of each flipped."""
+    masks = (sum(1 << int(bit) for bit in rng.choice(64, bits, replace=False)) for _ in hashes)
+    return [f"{int(one, 16) ^ mask:016x}" for one, mask in zip(hashes, masks, strict=True)]
+
+
+def compared_all(found):
+    """The look-alikes by comparing each video with all before it."""
+    twins = {}
+    for place, (name, (seconds, hashes)) in enumerate(found.items()):
+        for earlier in list(found)[:place]:
+            close = abs(found[earlier][0] - seconds) <= max(1.0, 0.02 * seconds)
+            if earlier not in twins and close and alike(found[earlier][1], hashes):
+                twins[name] = earlier
+                break
+    return twins
+
+
+def library(rng, count):
+    """Videos of many lengths, the same intro in half of them, and copies of some."""
+    intro = [f"{int(v):016x}" for v in rng.integers(0, 2**63, 4)]
+    found = {}
+    for number in range(count):
+        length = int(rng.choice([3, 10, 10, 10, 33, 64]))
+        hashes = [f"{int(v):016x}" for v in rng.integers(0, 2**63, length)]
+        if number % 2:
+            hashes[:4] = intro[:length]
+        found[f"film{number:05}"] = (float(length), hashes)
+        if number % 5 == 0:
+            for copy in range(int(rng.integers(1, 4))):
+                found[f"film{number:05}, copy {copy}"] = (float(length), changed(hashes, int(rng.integers(0, 5)), rng))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_search_finds_what_comparing_all_finds(seed):
+    found = library(np.random.default_rng(seed), 120)
+    wanted, twins = compared_all(found), near_twins(found)
+    assert len(wanted) > 20 and twins.items() <= wanted.items()
+    # Of a few seconds' hashes, many bits of which differ, no part may be the same.
+    missed = wanted.keys() - twins.keys()
+    assert len(missed) <= 0.1 * len(wanted) and all(len(found[name][1]) < 10 for name in missed)
+
+
+def test_a_video_of_twice_the_stride_is_found_among_others():
+    found = {"a": (64.0, hashes(0, 64)), "b": (65.0, hashes(0, 65)), "c": (64.0, hashes(500, 564))}
+    assert near_twins(found) == {"b": "a"}
+    assert near_twins(dict(reversed(found.items()))) == {"a": "b"}
+
+
+def test_few_pairs_are_compared_however_many_videos_there_are(monkeypatch):
+    calls = []
+    real = fingerprint.alike
+    monkeypatch.setattr(fingerprint, "alike", lambda one, other: calls.append(1) or real(one, other))
+    for count in (200, 800):
+        calls.clear()
+        near_twins(library(np.random.default_rng(1), count))
+        assert len(calls) < 10 * count
+    assert near_twins({}) == {} and near_twins({"a": (1.0, [])}) == {}

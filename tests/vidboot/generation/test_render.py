@@ -56,7 +56,6 @@ OUT_OF_RANGE = [
     (["--seed", 2**63 - 1, "--samples", 2], "seeds are"),
     (["--fps", 0], "--fps is at least 0.01, got 0"),
     (["--frames", 10**20], "--frames is at most"),
-    (["--fps", 0], "frames per second"),
     (["--fps", "inf"], "--fps is a finite number"),
     (["--guidance", "nan", "--class", "cat"], "--guidance is a finite number"),
     (["--guidance", 2], "needs --class"),
