@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.analysis_types import Analysis, Overlay, Segment, Span, Text, pack
 from data_prep.config import Preprocess
-from data_prep.evidence import judged_overlays, judged_texts, overlay_of, without_explained
+from data_prep.evidence import judged
 from data_prep.finder.moments import Moment, MomentFinder, shipped
 from data_prep.finder.regions import Region, regions_of
 from data_prep.measure.borders import BorderFinder
@@ -222,11 +222,8 @@ class _Analyser:
         if self.finder == "rules":
             return texts, self.overlays
         if self.finder == "learned":
-            return [], [overlay_of(region, self.size) for region in self.regions]
-        texts = judged_texts(texts, self.moments, self.size)
-        overlays = judged_overlays(self.overlays, self.moments, self.size)
-        regions = without_explained(self.regions, texts, self.size)
-        return texts, overlays + [overlay_of(region, self.size) for region in regions]
+            texts, self.overlays = [], []
+        return judged(texts, self.overlays, self.regions, self.moments, self.size)
 
 
 def _common(pictures: Sequence[Crop]) -> Crop:

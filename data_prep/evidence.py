@@ -1,9 +1,11 @@
 """Put together what the rules and the learned finder say: which texts and overlays are burnt in, and how sure that is.
 
 The rules know to the frame when a text comes and goes, and where its letters are; the finder knows what looks burnt in.
-So a text or an overlay that the rules propose is judged by the finder, and what the finder alone sees is added.
+So what the rules propose is judged by the finder, and what the finder alone sees is added. Each gets a probability by
+logistic regression, fitted on real clips (tests/bench/reliability.py).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -12,16 +14,51 @@ import numpy as np
 
 from data_prep.analysis_types import Overlay, Text, pack, unpack
 from data_prep.finder.moments import Moment
-from data_prep.finder.regions import MASKED, TEXT, Region, calibrated
+from data_prep.finder.regions import Region, logit
 
-# A rule's own evidence counts as much as so much more probability (both are needed where each alone is weak).
-_RULE = 0.4
+# From this probability on something is masked: what is missed costs more than what is lost, twice as much is supposed.
+# From the second on a shot that shows it is not called clean: one in ten of such doubts is burnt in.
+MASKED, DOUBTED = 1 / 3, 0.1
+# Weights and offset of the logistic regressions, printed by `tests/bench/reliability.py --fit` for 61 clips of
+# Panda-70M and 83 of DROID. Texts: the logit of the finder's mean value over the text, whether the rules are sure.
+# Overlays of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
+_TEXT = (1.01, 1.17, -1.82)
+_OVERLAY = (1.87, 2.36)
+_STANDING = (0.50, 1.34, 0.36, 0.48, 3.11, 0.98, -5.73)
+_PASSING = (0.49, 1.48, 0.10, 0.32, 1.62, 1.49, -5.26)
+# Share of a region that something must cover to be the same.
+_SAME = 0.3
 # Share of a region that sure texts must cover to explain it.
 _EXPLAINED = 0.7
 
+Size = tuple[int, int]
 
-def probability_of(covered_HW: np.ndarray, moments: Iterable[Moment]) -> float | None:
-    """The greatest mean probability over covered pixels (bool, of any size) among moments; None without a moment."""
+
+def judged(
+    texts: Sequence[Text], overlays: Sequence[Overlay], regions: Sequence[Region], moments: Sequence[Moment], size: Size
+) -> tuple[list[Text], list[Overlay]]:
+    """Texts and overlays with probabilities, and as overlays the regions that no text explains."""
+    proposed = texts, overlays
+    texts = [_judged_text(text, moments, size) for text in texts]
+    overlays = [_judged_overlay(overlay, moments, size) for overlay in overlays]
+    likely = [(region, probability_of(region, *proposed, size)) for region in regions]
+    likely = [(region, p) for region, p in likely if p >= DOUBTED]
+    standing = [region for region, p in likely if region.stands and p >= MASKED]
+    for region, probability in likely:
+        known = not region.stands and _overlap(region, standing) > _EXPLAINED
+        if not known and not _explained(region, texts, size):
+            overlays.append(overlay_of(region, probability, size))
+    return texts, overlays
+
+
+def logistic(features: Sequence[float], weights: Sequence[float]) -> float:
+    """The probability for features, by weights of which the last one is the offset."""
+    total = sum(weight * feature for weight, feature in zip(weights, [*features, 1.0], strict=True))
+    return 1 / (1 + math.exp(-total))
+
+
+def mean_value(covered_HW: np.ndarray, moments: Iterable[Moment]) -> float | None:
+    """The finder's greatest mean value over covered pixels (bool, of any size) among moments; None without a moment."""
     found = None
     for moment in moments:
         height, width = moment.shape
@@ -32,35 +69,51 @@ def probability_of(covered_HW: np.ndarray, moments: Iterable[Moment]) -> float |
     return found
 
 
-def judged_texts(texts: Sequence[Text], moments: Sequence[Moment], size: tuple[int, int]) -> list[Text]:
-    """The texts with the finder's probability, and whether both together are sure."""
-    judged = []
-    for text in texts:
-        covered = np.zeros(size, bool)
-        top, left, bottom, right = text.box
-        covered[top:bottom, left:right] = text.covered()
-        probability = probability_of(covered, shown_during(moments, text.start, text.end))
-        if probability is None:
-            judged.append(text)
-            continue
-        probability = calibrated(probability, TEXT)
-        sure = probability >= MASKED - _RULE * text.sure
-        judged.append(replace(text, probability=probability, sure=sure, why=_why("letters that stay", probability)))
-    return judged
+def text_features(text: Text, moments: Sequence[Moment], size: Size) -> list[float] | None:
+    """What the probability of a text depends on; None without a moment."""
+    value = mean_value(_area_of(text, size), shown_during(moments, text.start, text.end))
+    return None if value is None else [logit(value), float(text.sure)]
 
 
-def judged_overlays(overlays: Sequence[Overlay], moments: Sequence[Moment], size: tuple[int, int]) -> list[Overlay]:
-    """The overlays that rules found, with the finder's probability; those that it does not believe are doubts."""
-    judged = []
-    for overlay in overlays:
-        probability = probability_of(unpack(overlay.bits, *size), shown_during(moments, overlay.start, overlay.end))
-        if probability is None:
-            judged.append(overlay)
-            continue
-        probability = calibrated(probability, TEXT)
-        sure = probability >= MASKED - _RULE
-        judged.append(replace(overlay, probability=probability, sure=sure, why=_why(overlay.why, probability)))
-    return judged
+def overlay_features(overlay: Overlay, moments: Sequence[Moment], size: Size) -> list[float] | None:
+    """What the probability of an overlay that rules found depends on; None without a moment."""
+    value = mean_value(unpack(overlay.bits, *size), shown_during(moments, overlay.start, overlay.end))
+    return None if value is None else [logit(value)]
+
+
+def region_features(region: Region, texts: Sequence[Text], overlays: Sequence[Overlay], size: Size) -> list[float]:
+    """What the probability of a region depends on; texts and overlays are those that the rules propose."""
+    (height, width), covered = region.shape, region.covered()
+    covers = []
+    for items in (overlays, texts):
+        area = np.zeros(size, bool)
+        for item in items:
+            if item.start < region.end and item.end > region.start:
+                area |= unpack(item.bits, *size) if isinstance(item, Overlay) else _area_of(item, size)
+        small = cv2.resize(area.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
+        covers.append(float((small & covered).sum() > _SAME * covered.sum()))
+    return [*region.look, *covers]
+
+
+def probability_of(region: Region, texts: Sequence[Text], overlays: Sequence[Overlay], size: Size) -> float:
+    """The probability that a region is burnt in."""
+    return logistic(region_features(region, texts, overlays, size), _STANDING if region.stands else _PASSING)
+
+
+def _judged_text(text: Text, moments: Sequence[Moment], size: Size) -> Text:
+    if (features := text_features(text, moments, size)) is None:
+        return text
+    probability = logistic(features, _TEXT)
+    return replace(
+        text, probability=probability, sure=probability >= MASKED, why=_why("letters that stay", probability)
+    )
+
+
+def _judged_overlay(overlay: Overlay, moments: Sequence[Moment], size: Size) -> Overlay:
+    if (features := overlay_features(overlay, moments, size)) is None:
+        return overlay
+    probability = logistic(features, _OVERLAY)
+    return replace(overlay, probability=probability, sure=probability >= MASKED, why=_why(overlay.why, probability))
 
 
 def shown_during(moments: Sequence[Moment], start: int, end: int) -> list[Moment]:
@@ -70,29 +123,44 @@ def shown_during(moments: Sequence[Moment], start: int, end: int) -> list[Moment
     return inside or sorted(moments, key=lambda moment: abs(moment.number - middle))[:1]
 
 
-def overlay_of(region: Region, size: tuple[int, int]) -> Overlay:
+def overlay_of(region: Region, probability: float, size: Size) -> Overlay:
     """A region as an overlay of the analysed picture; one that is not probable enough is a doubt."""
     height, width = size
-    covered = cv2.resize(region.covered.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.25
-    sure, why = region.probability >= MASKED, _why("", region.probability)
-    return Overlay(region.start, region.end, pack(covered), None, sure, region.probability, why)
+    covered = cv2.resize(region.covered().astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.25
+    return Overlay(
+        region.start, region.end, pack(covered), None, probability >= MASKED, probability, _why("", probability)
+    )
 
 
-def without_explained(regions: Sequence[Region], texts: Sequence[Text], size: tuple[int, int]) -> list[Region]:
-    """The regions that no text explains: one that covers most of the region, and of which the times are known."""
-    kept = []
-    for region in regions:
-        height, width = region.covered.shape
-        area = np.zeros((height, width), bool)
-        for text in texts:
-            if text.sure and text.start <= region.seen.start and text.end >= region.seen.stop:
-                top, left, bottom, right = (
-                    np.array(text.box) * np.tile([height / size[0], width / size[1]], 2)
-                ).astype(int)
-                area[max(0, top - 2) : bottom + 3, max(0, left - 2) : right + 3] = True
-        if (area & region.covered).sum() < _EXPLAINED * region.covered.sum():
-            kept.append(region)
-    return kept
+def _area_of(text: Text, size: Size) -> np.ndarray:
+    area = np.zeros(size, bool)
+    top, left, bottom, right = text.box
+    area[top:bottom, left:right] = text.covered()
+    return area
+
+
+def _overlap(region: Region, others: Sequence[Region]) -> float:
+    """The largest share of a region that one of the others covers, at the same time."""
+    covered = region.covered()
+    shares = [
+        float((covered & other.covered()).sum() / covered.sum())
+        for other in others
+        if other.start < region.end and other.end > region.start
+    ]
+    return max(shares, default=0.0)
+
+
+def _explained(region: Region, texts: Sequence[Text], size: Size) -> bool:
+    """Whether sure texts, of which the times are known to the frame, cover most of a region."""
+    (height, width), covered = region.shape, region.covered()
+    down, across = height / size[0], width / size[1]
+    area = np.zeros((height, width), bool)
+    for text in texts:
+        if text.sure and text.start <= region.seen.start and text.end >= region.seen.stop:
+            top, left, bottom, right = text.box
+            rows = slice(max(0, int(top * down) - 2), int(bottom * down) + 3)
+            area[rows, max(0, int(left * across) - 2) : int(right * across) + 3] = True
+    return bool((area & covered).sum() >= _EXPLAINED * covered.sum())
 
 
 def _why(rule: str, probability: float) -> str:

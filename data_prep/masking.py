@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.analysis_types import Analysis, Overlay, Text, pack, unpack
 from data_prep.config import MaskSettings, Preprocess
-from data_prep.finder.regions import DOUBTED
+from data_prep.evidence import DOUBTED
 from data_prep.measure.quality import Quality
 from data_prep.video.cropping import Crop
 from data_prep.video.decode import scale
