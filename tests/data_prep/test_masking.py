@@ -26,13 +26,14 @@ def test_a_still_shot_with_a_logo_is_not_clean_because_another_shot_moves(tmp_pa
     moving = np.repeat(grey_scene(1, 240)[..., None], 3, axis=-1)
     film = np.concatenate([moving, np.repeat(still[None], 100, axis=0)])
     path = write(tmp_path / "film.mp4", film, preset="ultrafast")
-    found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+    found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}, finder="rules"))
     spans = [(span.start, span.end) for span in found.spans]
-    assert spans == [(0, 240), (240, 340)] and found.moving
+    # Coarse compression blends the first frames after the cut.
+    assert spans in ([(0, 240), (start, 340)] for start in (240, 241, 242)) and found.moving
     # Without the texts: this test is about overlays.
     verdicts = [verdict(replace(found, texts=()), False, span, False)[0] for span in spans]
     assert verdicts == ["clean", "uncertain"]
-    assert verdict(replace(found, texts=()), True, (240, 340), False)[0] == "clean"
+    assert verdict(replace(found, texts=()), True, spans[1], False)[0] == "clean"
 
 
 @pytest.mark.parametrize(

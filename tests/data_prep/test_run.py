@@ -38,10 +38,10 @@ def done(tmp_path_factory):
 def test_shots_have_their_span_size_views_and_label(done):
     root, outcome = done
     found = [(s.start, s.end, s.num_frames, sorted(s.views), s.verdict, s.label) for s in outcome.manifest]
-    # Two seconds give too few samples to call a shot clean.
+    # The finder knows overlays by their looks, so that two seconds are enough.
     assert found == [
-        (0, 40, 40, ["clip", "full", "low_res"], "uncertain", "sea"),
-        (40, 52, 12, ["clip"], "uncertain", "sea"),
+        (0, 40, 40, ["clip", "full", "low_res"], "clean", "sea"),
+        (40, 52, 12, ["clip"], "clean", "sea"),
     ]
     assert all((s.height, s.width, s.fps) == (36, 64, 24.0) for s in outcome.manifest)
     assert all(s.frames().shape == (s.num_frames, 36, 64, 3) for s in outcome.manifest)
@@ -72,7 +72,7 @@ def test_everything_that_is_set_aside_has_its_reason(done):
 
 def test_the_time_is_told_by_stage(done):
     seconds = done[1].seconds
-    assert seconds.keys() == {"decoding", "shots", "texts", "overlays", "bars and quality", "storing"}
+    assert seconds.keys() == {"decoding", "shots", "texts", "overlays", "finder", "bars and quality", "storing"}
     assert all(spent > 0 for spent in seconds.values()) and done[1].frames == 57
 
 

@@ -16,7 +16,7 @@ from vidboot.data.video import read_frames
 HEIGHT, WIDTH = 180, 320
 OPENCV = Preprocess(text={"detector": "opencv"})
 # First frames of parts of the trailer that show pictures up to their edges.
-SCENES = (345, 470, 600, 905, 1060)
+SCENES = (345, 905, 600, 1060, 470)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_bars_neither_hide_a_logo_nor_raise_doubts(tmp_path, bars):
         film = np.where(seen, grey_scene(2, 100), 0)
         film = np.where(burnt & logo, 0.5 * film + 0.5 * 255, film).astype(np.uint8)
         path = write(tmp_path / f"{burnt}.mp4", np.repeat(film[..., None], 3, axis=-1), crf="23")
-        found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+        found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}, finder="rules"))
         covered = np.zeros(seen.shape, bool)
         for _, _, area in covered_spans(replace(found, texts=()), None):
             covered |= area
@@ -68,7 +68,7 @@ def test_a_logo_as_bright_as_the_scene_is_found_by_its_colour(tmp_path):
     assert not find_overlays(by_grey.sums).any()
     for film, there in ((burnt, True), (scene, False)):
         path = write(tmp_path / f"{there}.mp4", film, crf="23")
-        found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+        found, _ = analyse(path, probe(path), Preprocess(text={"detector": "opencv"}, finder="rules"))
         covered = np.zeros(logo.shape, bool)
         for _, _, area in covered_spans(replace(found, texts=()), None):
             covered |= area
