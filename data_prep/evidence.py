@@ -2,7 +2,7 @@
 
 The rules know to the frame when a text comes and goes, and where its letters are; the finder knows what looks burnt in.
 So what the rules propose is judged by the finder, and what the finder alone sees is added. Each gets a probability by
-logistic regression, fitted on real clips (tests/bench/reliability.py).
+logistic regression, fitted on real clips (tests/bench/fit_evidence.py).
 """
 
 import math
@@ -19,7 +19,7 @@ from data_prep.finder.regions import Region, logit
 # From this probability on something is masked: what is missed costs more than what is lost, twice as much is supposed.
 # From the second on a shot that shows it is not called clean: one in ten of such doubts is burnt in.
 MASKED, DOUBTED = 1 / 3, 0.1
-# Weights and offset of the logistic regressions, printed by `tests/bench/reliability.py --fit` for 61 clips of
+# Weights and offset of the logistic regressions, printed by tests/bench/fit_evidence.py for 61 clips of
 # Panda-70M and 83 of DROID. Texts: the logit of the finder's mean value over the text, whether the rules are sure.
 # Overlays of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
 _TEXT = (1.01, 1.17, -1.82)

@@ -23,8 +23,8 @@ from data_prep.config import Preprocess
 from data_prep.video.decode import probe
 
 _EDGES = np.array([0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-# Share of what is covered that decides, and pixels by which boxes are grown.
-_HALF, _GROWN = 0.5, 6
+# Share of what is covered that decides, pixels by which boxes are grown, and frames that are looked at.
+_HALF, _GROWN, _LOOKS = 0.5, 6, 5
 
 
 def claims(job: tuple[Path, list]) -> list[tuple[float, bool]]:
@@ -47,16 +47,21 @@ def _truth(item: Text | Overlay, analysis: Analysis, overlays: list) -> bool | N
         covered[top:bottom, left:right] = item.covered()
     else:
         covered = unpack(item.bits, *analysis.size)
-    seconds = (item.start + item.end) / 2 / analysis.probe.fps
-    true, ignored = np.zeros_like(covered), np.zeros_like(covered)
-    for overlay in overlays:
-        box = box_at(overlay, seconds)
-        if box is not None:
-            (ignored if overlay.get("ignore") else true)[area(box, covered.shape, _GROWN)] = True
-    total = max(int(covered.sum()), 1)
-    if (covered & true).sum() >= _HALF * total:
+    return truth_of(covered, (item.start, item.end), analysis.probe.fps, overlays)
+
+
+def truth_of(covered_HW: np.ndarray, span: tuple[int, int], fps: float, overlays: list) -> bool | None:
+    """Whether half of what is covered lies in boxes shown during these frames; None if in boxes to be ignored."""
+    true, ignored = np.zeros_like(covered_HW), np.zeros_like(covered_HW)
+    for number in np.linspace(span[0], max(span[0], span[1] - 1), _LOOKS):
+        for overlay in overlays:
+            box = box_at(overlay, number / fps)
+            if box is not None:
+                (ignored if overlay.get("ignore") else true)[area(box, covered_HW.shape, _GROWN)] = True
+    total = max(int(covered_HW.sum()), 1)
+    if (covered_HW & true).sum() >= _HALF * total:
         return True
-    return None if (covered & ignored).sum() >= _HALF * total else False
+    return None if (covered_HW & ignored).sum() >= _HALF * total else False
 
 
 def table(found: list[tuple[float, bool]]) -> list[tuple[float, float, int, float, float]]:

@@ -1,0 +1,124 @@
+"""Fit the logistic regressions of data_prep/evidence.py on real clips, and say how good they are. Run by hand:
+
+python tests/bench/fit_evidence.py FOOTAGE tests/bench/real_overlays.json --clean DROID --sample 83
+
+What is proposed in a clip (texts and overlays by the rules, regions by the finder) is burnt in if at least half of it
+lies in boxes of overlays that are shown meanwhile; what lies in boxes to be ignored is left out. Printed: weights, and,
+by five folds over clips, how much is found and wrong at some probabilities, and what was said and what was so.
+"""
+
+import argparse
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from judging import fold_of
+from real_overlays import clips
+from reliability import truth_of
+from scipy.optimize import minimize
+
+import data_prep.analysis
+from data_prep import evidence
+from data_prep.analysis_types import unpack
+from data_prep.config import Preprocess
+from data_prep.video.decode import probe
+
+_KINDS = ("texts", "overlays", "regions that stand", "regions that pass")
+# Penalty of the squared weights of standardised features; the few overlays need more, so that the share of them that is
+# burnt in counts more than single ones.
+_RIDGE = {"overlays": 0.1}
+_USUAL_RIDGE, _FOLDS = 0.01, 5
+Row = tuple[str, str, bool, list[float]]
+
+
+def rows_of(job: tuple[Path, list]) -> list[Row]:
+    """Kind, clip, truth and features of all that is proposed in a clip."""
+    cv2.setNumThreads(1)
+    path, boxes = job
+    caught = []
+
+    def catch(*found):
+        caught.extend(found)
+        return [], []
+
+    data_prep.analysis.judged = catch
+    analysis, _ = data_prep.analysis.analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
+    rows = []
+    for kind, covered, span, features in _proposed(*caught):
+        truth = truth_of(covered, span, analysis.probe.fps, boxes)
+        if truth is not None and features is not None:
+            rows.append((kind, path.name, truth, features))
+    return rows
+
+
+def _proposed(texts, overlays, regions, moments, size) -> Iterator[tuple]:
+    for text in texts:
+        area = np.zeros(size, bool)
+        top, left, bottom, right = text.box
+        area[top:bottom, left:right] = text.covered()
+        yield "texts", area, (text.start, text.end), evidence.text_features(text, moments, size)
+    for one in overlays:
+        area = unpack(one.bits, *size)
+        yield "overlays", area, (one.start, one.end), evidence.overlay_features(one, moments, size)
+    largest: dict[tuple, tuple] = {}
+    for region in regions:
+        area = cv2.resize(region.covered().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        features = evidence.region_features(region, texts, overlays, size)
+        if region.stands:
+            yield "regions that stand", area, (region.start, region.end), features
+        elif region.look not in largest or area.sum() > largest[region.look][0].sum():
+            largest[region.look] = area, (region.seen.start, region.seen.stop), features
+    for found in largest.values():
+        yield "regions that pass", *found
+
+
+def fitted(features: np.ndarray, truth: np.ndarray, ridge: float) -> np.ndarray:
+    """Weights and, last, the offset."""
+    mean, scale = features.mean(0), np.maximum(features.std(0), 1e-9)
+    z = np.c_[(features - mean) / scale, np.ones(len(features))]
+    loss = lambda w: np.mean(np.logaddexp(0, z @ w) - truth * (z @ w)) + ridge * np.sum(w[:-1] ** 2)  # noqa: E731
+    weights = minimize(loss, np.zeros(z.shape[1])).x
+    slopes = weights[:-1] / scale
+    return np.r_[slopes, weights[-1] - slopes @ mean]
+
+
+def say(kind: str, rows: list[Row]) -> None:
+    """Print the weights of one kind and how good they are."""
+    folds = np.array([fold_of(row[1], _FOLDS) for row in rows])
+    truth, features = np.array([row[2] for row in rows], float), np.array([row[3] for row in rows])
+    ridge, said = _RIDGE.get(kind, _USUAL_RIDGE), np.zeros(len(rows))
+    for fold in range(_FOLDS):
+        weights = fitted(features[folds != fold], truth[folds != fold], ridge)
+        inside = folds == fold
+        said[inside] = [evidence.logistic(list(one), list(weights)) for one in features[inside]]
+    print(f"{kind}: {len(rows)}, burnt in {truth.sum():.0f}; {np.round(fitted(features, truth, ridge), 2).tolist()}")
+    for least in (evidence.MASKED, 0.5):
+        print(
+            f"  from {least:.2f} on: {truth[said >= least].sum():.0f} found, {(1 - truth[said >= least]).sum():.0f} wrong"
+        )
+    for low, high in ((0, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 1.01)):
+        step = (said >= low) & (said < high)
+        if step.any():
+            print(f"  said {said[step].mean():.2f}, was {truth[step].mean():.2f} ({step.sum()})")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("footage", type=Path)
+    parser.add_argument("boxes", type=Path)
+    parser.add_argument("--clean", type=Path)
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args()
+    jobs = list(clips(args.footage, args.boxes, args.clean, args.sample).items())
+    with get_context("spawn").Pool(args.workers) as pool:
+        rows = [row for each in pool.imap(rows_of, jobs) for row in each]
+    for kind in _KINDS:
+        say(kind, [row for row in rows if row[0] == kind])
+
+
+if __name__ == "__main__":
+    main()
