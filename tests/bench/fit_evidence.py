@@ -95,9 +95,8 @@ def say(kind: str, rows: list[Row]) -> None:
         said[inside] = [evidence.logistic(list(one), list(weights)) for one in features[inside]]
     print(f"{kind}: {len(rows)}, burnt in {truth.sum():.0f}; {np.round(fitted(features, truth, ridge), 2).tolist()}")
     for least in (evidence.MASKED, 0.5):
-        print(
-            f"  from {least:.2f} on: {truth[said >= least].sum():.0f} found, {(1 - truth[said >= least]).sum():.0f} wrong"
-        )
+        above = truth[said >= least]
+        print(f"  from {least:.2f} on: {above.sum():.0f} found, {(1 - above).sum():.0f} wrong")
     for low, high in ((0, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 1.01)):
         step = (said >= low) & (said < high)
         if step.any():
