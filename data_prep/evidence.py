@@ -23,7 +23,7 @@ MASKED, DOUBTED = 1 / 3, 0.1
 # Panda-70M and 83 of DROID. Texts: the logit of the finder's mean value over the text, whether the rules are sure.
 # Overlays of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
 _TEXT = (1.03, 1.24, -1.79)
-_OVERLAY = (0.65, 1.63)
+_OVERLAY = (1.87, 2.36)
 _STANDING = (0.48, 1.31, 0.38, 0.95, 3.16, 1.08, -6.14)
 _PASSING = (0.44, 1.49, 0.08, 0.40, 1.78, 1.72, -5.11)
 # Share of a region that something must cover to be the same.

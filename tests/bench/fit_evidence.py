@@ -26,10 +26,8 @@ from data_prep.config import Preprocess
 from data_prep.video.decode import probe
 
 _KINDS = ("texts", "overlays", "regions that stand", "regions that pass")
-# Penalty of the squared weights of standardised features; the few overlays need more, so that the share of them that is
-# burnt in counts more than single ones.
-_RIDGE = {"overlays": 0.1}
-_USUAL_RIDGE, _FOLDS = 0.01, 5
+# Penalty of the squared weights of standardised features.
+_RIDGE, _FOLDS = 0.01, 5
 Row = tuple[str, str, bool, list[float]]
 
 
@@ -74,11 +72,11 @@ def _proposed(texts, overlays, regions, moments, size) -> Iterator[tuple]:
         yield "regions that pass", *found
 
 
-def fitted(features: np.ndarray, truth: np.ndarray, ridge: float) -> np.ndarray:
+def fitted(features: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Weights and, last, the offset."""
     mean, scale = features.mean(0), np.maximum(features.std(0), 1e-9)
     z = np.c_[(features - mean) / scale, np.ones(len(features))]
-    loss = lambda w: np.mean(np.logaddexp(0, z @ w) - truth * (z @ w)) + ridge * np.sum(w[:-1] ** 2)  # noqa: E731
+    loss = lambda w: np.mean(np.logaddexp(0, z @ w) - truth * (z @ w)) + _RIDGE * np.sum(w[:-1] ** 2)  # noqa: E731
     weights = minimize(loss, np.zeros(z.shape[1])).x
     slopes = weights[:-1] / scale
     return np.r_[slopes, weights[-1] - slopes @ mean]
@@ -88,12 +86,12 @@ def say(kind: str, rows: list[Row]) -> None:
     """Print the weights of one kind and how good they are."""
     folds = np.array([fold_of(row[1], _FOLDS) for row in rows])
     truth, features = np.array([row[2] for row in rows], float), np.array([row[3] for row in rows])
-    ridge, said = _RIDGE.get(kind, _USUAL_RIDGE), np.zeros(len(rows))
+    said = np.zeros(len(rows))
     for fold in range(_FOLDS):
-        weights = fitted(features[folds != fold], truth[folds != fold], ridge)
+        weights = fitted(features[folds != fold], truth[folds != fold])
         inside = folds == fold
         said[inside] = [evidence.logistic(list(one), list(weights)) for one in features[inside]]
-    print(f"{kind}: {len(rows)}, burnt in {truth.sum():.0f}; {np.round(fitted(features, truth, ridge), 2).tolist()}")
+    print(f"{kind}: {len(rows)}, burnt in {truth.sum():.0f}; {np.round(fitted(features, truth), 2).tolist()}")
     for least in (evidence.MASKED, 0.5):
         above = truth[said >= least]
         print(f"  from {least:.2f} on: {above.sum():.0f} found, {(1 - above).sum():.0f} wrong")
