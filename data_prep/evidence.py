@@ -19,13 +19,13 @@ from data_prep.finder.regions import Region, logit
 # From this probability on something is masked: what is missed costs more than what is lost, twice as much is supposed.
 # From the second on a shot that shows it is not called clean: one in ten of such doubts is burnt in.
 MASKED, DOUBTED = 1 / 3, 0.1
-# Weights and offset of the logistic regressions, printed by tests/bench/fit_evidence.py for 61 clips of
-# Panda-70M and 83 of DROID. Texts: the logit of the finder's mean value over the text, whether the rules are sure.
-# Overlays of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
-_TEXT = (1.03, 1.24, -1.79)
+# Weights and offset of the logistic regressions, as tests/bench/fit_evidence.py fits them, on 61 clips of Panda-70M and
+# every tenth of DROID's. Texts: the logit of the finder's mean value over the text, whether the rules are sure. Overlays
+# of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
+_TEXT = (1.01, 1.17, -1.82)
 _OVERLAY = (1.87, 2.36)
-_STANDING = (0.48, 1.31, 0.38, 0.95, 3.16, 1.08, -6.14)
-_PASSING = (0.44, 1.49, 0.08, 0.40, 1.78, 1.72, -5.11)
+_STANDING = (0.50, 1.34, 0.36, 0.48, 3.11, 0.98, -5.73)
+_PASSING = (0.49, 1.48, 0.10, 0.32, 1.62, 1.49, -5.26)
 # Share of a region that something must cover to be the same.
 _SAME = 0.3
 # Share of a region that sure texts must cover to explain it.
