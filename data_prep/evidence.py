@@ -19,9 +19,9 @@ from data_prep.finder.regions import Region, logit
 # From this probability on something is masked: what is missed costs more than what is lost, twice as much is supposed.
 # From the second on a shot that shows it is not called clean: one in ten of such doubts is burnt in.
 MASKED, DOUBTED = 1 / 3, 0.1
-# Weights and offset of the logistic regressions, as tests/bench/fit_evidence.py fits them, on 61 clips of Panda-70M and
-# every tenth of DROID's. Texts: the logit of the finder's mean value over the text, whether the rules are sure. Overlays
-# of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
+# Weights and offset of the logistic regressions, as tests/bench/fit_evidence.py fits them, on 61 clips of Panda-70M
+# and every tenth of DROID's. Texts: the logit of the finder's mean value over the text, whether the rules are sure.
+# Overlays of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
 _TEXT = (1.01, 1.17, -1.82)
 _OVERLAY = (1.87, 2.36)
 _STANDING = (0.50, 1.34, 0.36, 0.48, 3.11, 0.98, -5.73)
