@@ -88,6 +88,7 @@ class _Span:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> "_Span":
+        """The statistics of these samples."""
         shape = samples[0].grey.shape
         total, squares, sizes = (np.zeros(shape, np.float32) for _ in range(3))
         least = samples[0].edges

@@ -72,6 +72,7 @@ class _Sources:
 
     @classmethod
     def of(cls, folders: list[Path], endings: set[str]) -> "_Sources":
+        """The files with these endings below the folders."""
         found: dict[Path, list[Path]] = defaultdict(list)
         for folder in folders:
             for path in sorted(folder.rglob("*")):

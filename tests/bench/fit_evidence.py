@@ -1,13 +1,12 @@
 """Fit the logistic regressions of data_prep/evidence.py on real clips, and say how good they are. Run by hand:
 
-python tests/bench/fit_evidence.py FOOTAGE tests/bench/real_overlays.json --clean DROID --sample 83
+python tests/bench/fit_evidence.py FOOTAGE tests/bench/real_overlays.json --clean DROID --every 10
 
 What is proposed in a clip (texts and overlays by the rules, regions by the finder) is burnt in if at least half of it
 lies in boxes of overlays that are shown meanwhile; what lies in boxes to be ignored is left out. Printed: weights, and,
 by five folds over clips, how much is found and wrong at some probabilities, and what was said and what was so.
 """
 
-import argparse
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,8 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from judging import fold_of
-from real_overlays import clips
-from reliability import truth_of
+from reliability import jobs_of, parser_of, truth_of
 from scipy.optimize import minimize
 
 import data_prep.analysis
@@ -103,14 +101,8 @@ def say(kind: str, rows: list[Row]) -> None:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("footage", type=Path)
-    parser.add_argument("boxes", type=Path)
-    parser.add_argument("--clean", type=Path)
-    parser.add_argument("--sample", type=int)
-    parser.add_argument("--workers", type=int, default=1)
-    args = parser.parse_args()
-    jobs = list(clips(args.footage, args.boxes, args.clean, args.sample).items())
+    args = parser_of(__doc__).parse_args()
+    jobs = jobs_of(args)
     with get_context("spawn").Pool(args.workers) as pool:
         rows = [row for each in pool.imap(rows_of, jobs) for row in each]
     for kind in _KINDS:

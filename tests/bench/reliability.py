@@ -1,6 +1,6 @@
 """How far the finder's probabilities can be trusted: of what was said with 90 %, were 90 % burnt in? Run by hand:
 
-python tests/bench/reliability.py FOOTAGE tests/bench/real_overlays.json [--clean FOLDER --sample N] [--plot FILE.png]
+python tests/bench/reliability.py FOOTAGE tests/bench/real_overlays.json [--clean FOLDER --every N] [--plot FILE.png]
 
 Every text and overlay of a clip's analysis, masked or doubted, counts once: it is true if at least half of what it
 covers lies in boxes of overlays that are shown meanwhile; what lies in boxes to be ignored is left out.
@@ -90,18 +90,30 @@ def draw(rows: list[tuple[float, float, int, float, float]], path: Path) -> None
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(text: str | None) -> argparse.ArgumentParser:
+    """The options that say which clips are looked at."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("footage", type=Path)
     parser.add_argument("boxes", type=Path)
-    parser.add_argument("--clean", type=Path)
-    parser.add_argument("--sample", type=int)
+    parser.add_argument("--clean", type=Path, help="folder of clips without overlays")
+    parser.add_argument("--every", type=int, default=1, help="of these, in order of their names, take each N-th")
     parser.add_argument("--workers", type=int, default=1)
+    return parser
+
+
+def jobs_of(args: argparse.Namespace) -> list[tuple[Path, list]]:
+    """The clips, each with its overlays."""
+    clean = [] if args.clean is None else sorted(args.clean.rglob("*.mp4"))[:: args.every]
+    return [*clips(args.footage, args.boxes, None, None).items(), *((path, []) for path in clean)]
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = parser_of(__doc__)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--output", type=Path, help="write every claim as JSON")
     args = parser.parse_args()
-    jobs = list(clips(args.footage, args.boxes, args.clean, args.sample).items())
+    jobs = jobs_of(args)
     with get_context("spawn").Pool(args.workers) as pool:
         found = [claim for each in pool.imap(claims, jobs) for claim in each]
     for low, high, count, said, true in table(found):
