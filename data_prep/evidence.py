@@ -7,14 +7,15 @@ logistic regression, fitted on real clips (tests/bench/fit_evidence.py).
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from data_prep.analysis_types import Overlay, Text, pack, unpack
+from data_prep.finder.areas import logit
 from data_prep.finder.moments import Moment
-from data_prep.finder.regions import Region, logit
+from data_prep.finder.regions import Region
 
 # From this probability on something is masked: what is missed costs more than what is lost, twice as much is supposed.
 # From the second on a shot that shows it is not called clean: one in ten of such doubts is burnt in.
@@ -28,21 +29,22 @@ _STANDING = (0.50, 1.34, 0.36, 0.48, 3.11, 0.98, -5.73)
 _PASSING = (0.49, 1.48, 0.10, 0.32, 1.62, 1.49, -5.26)
 # Share of a region that something must cover to be the same.
 _SAME = 0.3
+# A region is burnt in if so much of it is, as in fitting.
+_HALF = 0.5
 # Share of a region that sure texts must cover to explain it.
 _EXPLAINED = 0.7
 
 Size = tuple[int, int]
+Likely = tuple[Region, float]
 
 
 def judged(
     texts: Sequence[Text], overlays: Sequence[Overlay], regions: Sequence[Region], moments: Sequence[Moment], size: Size
 ) -> tuple[list[Text], list[Overlay]]:
     """Texts and overlays with probabilities, and as overlays the regions that no text explains."""
-    proposed = texts, overlays
+    likely = [one for root in regions for one in likeliest(root, proposed_meanwhile(root, texts, overlays, size))]
     texts = [_judged_text(text, moments, size) for text in texts]
     overlays = [_judged_overlay(overlay, moments, size) for overlay in overlays]
-    likely = [(region, probability_of(region, *proposed, size)) for region in regions]
-    likely = [(region, p) for region, p in likely if p >= DOUBTED]
     standing = [region for region, p in likely if region.stands and p >= MASKED]
     for region, probability in likely:
         known = not region.stands and _overlap(region, standing) > _EXPLAINED
@@ -81,23 +83,69 @@ def overlay_features(overlay: Overlay, moments: Sequence[Moment], size: Size) ->
     return None if value is None else [logit(value)]
 
 
-def region_features(region: Region, texts: Sequence[Text], overlays: Sequence[Overlay], size: Size) -> list[float]:
-    """What the probability of a region depends on; texts and overlays are those that the rules propose."""
-    (height, width), covered = region.shape, region.covered()
-    covers = []
+def proposed_meanwhile(
+    region: Region, texts: Iterable[Text], overlays: Iterable[Overlay], size: Size
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the rules propose overlays and texts while a region is shown, bool `h w`."""
+    found = []
     for items in (overlays, texts):
         area = np.zeros(size, bool)
         for item in items:
             if item.start < region.end and item.end > region.start:
                 area |= unpack(item.bits, *size) if isinstance(item, Overlay) else _area_of(item, size)
-        small = cv2.resize(area.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
-        covers.append(float((small & covered).sum() > _SAME * covered.sum()))
-    return [*region.look, *covers]
+        found.append(cv2.resize(area.astype(np.uint8), region.shape[::-1], interpolation=cv2.INTER_AREA) > 0)
+    return found[0], found[1]
 
 
-def probability_of(region: Region, texts: Sequence[Text], overlays: Sequence[Overlay], size: Size) -> float:
-    """The probability that a region is burnt in."""
-    return logistic(region_features(region, texts, overlays, size), _STANDING if region.stands else _PASSING)
+def region_features(region: Region, proposed: Iterable[np.ndarray]) -> list[float]:
+    """What the probability of a region depends on; `proposed` is what the rules propose meanwhile."""
+    covered = region.covered()
+    return [*region.look, *(float((area & covered).sum() > _SAME * covered.sum()) for area in proposed)]
+
+
+def probability_of(region: Region, proposed: Iterable[np.ndarray]) -> float:
+    """The probability that a region is burnt in; `proposed` is what the rules propose meanwhile."""
+    return logistic(region_features(region, proposed), _STANDING if region.stands else _PASSING)
+
+
+@dataclass(frozen=True)
+class _Meant:
+    """Of a region and those inside it, the ones that are worth masking."""
+
+    use: float
+    """Their expected use: a pixel that is rightly masked counts 1 - `MASKED`, one that is wrongly masked -`MASKED`."""
+    regions: list[Likely]
+    probability: float
+    """That of the region itself."""
+    likeliest: Likely
+    """The most probable one, worth masking or not."""
+
+
+def likeliest(region: Region, proposed: Sequence[np.ndarray]) -> list[Likely]:
+    """Of a region and those inside it, the ones that are meant, with their probabilities, of at least `DOUBTED`.
+
+    They are those that have the greatest expected use together. If none is worth masking, the most probable one is left
+    as a doubt.
+    """
+    meant = _meant(region, proposed)
+    if meant.regions:
+        return meant.regions
+    return [meant.likeliest] if meant.likeliest[1] >= DOUBTED else []
+
+
+def _meant(region: Region, proposed: Sequence[np.ndarray]) -> _Meant:
+    parts = [_meant(one, proposed) for one in region.inside]
+    pixels, probability = region.covered().sum(), probability_of(region, proposed)
+    for one, part in zip(region.inside, parts, strict=True):
+        # Half of it is burnt in, if that is: so is it.
+        if one.covered().sum() >= _HALF * pixels:
+            probability = max(probability, part.probability)
+    own = region, probability
+    most = max([own, *(part.likeliest for part in parts)], key=lambda one: one[1])
+    use, rest = float(pixels) * (probability - MASKED), sum(part.use for part in parts)
+    if use > 0 and use >= rest:
+        return _Meant(use, [own], probability, most)
+    return _Meant(rest, [one for part in parts for one in part.regions], probability, most)
 
 
 def _judged_text(text: Text, moments: Sequence[Moment], size: Size) -> Text:

@@ -1,31 +1,17 @@
 """From the probabilities of a shot's moments to the areas that are burnt in, and the frames that show them."""
 
-import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
-import cv2
 import numpy as np
-from scipy import ndimage
 
+from data_prep.finder.areas import Area, Look, areas
 from data_prep.finder.moments import Moment
 
-# An area extends around its peak to where the network's value falls below the first number. Areas whose peak stays
-# below the second are left out: of 397 such areas in real clips, by means over a shot, 2 were burnt in.
-EXTENT, LEAST = 0.3, 0.5
 # Moments that are looked at together: longer shots are cut into such blocks, so that they need no more memory.
 _BLOCK = 64
-# Fewest pixels of an area, at half the network's size: the smallest letters that can be read take about as many.
-_SMALLEST = 12
-# Margin around an area, pixels at half the network's size: the network sees blocks of two pixels.
-_MARGIN = 2
-# Gaps between letters and words that are closed (height, width), pixels at half the network's size.
-_GAP = (5, 11)
-
-
-Look = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -43,7 +29,8 @@ class Region:
     stands: bool
     """Whether it was judged by the mean over the shot, rather than by single moments."""
     look: Look
-    """Logit of the network's peak, logit of its median, logarithm of the area in pixels, share of its box."""
+    inside: tuple[Self, ...] = ()
+    """What is left of it at higher levels of the network's value."""
 
     @classmethod
     def of(cls, span: tuple[int, int], covered_hw: np.ndarray, seen: range, stands: bool, look: Look) -> Self:
@@ -58,17 +45,11 @@ class Region:
         return np.unpackbits(bits, count=height * width).reshape(height, width) > 0
 
 
-def logit(value: float) -> float:
-    """The logarithm of the odds, for values of 0.001 to 0.999."""
-    value = min(max(value, 1e-3), 1 - 1e-3)
-    return math.log(value / (1 - value))
-
-
 def regions_of(moments: Sequence[Moment], start: int, end: int) -> list[Region]:
     """The regions of a shot from frame `start` to `end` (exclusive), whether probable or not.
 
     What stands all along is judged by the mean over the shot. What comes and goes, or moves, is judged by its moments:
-    followed as long as it reaches `EXTENT`, and covered from the moment before to the moment after.
+    followed as long as it reaches the lowest level, and covered from the moment before to the moment after.
     """
     found = []
     for first in range(0, len(moments), _BLOCK):
@@ -82,48 +63,27 @@ def regions_of(moments: Sequence[Moment], start: int, end: int) -> list[Region]:
 def _in_block(moments: Sequence[Moment], start: int, end: int) -> list[Region]:
     each_Thw = np.stack([moment.burnt_in() for moment in moments])
     numbers = [moment.number for moment in moments]
-    judged = range(numbers[0], numbers[-1] + 1)
     found = [
-        Region.of((start, end), area[0], judged, True, look) for area, look in areas(each_Thw.mean(0, keepdims=True))
+        _standing(area, (start, end), numbers, moments[0].shape) for area in areas(each_Thw.mean(0, keepdims=True))
     ]
-    edges = [start, *numbers, end]
-    for area_Thw, look in areas(each_Thw):
-        for place in np.flatnonzero(area_Thw.any((1, 2))):
-            first = start if place == 0 else edges[place] + 1
-            last = end if place == len(numbers) - 1 else edges[place + 2]
-            seen = range(numbers[place], numbers[place] + 1)
-            found.append(Region.of((first, last), area_Thw[place], seen, False, look))
+    for area in areas(each_Thw):
+        found += _passing(area, [start, *numbers, end], moments[0].shape)
     return found
 
 
-def areas(value_Thw: np.ndarray) -> list[tuple[np.ndarray, Look]]:
-    """Areas in space and time (bool `T h w`) where the network's value reaches `EXTENT`, with the look of each.
+def _standing(area: Area, span: tuple[int, int], numbers: list[int], shape: tuple[int, int]) -> Region:
+    region = Region.of(span, area.at(0, *shape), range(numbers[0], numbers[-1] + 1), True, area.look)
+    return replace(region, inside=tuple(_standing(one, span, numbers, shape) for one in area.inside))
 
-    Areas that touch are one, also from moment to moment; their gaps are filled.
-    """
-    labels, _ = ndimage.label(value_Thw >= EXTENT, np.ones((3, 3, 3)))
-    found = []
-    for number, where in enumerate(ndimage.find_objects(labels), 1):
-        inside = labels[where] == number
-        values = value_Thw[where][inside]
-        if values.max() >= LEAST and inside.sum(axis=(1, 2)).max() >= _SMALLEST:
-            area = np.zeros(labels.shape, np.uint8)
-            area[where] = inside
-            filled = np.stack([_filled(one) for one in area]) > 0
-            found.append((filled, _look(filled, values)))
+
+def _passing(area: Area, edges: list[int], shape: tuple[int, int]) -> list[Region]:
+    """An area at each of its moments; `edges` are the shot's first frame, those of its moments, and its end."""
+    inside = [region for one in area.inside for region in _passing(one, edges, shape)]
+    found, count = [], len(edges) - 2
+    for place in range(area.place[0].start, area.place[0].stop):
+        first = edges[0] if place == 0 else edges[place] + 1
+        last = edges[-1] if place == count - 1 else edges[place + 2]
+        seen = range(edges[place + 1], edges[place + 1] + 1)
+        region = Region.of((first, last), area.at(place, *shape), seen, False, area.look)
+        found.append(replace(region, inside=tuple(one for one in inside if one.seen == seen)))
     return found
-
-
-def _look(area_Thw: np.ndarray, values: np.ndarray) -> Look:
-    largest = area_Thw[area_Thw.sum(axis=(1, 2)).argmax()]
-    rows, columns = np.flatnonzero(largest.any(1)), np.flatnonzero(largest.any(0))
-    size, box = int(largest.sum()), (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
-    return logit(float(values.max())), logit(float(np.median(values))), math.log(size), size / float(box)
-
-
-def _filled(area_hw: np.ndarray) -> np.ndarray:
-    """An area without its gaps, and with a margin."""
-    if not area_hw.any():
-        return area_hw
-    closed = cv2.morphologyEx(area_hw, cv2.MORPH_CLOSE, np.ones(_GAP, np.uint8))
-    return cv2.dilate(closed, np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8))

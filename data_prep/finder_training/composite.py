@@ -20,6 +20,8 @@ from data_prep.finder_training.scene_text import with_scene_text
 _SHAPES = ((16 / 9, 0.6), (4 / 3, 0.12), (9 / 16, 0.12), (2.35, 0.08), (1.0, 0.08))
 # Share of composites without anything burnt in, and with texts that belong to the scene.
 _CLEAN, _SCENE_TEXT = 0.4, 0.4
+# Share of composites with bars, and with a dark line along an edge, as 8 of 61 real clips have one.
+_BARRED, _LINED = 0.12, 0.13
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ class Composer:
         """The frames with what is burnt in, and where that is in each, uint8 `T H W`."""
         frames = scene.frames.copy()
         count, height, width, _ = frames.shape
-        if rng.random() < 0.08:
+        if rng.random() < _BARRED:
             _barred(rng, frames)
+        if rng.random() < _LINED:
+            _lined(rng, frames)
         layers: list[Layer] = []
         if rng.random() > _CLEAN:
             layers = burnt_in_layers(self.drawer, rng, Canvas(height, width, count))
@@ -87,6 +91,15 @@ def _barred(rng: Generator, frames: np.ndarray) -> None:
     else:
         bar = int(width * rng.uniform(0.03, 0.3))
         frames[:, :, :bar] = frames[:, :, width - bar :] = 0
+
+
+def _lined(rng: Generator, frames: np.ndarray) -> None:
+    """Darken a line along one or two edges, as cropping and old tapes leave it; it may fade into the picture."""
+    for edge in rng.choice(4, int(rng.integers(1, 3)), replace=False):
+        wide = int(rng.integers(1, 6))
+        strip = (frames[:, :wide], frames[:, -wide:], frames[:, :, :wide], frames[:, :, -wide:])[edge]
+        left = rng.uniform(0, 0.6) if rng.random() < 0.5 else 0.0
+        strip[:] = (strip * left).astype(np.uint8)
 
 
 def _halved(area: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from vidboot.data.files import atomic_path, write_atomic
 from vidboot.errors import command
 
 # Side of the square cut from the maps for training (half-size pixels), and squares cut from each composite.
-CROP, CROPS = 160, 2
+CROP, CROPS = 160, 3
 # Of the label, pixels that are not known.
 UNKNOWN = 255
 # Composites of another seed, to see how training goes.

@@ -59,15 +59,24 @@ def _proposed(texts, overlays, regions, moments, size) -> Iterator[tuple]:
         area = unpack(one.bits, *size)
         yield "overlays", area, (one.start, one.end), evidence.overlay_features(one, moments, size)
     largest: dict[tuple, tuple] = {}
-    for region in regions:
-        area = cv2.resize(region.covered().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-        features = evidence.region_features(region, texts, overlays, size)
-        if region.stands:
-            yield "regions that stand", area, (region.start, region.end), features
-        elif region.look not in largest or area.sum() > largest[region.look][0].sum():
-            largest[region.look] = area, (region.seen.start, region.seen.stop), features
+    for root in regions:
+        proposed = evidence.proposed_meanwhile(root, texts, overlays, size)
+        for region in all_of(root):
+            area = cv2.resize(region.covered().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+            features = evidence.region_features(region, proposed)
+            if region.stands:
+                yield "regions that stand", area, (region.start, region.end), features
+            elif region.look not in largest or area.sum() > largest[region.look][0].sum():
+                largest[region.look] = area, (region.seen.start, region.seen.stop), features
     for found in largest.values():
         yield "regions that pass", *found
+
+
+def all_of(region):
+    """A region and all that are inside it."""
+    yield region
+    for one in region.inside:
+        yield from all_of(one)
 
 
 def fitted(features: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -79,3 +79,14 @@ def test_without_a_moment_the_rules_decide():
     (one,), (other,) = judged([text(True)], [overlay()], [], [], SIZE)
     assert one.sure and other.sure
     assert one.probability is None and other.probability is None
+
+
+def test_a_mark_that_touches_a_busy_scene_is_masked_without_it():
+    made = np.full((60, 80), 0.35, np.float32)
+    made[20:28, 20:44] = 0.99
+    looks = [Moment.of(25 * number + 12, made) for number in range(4)]
+    _, overlays = found([], [], looks)
+    (sure,) = [one for one in overlays if one.sure]
+    area = unpack(sure.bits, *SIZE)
+    assert area[40:56, 40:88].all()
+    assert area.sum() < 0.2 * area.size

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from data_prep.finder.areas import logit
 from data_prep.finder.moments import Moment
-from data_prep.finder.regions import areas, logit, regions_of
+from data_prep.finder.regions import regions_of
 
 
 def moments(*maps: np.ndarray) -> list[Moment]:
@@ -56,24 +57,17 @@ def test_a_long_shot_is_judged_in_blocks():
     assert shown == list(range(25 * 64 + 12))
 
 
-def test_an_area_extends_from_its_peak_and_has_a_look():
-    value = square(0.4, 10, 20, side=12)
-    value[14, 24] = 0.8
-    ((area, look),) = areas(value[None])
-    assert area[0, 10:22, 20:32].all()
-    assert look[0] == pytest.approx(logit(0.8))
-    assert look[1] == pytest.approx(logit(0.4))
-    # A margin of two pixels on each side.
-    assert look[2] == pytest.approx(np.log(16 * 16))
-    assert look[3] == pytest.approx(1)
-    assert not areas(square(0.4, 10, 20)[None])
-
-
-def test_gaps_between_letters_are_filled():
-    value = square(0.9, 20, 20) + square(0.9, 20, 34)
-    value[24, 20:40] = 0.35
-    ((area, _),) = areas(value[None])
-    assert area[0, 20:28, 20:42].all()
+@pytest.mark.parametrize("stands", [True, False])
+def test_what_touches_a_weaker_surrounding_is_a_region_inside_a_larger_one(stands):
+    value = square(0.4, 4, 4, side=40)
+    value[10:18, 20:28] = 0.95
+    found = [region for region in regions_of(moments(value, value, value), 0, 75) if region.stands == stands]
+    assert {region.covered().sum() for region in found} == {44 * 44}
+    for region in found:
+        (part,) = region.inside
+        assert (part.start, part.end, part.seen, part.stands) == (region.start, region.end, region.seen, stands)
+        assert part.covered()[10:18, 20:28].all()
+        assert part.covered().sum() == 12 * 12
 
 
 def test_without_moments_there_is_nothing():
