@@ -3,6 +3,7 @@
 Inputs and output must be on a file system that all nodes share.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
@@ -13,20 +14,28 @@ import ray.exceptions
 from data_prep.work.workers import TaskError, failure, one_thread, too_long
 
 Job = TypeVar("Job")
+# The result of a task that is to be begun anew.
+_AGAIN = object()
 # Seconds between checks of the time limit.
 _POLL = 1.0
+# So often a task is begun whose node dies: a node that is preempted takes innocent tasks with it, but a video that
+# takes all memory of a node would take down the next one too.
+_TRIES = 3
 
 
 class RayEngine:
-    """Tasks use one core each; `workers` run at a time, or as many as the cluster has cores."""
+    """Tasks use one core each; `workers` run at a time, or as many as the cluster has cores.
+
+    Nodes may come and go meanwhile: a task whose node dies is begun anew on another.
+    """
 
     def __init__(self, workers: int | None, timeout_seconds: float) -> None:
-        self._asked, self._workers, self._timeout_seconds = workers, 1, timeout_seconds
+        self._asked, self._timeout_seconds = workers, timeout_seconds
 
     def __enter__(self) -> Self:
         if not ray.is_initialized():
-            ray.init(log_to_driver=False, include_dashboard=False)
-        self._workers = self._asked or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            # Without an address, Ray looks for the last cluster of this machine, and waits for minutes if it is dead.
+            ray.init(os.environ.get("RAY_ADDRESS", "local"), log_to_driver=False, include_dashboard=False)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -35,23 +44,35 @@ class RayEngine:
     def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
         """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
         remote = ray.remote(num_cpus=1, max_retries=0)(_single)
-        waiting = list(reversed(jobs))
-        running: dict[Any, tuple[Job, float]] = {}
+        waiting = [(job, 1) for job in reversed(jobs)]
+        running: dict[Any, tuple[Job, int, float]] = {}
         while waiting or running:
-            while waiting and len(running) < self._workers:
-                job = waiting.pop()
-                running[remote.remote(task, job)] = (job, time.monotonic())
+            while waiting and len(running) < self._room():
+                job, tries = waiting.pop()
+                running[remote.remote(task, job)] = (job, tries, time.monotonic())
             done, _ = ray.wait(list(running), timeout=_POLL)
             for reference in done:
-                yield running.pop(reference)[0], self._result(reference)
-            late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self._timeout_seconds]
+                job, tries, _ = running.pop(reference)
+                result = self._result(reference, tries)
+                if result is _AGAIN:
+                    waiting.append((job, tries + 1))
+                else:
+                    yield job, result
+            late = [r for r, (*_, begun) in running.items() if time.monotonic() - begun > self._timeout_seconds]
             for reference in late:
                 ray.cancel(reference, force=True)
                 yield running.pop(reference)[0], too_long(self._timeout_seconds)
 
-    def _result(self, reference: Any) -> Any:
+    def _room(self) -> int:
+        """How many tasks may run now: one that waits for a core would be taken for a slow one."""
+        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return cores if self._asked is None else min(self._asked, cores)
+
+    def _result(self, reference: Any, tries: int) -> Any:
         try:
             return ray.get(reference)
+        except ray.exceptions.NodeDiedError:
+            return _AGAIN if tries < _TRIES else TaskError(f"the node that ran it died, {_TRIES} times")
         except ray.exceptions.WorkerCrashedError:
             return TaskError("its worker process died")
         except ray.exceptions.RayTaskError as error:
