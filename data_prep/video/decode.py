@@ -14,8 +14,16 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from data_prep.video.interlacing import deinterlaced
 from data_prep.video.strict import check_complete, decoded
 from vidboot.data.clock import TIMED_PACKETS, frame_rate
-from vidboot.data.container import VideoError, films_of, is_untagged_hd, open_video, pictures_of, tag_colours
-from vidboot.data.video import check_not_mirrored, upright
+from vidboot.data.container import (
+    VideoError,
+    check_not_mirrored,
+    films_of,
+    is_untagged_hd,
+    open_video,
+    pictures_of,
+    tag_colours,
+)
+from vidboot.data.video import upright
 
 # Formats whose first plane is the brightness, 8 bits a pixel.
 _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "nv12"}

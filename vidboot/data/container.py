@@ -1,11 +1,14 @@
 """Opening a video file: which of its streams is the film, and what is no video though FFmpeg opens it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import av
+import numpy as np
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.reformatter import Colorspace
 
@@ -144,3 +147,16 @@ def tag_colours(frame: av.VideoFrame) -> None:
     """Take untagged HD for BT.709, as players do: FFmpeg converts whatever is untagged by BT.601."""
     if is_untagged_hd(frame):
         frame.colorspace = Colorspace.ITU709
+
+
+def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
+    """Refuse a video whose display matrix mirrors it: its rotation flag alone would turn it the wrong way.
+
+    Call it for the first frame only: reading a frame's side data keeps the frame in memory until Python's garbage
+    collector runs, which may be hundreds of frames later.
+    """
+    for data in cast(Iterable[SideData], frame.side_data):  # its stub says otherwise
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(bytes(data), np.int32, count=5).astype(float)
+            if a * d < b * c:
+                raise VideoError(path, "its pictures are mirrored (display matrix)")

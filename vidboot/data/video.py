@@ -1,42 +1,21 @@
-"""Reading and writing videos as uint8 arrays `T H W C`: in order with PyAV, at random with decord where it can.
+"""Reading and writing videos as uint8 arrays `T H W C`."""
 
-Readers are opened where they are used and closed before returning: a decord reader that lives through a fork hangs.
-"""
-
-import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import SideData
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import UInt8
 
-from vidboot.data.container import VideoError, open_video, tag_colours
+from vidboot.data.container import VideoError, check_not_mirrored, open_video, tag_colours
 from vidboot.data.files import atomic_path
-
-Frames = UInt8[np.ndarray, "T H W C"]
-
-
-def check_not_mirrored(path: str | Path, frame: av.VideoFrame) -> None:
-    """Refuse a video whose display matrix mirrors it: its rotation flag alone would turn it the wrong way.
-
-    Call it for the first frame only: reading a frame's side data keeps the frame in memory until Python's garbage
-    collector runs, which may be hundreds of frames later.
-    """
-    for data in cast(Iterable[SideData], frame.side_data):  # its stub says otherwise
-        if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d = np.frombuffer(bytes(data), np.int32, count=5).astype(float)
-            if a * d < b * c:
-                raise VideoError(path, "its pictures are mirrored (display matrix)")
+from vidboot.data.random_access import Frames, read_at
 
 
 def upright(image: UInt8[np.ndarray, "H W *C"], rotation: int) -> UInt8[np.ndarray, "h w *C"]:
@@ -68,60 +47,12 @@ def read_frames(
     """
     if indices is not None and any(i < 0 for i in indices):
         raise ValueError(f"frame numbers start at 0, got {min(indices)}")
-    decord = _decord()
-    frames: Frames | None = None
-    if decord is not None and indices is not None and _decord_reads(decord, path):
-        frames = _read_decord(decord, path, indices)
+    frames = None if indices is None else read_at(path, indices)
     if frames is None:
         frames = _read_pyav(path, indices)
     if height is not None and width is not None:
         frames = np.stack([cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
     return frames
-
-
-def _decord() -> ModuleType | None:
-    try:
-        return importlib.import_module("decord")
-    except ImportError:  # no wheel for this platform
-        return None
-
-
-def _decord_reads(decord: ModuleType, path: str | Path) -> bool:
-    """Whether decord reads a file rightly: only plain H.264 in mp4, as our shots are.
-
-    It counts packets instead of frames and ignores rotation flags. It also fails on very small pictures, and each
-    failure leaks memory, so that its first frame is tried here, once.
-    """
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        raise VideoError(path, f"can't be opened ({error.strerror})") from None
-    return _probe(decord, str(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=65536)  # opening a file with PyAV takes long, compared with reading a clip from it
-def _probe(decord: ModuleType, path: str, _modified_ns: int, _size: int) -> bool:
-    with open_video(path) as (container, stream):
-        if stream.codec_context.name != "h264" or "mp4" not in container.format.name or stream.start_time:
-            return False
-        if len(container.streams.video) > 1:  # decord may choose another one
-            return False
-        first = next(container.decode(stream), None)
-        if first is None or first.rotation != 0:
-            return False
-        check_not_mirrored(path, first)
-    return _read_decord(decord, path, [0]) is not None
-
-
-def _read_decord(decord: ModuleType, path: str | Path, indices: Sequence[int]) -> Frames | None:
-    """Frames read by decord, or None where it fails: PyAV then reads them, or names the reason."""
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        if len(indices) and max(indices) >= len(reader):
-            return None
-        return reader.get_batch(list(indices)).asnumpy()
-    except (decord.DECORDError, RuntimeError):
-        return None
 
 
 def _read_pyav(path: str | Path, indices: Sequence[int] | None) -> Frames:

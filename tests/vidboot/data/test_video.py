@@ -8,7 +8,9 @@ from footage import oriented
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidboot.data import video
+from vidboot.data import random_access
+from vidboot.data.random_access import _imported as imported
+from vidboot.data.random_access import read_at
 from vidboot.data.video import VideoError, VideoWriter, iter_frames, read_frames, write_video
 
 TRAILER = Path(__file__).parents[2] / "data" / "big_buck_bunny_trailer.mp4"
@@ -26,10 +28,20 @@ def opencv_frames(path, numbers):
     return np.stack([found[n] for n in numbers])
 
 
-@pytest.mark.parametrize("with_decord", [True, False])
-def test_random_access_gives_the_frames_that_opencv_gives(monkeypatch, with_decord):
-    if not with_decord:
-        monkeypatch.setattr(video, "_decord", lambda: None)
+@pytest.fixture(params=["torchcodec.decoders", "decord", None])
+def reader(request, monkeypatch) -> str | None:
+    """Only one of the readers is installed, or none."""
+    found = imported(request.param) if request.param else None
+    if request.param and found is None:
+        pytest.skip(f"{request.param} can't be imported here")
+    monkeypatch.setattr(random_access, "_imported", lambda name: found if name == request.param else None)
+    random_access._reader.cache_clear()
+    yield request.param
+    random_access._reader.cache_clear()
+
+
+def test_random_access_gives_the_frames_that_opencv_gives(reader):
+    assert (read_at(TRAILER, [0]) is None) == (reader is None)
     numbers = [130, 60, 61, 60]
     ours = read_frames(TRAILER, numbers)
     assert ours.dtype == np.uint8 and ours.shape == (4, 180, 320, 3)
@@ -37,9 +49,21 @@ def test_random_access_gives_the_frames_that_opencv_gives(monkeypatch, with_deco
     assert np.abs(ours.astype(int) - opencv_frames(TRAILER, numbers)).max() <= 4
 
 
-def test_streaming_agrees_with_random_access():
+def test_streaming_agrees_with_random_access(reader):
     streamed = [frame for _, frame in zip(range(40), iter_frames(TRAILER), strict=False)]
     assert np.array_equal(np.stack(streamed), read_frames(TRAILER, range(40)))
+
+
+def test_untagged_hd_has_the_same_colours_at_random_and_in_order(tmp_path, reader):
+    path = tmp_path / "hd.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = 720, 1280, "yuv420p"
+        for _ in range(3):
+            picture = np.full((720, 1280, 3), (30, 200, 60), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture).reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    assert np.array_equal(read_frames(path, [1])[0], list(iter_frames(path))[1])
 
 
 @settings(max_examples=15, deadline=None)
