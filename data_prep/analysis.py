@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.analysis_types import Analysis, Overlay, Segment, Span, Text, pack
 from data_prep.config import Preprocess
-from data_prep.evidence import judged
+from data_prep.evidence import Picture, along_edges, judged
 from data_prep.finder.moments import Moment, MomentFinder, shipped
 from data_prep.finder.regions import Region, regions_of
 from data_prep.measure.borders import BorderFinder
@@ -196,7 +196,7 @@ class _Analyser:
         whole = self._overlays(self.sums, self.colours, _common([self.borders.picture(), *(p for p, _ in pictures)]))
         if whole is not None and whole.any():
             self._add_overlay(0, self.frames, whole, self.sums)
-        texts, overlays = self._judged()
+        texts, overlays = self._judged(self._edges(spans, pictures))
         self.watch.lap("overlays")
         return Analysis(
             probe=self.about,
@@ -214,7 +214,16 @@ class _Analyser:
             seconds=dict(self.watch.seconds),
         )
 
-    def _judged(self) -> tuple[list[Text], list[Overlay]]:
+    def _edges(self, spans: Sequence[tuple[int, int]], pictures: Sequence[tuple[Crop, bool]]) -> list[Picture]:
+        """Where the picture of each shot begins and ends, in shares of height and width."""
+        height, width = self.about.height, self.about.width
+        shares = [
+            (top / height, left / width, (top + rows) / height, (left + columns) / width)
+            for (top, left, rows, columns), _ in pictures
+        ]
+        return [(*span, edges) for span, edges in zip(spans, shares, strict=True)]
+
+    def _judged(self, pictures: Sequence[Picture]) -> tuple[list[Text], list[Overlay]]:
         """Texts and overlays, by the rules and the learned finder together, or by one of them."""
         texts = [
             Text(e.start, e.end, e.box, pack(e.covered), e.sure, why="letters that stay") for e in self.texts.finish()
@@ -223,7 +232,8 @@ class _Analyser:
             return texts, self.overlays
         if self.finder == "learned":
             texts, self.overlays = [], []
-        return judged(texts, self.overlays, self.regions, self.moments, self.size)
+        regions = [region for region in self.regions if not along_edges(region, pictures)]
+        return judged(texts, self.overlays, regions, self.moments, self.size)
 
 
 def _common(pictures: Sequence[Crop]) -> Crop:

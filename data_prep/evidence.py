@@ -34,7 +34,12 @@ _HALF = 0.5
 # Share of a region that sure texts must cover to explain it.
 _EXPLAINED = 0.7
 
+# Pixels on each side of a picture's edge in which an area is the edge itself, at half the network's size: margin of the
+# areas, block of the network, and blur of the edge. So much of the area must lie there; of a logo across it half does.
+_EDGE, _ALONG = 5, 0.8
+
 Size = tuple[int, int]
+Picture = tuple[int, int, tuple[float, float, float, float]]
 Likely = tuple[Region, float]
 
 
@@ -51,6 +56,28 @@ def judged(
         if not known and not _explained(region, texts, size):
             overlays.append(overlay_of(region, probability, size))
     return texts, overlays
+
+
+def along_edges(region: Region, pictures: Iterable[Picture]) -> bool:
+    """Whether a region lies along the edges of the picture, or of one without its bars, which is shown meanwhile.
+
+    Pictures are given with their frames, in shares of the height and width.
+    """
+    (height, width), covered = region.shape, region.covered()
+    for start, end, (top, left, bottom, right) in pictures:
+        if start < region.end and end > region.start:
+            edges = round(top * height), round(left * width), round(bottom * height), round(right * width)
+            near = _rectangle(region.shape, edges, _EDGE) & ~_rectangle(region.shape, edges, -_EDGE)
+            if (covered & near).sum() >= _ALONG * covered.sum():
+                return True
+    return False
+
+
+def _rectangle(shape: tuple[int, int], edges: tuple[int, int, int, int], grown: int) -> np.ndarray:
+    made = np.zeros(shape, bool)
+    top, left, bottom, right = edges
+    made[max(0, top - grown) : max(0, bottom + grown), max(0, left - grown) : max(0, right + grown)] = True
+    return made
 
 
 def logistic(features: Sequence[float], weights: Sequence[float]) -> float:

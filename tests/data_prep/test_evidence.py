@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.analysis_types import Overlay, Text, pack, unpack
-from data_prep.evidence import DOUBTED, MASKED, judged, logistic
+from data_prep.evidence import DOUBTED, MASKED, along_edges, judged, logistic
 from data_prep.finder.moments import Moment
 from data_prep.finder.regions import regions_of
 
@@ -90,3 +90,16 @@ def test_a_mark_that_touches_a_busy_scene_is_masked_without_it():
     area = unpack(sure.bits, *SIZE)
     assert area[40:56, 40:88].all()
     assert area.sum() < 0.2 * area.size
+
+
+@pytest.mark.parametrize(
+    ("top", "height", "edge"),
+    [(10, 3, True), (8, 7, True), (0, 3, False), (2, 14, False), (56, 4, True), (30, 8, False)],
+)
+def test_what_lies_along_the_edge_of_a_bar_is_the_edge_itself(top, height, edge):
+    made = np.zeros((60, 80), np.float32)
+    made[top : top + height, 20:60] = 0.95
+    # Above, a bar takes a fifth of the picture.
+    for region in regions_of([Moment.of(12, made)], 0, 25):
+        assert along_edges(region, [(0, 25, (0.2, 0.0, 1.0, 1.0))]) == edge
+        assert not along_edges(region, [(25, 50, (0.2, 0.0, 1.0, 1.0))])
