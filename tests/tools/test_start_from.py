@@ -84,13 +84,14 @@ def test_another_start_is_another_setting_of_a_stage_that_has_begun(started, tin
 
 
 def test_what_does_not_fit_is_named_by_the_plan(trained_run, tiny_config, main_of, capfd):
-    deeper = ["clip.network.multipliers=[1,2,2]", "noise.sigma_data=0.4", "data.context=0"]
+    deeper = ["clip.network.multipliers=[1,2,4]", "noise.sigma_data=0.4", "data.context=0"]
     words = [*CLIP, "low_res=[]", "--dry-run", f"clip.start_from={trained_run}", *deeper]
     assert main_of("train", "--config", tiny_config, *words) == 0
     said = " ".join(capfd.readouterr().out.split())
     assert f"clip: starts from {trained_run}: " in said
-    # Its lowest level was the second, whose decoder had nothing below it to read; and the third is new.
-    assert "clip: doesn't fit, so it isn't taken: " in said
+    # The decoder's second level gets 32 channels from below where it got 16, beside 16 of the encoder's.
+    shapes = "network.decoder.1.blocks.0.norm_space.weight 32 there, 48 here"
+    assert f"clip: doesn't fit, so it isn't taken: {shapes}, " in said
     assert "not in that file: network.encoder.2." in said
     assert "noise.sigma_data 0.5 there, 0.4 here" in said
     assert "pixels without noise (data.context) yes there, no here" in said

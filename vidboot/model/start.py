@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,12 @@ def read_start(source: str, view: str, network: nn.Module, made_for: Mapping[str
     path = weights_file(source, view)
     stored, metadata = _read(path)
     there, own = read_made_for(metadata), network.state_dict()
-    unfit = [text for name, tensor in own.items() if (text := _other_shape(name, stored, tensor))]
-    layers, apart = _layers(own), set[str]()
+    layers = _layers(own)
+    unfit = [texts[0] for names in layers.values() if (texts := _other_shapes(names, stored, own))]
+    fitting = _fitting(layers, stored, own)
     if LABELS in layers and there is not None and there.get(CLASSES) != made_for[CLASSES]:
-        apart, unfit = {LABELS}, [*unfit, f"{LABELS} of other classes"]
-    weights = {name: stored[name] for names in _fitting(layers, apart, stored, own) for name in names}
+        fitting, unfit = fitting - {LABELS}, [*unfit, f"{LABELS} of other classes"]
+    weights = {name: stored[name] for layer in layers if layer in fitting for name in layers[layer]}
     if not weights:
         raise UserError(
             f"no layer of {path} fits the network {view} ({next(iter(unfit), 'all names differ')}): give it the same "
@@ -172,22 +173,19 @@ def _layers(tensors: Mapping[str, Tensor]) -> dict[str, list[str]]:
     return layers
 
 
-def _fitting(
-    layers: Mapping[str, list[str]], apart: Collection[str], stored: Mapping[str, Tensor], own: Mapping[str, Tensor]
-) -> list[list[str]]:
-    """The names in each layer that fits whole, without the layers set `apart`."""
-
-    def fits(name: str) -> bool:
-        return name in stored and stored[name].shape == own[name].shape
-
-    return [names for layer, names in layers.items() if layer not in apart and all(map(fits, names))]
+def _fitting(layers: Mapping[str, list[str]], stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> set[str]:
+    """The layers that fit with all that is inside them: attention's rates are worth nothing without its weights."""
+    wrong = [name for name, tensor in own.items() if name not in stored or stored[name].shape != tensor.shape]
+    return {layer for layer in layers if not any(name.startswith(f"{layer}.") for name in wrong)}
 
 
-def _other_shape(name: str, stored: Mapping[str, Tensor], own: Tensor) -> str:
-    """The two shapes of a tensor in words; empty if they are the same or there is only one."""
-    if name not in stored or stored[name].shape == own.shape:
-        return ""
-    return f"{name} {shape_text(stored[name])} there, {shape_text(own)} here"
+def _other_shapes(names: Sequence[str], stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that have another shape there, with both shapes."""
+    return [
+        f"{name} {shape_text(stored[name])} there, {shape_text(own[name])} here"
+        for name in names
+        if name in stored and stored[name].shape != own[name].shape
+    ]
 
 
 def _some(names: Sequence[str]) -> str:
