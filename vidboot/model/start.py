@@ -89,7 +89,7 @@ def read_start(source: str, view: str, network: nn.Module, made_for: Mapping[str
     no layer fits.
     """
     path = weights_file(source, view)
-    stored, metadata = _read(path)
+    stored, metadata, sha256 = _read(path)
     there, own = read_made_for(metadata), network.state_dict()
     layers = _layers(own)
     unfit = [texts[0] for names in layers.values() if (texts := _other_shapes(names, stored, own))]
@@ -107,7 +107,7 @@ def read_start(source: str, view: str, network: nn.Module, made_for: Mapping[str
     return Start(
         source=source,
         file=str(path),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=sha256,
         parameters=sum(tensor.numel() for tensor in own.values()),
         taken=sum(tensor.numel() for tensor in weights.values()),
         unfit=unfit,
@@ -152,12 +152,15 @@ def summary(record: Mapping[str, Any]) -> str:
     return f"{record['taken']:,} of {record['parameters']:,} parameters, from {record['file']}"
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Weights in float32, and metadata. Raises `UserError` for a file of another kind."""
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
+    """Weights in float32, metadata, and the file's SHA-256. Raises `UserError` for a file of another kind."""
     try:
+        # First, because of a file that may not be read safetensors says that there is none.
+        with path.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name).to(torch.float32) for name in stored.keys()}  # noqa: SIM118
-            return tensors, stored.metadata() or {}
+            return tensors, stored.metadata() or {}, sha256
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path} is no safetensors file, or damaged ({error}), and no other kind is opened, because .pt and .bin "
