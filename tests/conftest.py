@@ -104,7 +104,7 @@ def main_of() -> object:
     return run_main
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tool() -> object:
     """The function `run_tool`."""
     return run_tool

@@ -18,7 +18,7 @@ from vidboot.data.config import DataConfig
 from vidboot.method.edm import karras_sigmas, sample_sigma
 from vidboot.method.regions import ViewPlan
 from vidboot.seeds import MOST_SEED
-from vidboot.settings import Folder, Sigmas, Strict
+from vidboot.settings import Folder, Sigmas, Source, Strict
 
 
 class NoiseConfig(Strict):
@@ -133,6 +133,9 @@ class ClipConfig(Strict):
     """Frames shared by neighbouring windows."""
     network: NetworkConfig
     train: OptimizationConfig
+    start_from: Source | None = None
+    """A run folder, a network's .safetensors file or a hub name. Layers of the same name and shape start with those
+    weights, others at random (None: all)."""
     full_length: FullLengthConfig | None = None
     """Train the clip network on low-resolution videos of all frames too. None: on clips only."""
 
@@ -146,6 +149,9 @@ class LowResConfig(Strict):
     """Factor by which height and width are smaller."""
     network: NetworkConfig
     train: OptimizationConfig
+    start_from: Source | None = None
+    """A run folder, a network's .safetensors file or a hub name. Layers of the same name and shape start with those
+    weights, others at random (None: all)."""
 
 
 class ResidualConfig(Strict):

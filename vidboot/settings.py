@@ -47,6 +47,8 @@ Sigmas = Annotated[list[PositiveFloat], Field(min_length=1), AfterValidator(_eac
 """Noise levels, each once."""
 
 Folder = Annotated[Path, Field(strict=False), AfterValidator(home)]
+Source = Annotated[str, Field(min_length=1), AfterValidator(lambda text: str(home(Path(text))))]
+"""The path of a file or folder, or a name on the hub."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 Settings = TypeVar("Settings", bound=Strict)

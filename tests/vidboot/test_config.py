@@ -66,3 +66,12 @@ def test_a_share_of_long_videos_needs_to_know_how_low_their_resolution_is():
     ]:
         with pytest.raises(UserError, match=says):
             load(wrong)
+
+
+def test_what_a_view_starts_from_is_a_path_or_a_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    settings = ["clip.start_from=~/runs/a", "low_res.0.start_from=lab/model"]
+    config = load_settings(RunConfig, CONFIGS / "quickstart.yaml", settings)
+    assert [view.start_from for view in config.views.values()] == ["/home/me/runs/a", "lab/model"]
+    with pytest.raises(UserError, match=r"clip\.start_from: .*at least 1 character"):
+        load_settings(RunConfig, CONFIGS / "quickstart.yaml", ["clip.start_from=''"])

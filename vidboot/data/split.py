@@ -1,5 +1,6 @@
 """Which shots are for training, which for choosing (validation) and which for reporting (test)."""
 
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ class Split:
     test: tuple[Shot, ...]
     left_out: tuple[Shot, ...] = ()
     """Shots for none of these: other shots of the sources that are held out."""
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the training shots: their median."""
+        return statistics.median(shot.fps for shot in self.train)
 
     def ids(self) -> dict[str, list[str]]:
         """The ids of each part's shots."""

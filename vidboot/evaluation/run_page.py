@@ -150,6 +150,8 @@ the means of {{ test_shots }} held-out shots; the noise is the same for every ro
 <img src="{{ pictures.errors }}" alt="Error against noise level">
 <h2>Generated videos</h2>
 <p>{{ protocol.generated }}.</p>
+{% for name, text in protocol.items() if name not in ("features", "generated") %}<p>{{ text }}.</p>
+{% endfor %}
 <p>Fréchet distance: {{ protocol.features }}.</p>
 <p>Autocorrelation: of frames less the mean held-out frame. Seam ratio: mean square change from frame to frame at the
 borders of windows, over that elsewhere (1 = no seams). Drift: change from the first to the last quarter, of brightness

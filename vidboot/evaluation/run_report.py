@@ -28,6 +28,7 @@ from vidboot.method.composition import Denoiser
 from vidboot.method.denoising_error import denoising_errors
 from vidboot.method.regions import windows
 from vidboot.model.run_folder import SPLIT_FILE, load
+from vidboot.model.start import started_from
 from vidboot.model.video_model import VideoModel
 
 RESULTS_FILE = "evaluation.json"
@@ -78,6 +79,7 @@ def evaluate_run(request: RunRequest) -> Path:
             "features": features.protocol,
             "generated": f"{request.samples} videos of {frames} frames, Heun, {request.steps} steps, seeds from "
             f"{request.seed}; against {len(data.real)} held-out videos of {config.video.num_frames} frames",
+            **{name: f"{name} {text}" for name in config.views if (text := started_from(request.run / name))},
         },
         "statistics": measure_statistics(real | made, data, configs, features),
     }

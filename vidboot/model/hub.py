@@ -41,9 +41,21 @@ def from_pretrained(source: str | Path, revision: str | None = None, device: str
 
     Raises `UserError` if it is neither, or damaged.
     """
-    if Path(source).is_dir():
-        return load(source, device)
+    return load(source if Path(source).is_dir() else fetched(source, revision), device)
+
+
+def fetched(source: str | Path, revision: str | None = None) -> Path:
+    """The folder of a hub repository's JSON and safetensors files on this machine: no others are fetched.
+
+    Without a network it is what was fetched before. Raises `UserError` if there is nothing.
+    """
     try:
-        return load(snapshot_download(str(source), revision=revision), device)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(f"{source} is neither a folder nor a repository that can be fetched: {error}") from None
+        return Path(snapshot_download(str(source), revision=revision, allow_patterns=["*.json", "*.safetensors"]))
+    except LocalEntryNotFoundError:
+        raise UserError(
+            f"{source} is neither here nor fetched before, and the hub can't be reached (or HF_HUB_OFFLINE is set): "
+            "check the path, or the network"
+        ) from None
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{source} is neither a folder nor a repository that can be fetched: {said}") from None

@@ -19,6 +19,7 @@ from vidboot.errors import UserError
 from vidboot.method.calibration import Calibration
 from vidboot.method.edm import Preconditioned
 from vidboot.method.gate import Gate
+from vidboot.model.made_for import MADE_FOR, made_for
 from vidboot.model.video_model import ContextFit, VideoModel, residual_network, view_network
 
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
@@ -26,10 +27,11 @@ WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
 Made = TypeVar("Made")
 
 
-def save_weights(folder: Path, network: nn.Module) -> None:
-    """Write a network's weights as safetensors, atomically."""
+def save_weights(folder: Path, network: nn.Module, made_for: Mapping[str, Any] | None = None) -> None:
+    """Write a network's weights as safetensors, atomically; the file also says what they were `made_for`."""
+    metadata = None if made_for is None else {MADE_FOR: json.dumps(made_for)}
     with atomic_path(folder / WEIGHTS_FILE) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial, metadata)
 
 
 def load_weights(folder: Path, network: Preconditioned) -> Preconditioned:
@@ -56,12 +58,13 @@ def _misfit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
         if name not in stored:
             return f"{name} is missing"
         if stored[name].shape != tensor.shape:
-            return f"{name} is {_shape(stored[name])}, not {_shape(tensor)}"
+            return f"{name} is {shape_text(stored[name])}, not {shape_text(tensor)}"
     extra = [name for name in stored if name not in expected]
     return f"{extra[0]} has no place" if extra else ""
 
 
-def _shape(tensor: Tensor) -> str:
+def shape_text(tensor: Tensor) -> str:
+    """A tensor's shape in words."""
     return "×".join(map(str, tensor.shape)) or "a number"
 
 
@@ -113,7 +116,7 @@ def save(model: VideoModel, folder: Path) -> None:
     save_config(folder, model.config)
     write_atomic(folder / SPLIT_FILE, json.dumps({"fps": model.fps}).encode())
     for name, network in model.views.items():
-        save_weights(folder / name, network)
+        save_weights(folder / name, network, made_for(model.config, model.config.views[name], model.fps))
     if model.config.calibration is not None:
         save_calibration(folder, model.calibration, model.context_fit.calibration)
     if model.residual is not None:

@@ -1,11 +1,12 @@
 """The plan of a run: its stages, what each would train on and cost, and what is finished. Starts nothing."""
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.table import Table
 
 from vidboot.config import RunConfig
 from vidboot.data.display import print_table
-from vidboot.data.split import Split
 from vidboot.distributed import world_size
 from vidboot.errors import UserError
 from vidboot.training.engine import zero_stage
@@ -13,7 +14,7 @@ from vidboot.training.estimate import Cost
 from vidboot.training.log import memory_gb
 from vidboot.training.machine import FILLED, Card, Machine
 from vidboot.training.run import check_run, run_split
-from vidboot.training.stage import NetworkStage, Stage
+from vidboot.training.stage import NetworkStage, Outline, Stage
 from vidboot.training.stages import stages_of
 
 _SIMULATED = (
@@ -37,7 +38,11 @@ def print_plan(config: RunConfig, only: str | None = None, machine: Machine | No
         split = None
     if split is not None:
         check_run(config, split, only)
-    print_table(_stages(config, stages, split))
+    outlines = {stage: stage.outline(split) for stage in stages}
+    print_table(_stages(config, outlines))
+    for stage, outline in outlines.items():
+        for remark in outline.remarks:
+            console.print(f"{stage.name}: {remark}", markup=False, highlight=False, soft_wrap=True)
     if machine is not None:
         print_table(_on_gpus(config, stages, machine))
         console.print(_SIMULATED)
@@ -49,13 +54,12 @@ def print_plan(config: RunConfig, only: str | None = None, machine: Machine | No
     return split is not None
 
 
-def _stages(config: RunConfig, stages: list[Stage], split: Split | None) -> Table:
+def _stages(config: RunConfig, outlines: Mapping[Stage, Outline]) -> Table:
     """What each stage trains, on what, and how far it is."""
     table = Table(title=f"Plan of {config.run_dir}")
     for column in ("stage", "parameters", "frames", "trains on", "steps × batch", "state"):
         table.add_column(column, overflow="fold")
-    for stage in stages:
-        outline = stage.outline(split)
+    for stage, outline in outlines.items():
         frames = ", ".join(str(count) for count in sorted(stage.frame_counts(), reverse=True))
         table.add_row(stage.name, outline.parameters, frames, outline.data, outline.steps, stage.state())
     return table

@@ -33,7 +33,7 @@ from vidboot.training.residual_loss import residual_loss
 from vidboot.training.samples import write_sample
 from vidboot.training.shots import supplying
 from vidboot.training.stage import NetworkStage
-from vidboot.training.stage_settings import training_settings, view_weights
+from vidboot.training.stage_settings import training_settings, view_settings, view_weights
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class ResidualStage(NetworkStage):
         """All that the residual depends on: settings, and the views' networks."""
         values, shared = self.config.model_dump(mode="json"), training_settings(self.config)
         shared["data"]["max_full_videos"] = values["data"]["max_full_videos"]
-        views = {name: view.model_dump(mode="json") for name, view in self.config.views.items()}
+        views = {name: view_settings(view) for name, view in self.config.views.items()}
         full = {key: values[key] for key in ("calibration", "residual", "evaluation")}
         return shared | views | full | {"weights": view_weights(self.config)}
 

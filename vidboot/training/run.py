@@ -2,7 +2,6 @@
 
 import json
 import logging
-import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,4 +122,4 @@ def _split_record(config: RunConfig, split: Split) -> dict[str, Any]:
     before = _split_before(config) or {}
     parts = {part: list(dict.fromkeys([*before.get(part, ()), *ids])) for part, ids in split.ids().items()}
     sources = {*before.get("sources", ()), *(shot.source for shot in (*split.train, *split.validation))}
-    return {"fps": statistics.median(shot.fps for shot in split.train), "sources": sorted(sources)} | parts
+    return {"fps": split.fps, "sources": sorted(sources)} | parts

@@ -34,6 +34,8 @@ class Outline:
     """Size of the network that it trains."""
     steps: str = ""
     """Steps of its training, and their batch size."""
+    remarks: Sequence[str] = ()
+    """Sentences below the table."""
 
 
 class Stage(ABC):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vidboot.config import RunConfig
+from vidboot.config import ClipConfig, LowResConfig, RunConfig
 from vidboot.data.files import write_atomic
 from vidboot.errors import UserError
 from vidboot.model.run_folder import read_json, weights_hash
@@ -21,6 +21,12 @@ def training_settings(config: RunConfig) -> dict[str, Any]:
     data = {key: value for key, value in values["data"].items() if key not in WITHOUT_EFFECT}
     shared = {key: values[key] for key in ("seed", "video", "noise")}
     return shared | {"data": data, "deepspeed": {"precision": values["deepspeed"]["precision"]}}
+
+
+def view_settings(view: ClipConfig | LowResConfig) -> dict[str, Any]:
+    """A view's settings. What it starts from is among them only if it does, as `start.json` is in its folder."""
+    values: dict[str, Any] = view.model_dump(mode="json")
+    return {key: value for key, value in values.items() if key != "start_from" or value is not None}
 
 
 def view_weights(config: RunConfig) -> dict[str, str]:

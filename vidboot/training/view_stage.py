@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from vidboot.data.split import Split
 from vidboot.distributed import device, rank
 from vidboot.method.edm import Preconditioned
 from vidboot.method.network_inputs import NetworkInputs
+from vidboot.model.made_for import made_for
 from vidboot.model.run_folder import save_weights
+from vidboot.model.start import Start, read_start
 from vidboot.model.video_model import view_network
 from vidboot.seeds import torch_seed
+from vidboot.training.checkpoints import checkpoint_steps
 from vidboot.training.estimate import Cost, network_cost, video_shape
 from vidboot.training.gpu_estimate import Peak, denoising_peak, state_bytes, training_peak
 from vidboot.training.held_out import HeldOutWindows
@@ -28,8 +32,8 @@ from vidboot.training.low_res_loss import ClipsAndLongVideos, view_loss
 from vidboot.training.network_training import NetworkTraining
 from vidboot.training.samples import write_sample
 from vidboot.training.shots import supplying, training_shots
-from vidboot.training.stage import NetworkStage
-from vidboot.training.stage_settings import training_settings
+from vidboot.training.stage import NetworkStage, Outline
+from vidboot.training.stage_settings import training_settings, view_settings
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ class ViewStage(NetworkStage):
 
     def settings(self) -> dict[str, Any]:
         """All settings that the network depends on."""
-        return training_settings(self.config) | {self.name: self.view.model_dump(mode="json")}
+        return training_settings(self.config) | {self.name: view_settings(self.view)}
 
     def region_frame_counts(self) -> dict[int, float]:
         """The frame counts that the region graph asks of the network, each with its weight among the samples.
@@ -112,6 +116,7 @@ class ViewStage(NetworkStage):
         """Raise `UserError` for anything that would stop the stage."""
         super().check(split)
         self.dataset(split, seed=0, batch_size=1)
+        self.start(split)
 
     def network(self) -> Preconditioned:
         """The network before training."""
@@ -147,12 +152,39 @@ class ViewStage(NetworkStage):
             sample=self._sample(split.train[0].fps),
         )
 
+    def start(self, split: Split) -> Start | None:
+        """What the network takes from another run; None if it starts from nothing, or has started.
+
+        Raises `UserError` if it can take nothing.
+        """
+        begun = self.is_finished() or checkpoint_steps(self.folder / "checkpoints")
+        if self.view.start_from is None or begun:
+            return None
+        with torch.device("meta"):
+            network = self.network()  # for its shapes
+        return read_start(self.view.start_from, self.name, network, self.made_for(split))
+
+    def outline(self, split: Split | None) -> Outline:
+        """As of all networks, and what it starts from."""
+        start = None if split is None else self.start(split)
+        return replace(super().outline(split), remarks=() if start is None else start.sentences())
+
+    def made_for(self, split: Split) -> dict[str, Any]:
+        """What the network is made for, beside its shape."""
+        return made_for(self.config, self.view, split.fps)
+
     def run(self, split: Split) -> None:
         """Train the network to its end; all processes call it."""
         self.save_settings()
-        network = train_network(self.training(split), self.folder, self.config)
+        training = self.training(split)
+        if (start := self.start(split)) is not None:
+            start.apply(training.network)
+            start.log(self.name)
+            if rank() == 0:
+                start.save(self.folder)
+        network = train_network(training, self.folder, self.config)
         if rank() == 0:
-            save_weights(self.folder, network)
+            save_weights(self.folder, network, self.made_for(split))
 
     def held_out_error(self, shots: Sequence[Shot]) -> Callable[[Preconditioned], dict[str, float]]:
         """Measures the network on held-out shots. If none of them supplies the view, it measures nothing."""

@@ -4,9 +4,11 @@ import sys
 import pytest
 import torch
 from huggingface_hub import HfApi
+from huggingface_hub.utils import filter_repo_objects
 
 import vidboot
 from vidboot.errors import UserError
+from vidboot.model import hub
 
 
 def denoised(model):
@@ -48,6 +50,17 @@ def test_what_is_pushed_is_a_whole_model(trained_run, monkeypatch):
     model = vidboot.load(trained_run)
     assert vidboot.push_to_hub(model, "lab/model") == "commit"
     assert torch.equal(pushed["lab/model"], denoised(model))
+
+
+def test_a_model_is_fetched_whole_and_nothing_else(trained_run, tmp_path, monkeypatch):
+    """Pickles in a repository, which can run programs, do not even come onto the machine."""
+    vidboot.save_pretrained(vidboot.load(trained_run), tmp_path)
+    model = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    asked = {}
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, **more: asked.update(more) or str(tmp_path))
+    assert torch.equal(denoised(vidboot.from_pretrained("lab/model")), denoised(vidboot.load(trained_run)))
+    there = [*model, "clip/pytorch_model.bin", "model.pt", "weights.pkl", "modeling.py", ".gitattributes"]
+    assert list(filter_repo_objects(there, allow_patterns=asked["allow_patterns"])) == model
 
 
 def test_neither_folder_nor_repository(monkeypatch):

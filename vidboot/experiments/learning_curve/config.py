@@ -82,6 +82,8 @@ class CurveConfig(Strict):
             raise ValueError("a learning curve needs run.clip.full_length: one of its rivals learns from all data so")
         if run.data.classes or len(run.data.frame_strides) > 1:
             raise ValueError("learning curves know neither run.data.classes nor several run.data.frame_strides")
+        if any(view.start_from is not None for view in run.views.values()):
+            raise ValueError("learning curves compare networks that start from nothing: leave start_from out")
         if self.digits is not None and run.video.height != run.video.width:
             raise ValueError("digits are square: run.video.height and run.video.width must be equal")
         if self.digits is not None and run.video.height < DIGIT_SIZE:

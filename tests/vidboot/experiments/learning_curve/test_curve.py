@@ -117,3 +117,9 @@ def test_full_videos_without_a_clean_window_are_not_drawn(tmp_path):
     settings += ["seeds=[1]", "run.video.num_frames=12"]
     data = load_data(load_curve_settings(CONFIG, settings, quick=False))
     assert {shot.id for shot in data.full} == {shot.id for shot in split.train} - {hidden}
+
+
+@pytest.mark.parametrize("view", ["clip", "low_res.0"])
+def test_all_networks_of_a_curve_start_from_nothing(view):
+    with pytest.raises(UserError, match="leave start_from out"):
+        load_curve_settings(CONFIG, [LOW_RES, f"run.{view}.start_from=runs/other"], quick=False)
