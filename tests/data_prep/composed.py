@@ -1,4 +1,4 @@
-"""Films whose transitions are known: composed from scenes by cuts, dissolves, flashes and held pictures."""
+"""Films whose transitions are known: composed from scenes by cuts, dissolves, flashes, held pictures, captions."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 Transition = tuple[int, int]
 """The last frame of one shot and the first of the next; between them lies what belongs to neither."""
-KINDS = ("cuts", "dissolves", "flashes", "held")
+KINDS = ("cuts", "dissolves", "flashes", "held", "words")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,25 @@ def with_flashes(frames: np.ndarray, generator: np.random.Generator, transitions
     return np.clip(flashed, 0, 255).astype(np.uint8)
 
 
+def drawn(image_HWC: np.ndarray, word: str, row: float, scale: float) -> np.ndarray:
+    """A white word with a black outline, centred, its base line at the share `row` of the height."""
+    height, width = image_HWC.shape[:2]
+    (long, _), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    picture, place = image_HWC.copy(), ((width - long) // 2, round(row * height))
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(picture, word, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+    return picture
+
+
+def with_words(frames: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Captions in one place of the picture that change word by word, after 5 to 14 frames each."""
+    row, scale = generator.uniform(0.3, 0.95), generator.uniform(0.25, 0.8) * frames.shape[1] / 90
+    changes = np.cumsum([0, *generator.integers(5, 15, len(frames) // 5 + 1)])
+    words = ["".join(generator.choice(list("ABDEGHIKLMNORSTUW"), generator.integers(2, 9))) for _ in changes]
+    shown = np.searchsorted(changes, np.arange(len(frames)), side="right") - 1
+    return np.stack([drawn(f, words[n], row, scale) for f, n in zip(frames, shown, strict=True)])
+
+
 def compose(kind: str, scenes: Sequence[np.ndarray], seed: int) -> Film:
     """A film of all scenes, 40 to 100 frames of each, of one of the `KINDS`."""
     generator = np.random.default_rng((seed, KINDS.index(kind)))
@@ -105,6 +124,8 @@ def compose(kind: str, scenes: Sequence[np.ndarray], seed: int) -> Film:
     frames, transitions = join(parts, lengths)
     if kind == "flashes":
         frames = with_flashes(frames, generator, transitions)
+    if kind == "words":
+        frames = with_words(frames, generator)
     return Film(kind, frames, transitions)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from composed import KINDS, blend, boundaries, compose, held, join, scores, soft_scene, synthetic_scenes
+from composed import KINDS, blend, boundaries, compose, held, join, scores, soft_scene, synthetic_scenes, with_words
 from footage import TRAILER, moving_scene, write
 
 from data_prep.config import ShotSettings
@@ -146,3 +146,12 @@ def test_the_dissolve_of_the_trailer_is_found():
 def test_blends_are_weighted_means():
     one, other = np.zeros((3, 1, 1, 3), np.uint8), np.full((3, 1, 1, 3), 200, np.uint8)
     assert blend(one, other, 3)[:, 0, 0, 0].tolist() == [50, 100, 150]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_captions_that_change_word_by_word_are_no_dissolves(seed):
+    scene = soft_scene(seed, 100)
+    captioned = with_words(scene, np.random.default_rng((seed, 5)))
+    # Written into a small part of the picture only.
+    assert 0.005 < (captioned != scene).any(axis=-1).mean() < 0.3
+    assert spans(captioned) == [(0, 100)]
