@@ -29,6 +29,12 @@ _ENDS = 3
 # between them all but one. Height of the deficit as a multiple of what is expected, share of it that is explained,
 # farthest brightness from its course, brightness beside it.
 _HEIGHT, _EXPLAINED, _COURSE, _BESIDE = (0.6, 1.5), 0.6, 0.25, 0.3
+# Texts that change word by word make deficits too, but in their own places and by jumps. The deficit has at least this
+# height in this share of the parts that are not empty; of all changes of the energy, the largest eighth of the steps
+# between frames makes at most this share (asked for the longer ones). Of 61 false dissolves
+# in 132 clips with drawn word captions these limits leave one; of 120 true dissolves without captions all are found.
+_SHARE, _PART_HEIGHT = 0.7, 0.35
+_JUMPS, _LONG = 0.6, 8
 # Where brightness has no such course, because things move fast, height and share (at all places; or somewhat less
 # there, but of the whole picture's energy) have narrower limits: all are still refused.
 _SURE_HEIGHT, _SURE, _SURE_PARTS, _SURE_WHOLE = (0.75, 1.3), 0.8, 0.7, 0.95
@@ -168,6 +174,8 @@ def _error(frames: list[_Frame]) -> float | None:
     height, explained = _explained(deficit, expected)
     if not _HEIGHT[0] < height < _HEIGHT[1] or explained < _EXPLAINED:
         return None
+    if not _everywhere(deficit, expected) or _jumps(energy[_ENDS - 1 : 1 - _ENDS].mean(axis=1)):
+        return None
     if _is_light([frame.thumb.brightness for frame in frames], energy.mean(axis=1), (deficit - expected).mean(axis=1)):
         return None
     course, beside = _course(np.stack([frame.means for frame in frames]), alpha[:, 0])
@@ -186,6 +194,21 @@ def _explained(deficit: np.ndarray, expected: np.ndarray) -> tuple[float, float]
     """The height of a deficit as a multiple of the expected one, and the share of it that this explains."""
     height = float((deficit * expected).sum() / (expected**2).sum())
     return height, 1 - float(((deficit - height * expected) ** 2).sum() / max((deficit**2).sum(), 1e-9))
+
+
+def _everywhere(deficit: Float[np.ndarray, "N P"], expected: Float[np.ndarray, "N P"]) -> bool:
+    """Whether the deficit is there in most of the picture: where a text changes, it is in the text's place alone."""
+    norms = (expected**2).sum(axis=0)
+    heights = (deficit * expected).sum(axis=0) / np.maximum(norms, 1e-9)
+    # Both scenes' sum is the expected deficit in the middle, four times.
+    shown = 4 * expected.max(axis=0) > 2 * _EMPTY
+    return bool(np.quantile(heights[shown], 1 - _SHARE) >= _PART_HEIGHT) if shown.any() else False
+
+
+def _jumps(energy: Float[np.ndarray, " N"]) -> bool:
+    """Whether the energy goes by a few jumps, as where a word is replaced: a blend differs from frame to frame."""
+    steps = np.sort(np.abs(np.diff(energy)))
+    return len(steps) > _LONG and float(steps[-(len(steps) // 8) :].sum()) > _JUMPS * float(steps.sum())
 
 
 def _is_light(brightness: list[float], energy: np.ndarray, wrong: np.ndarray) -> bool:

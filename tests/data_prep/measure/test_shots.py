@@ -5,7 +5,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from composed import KINDS, blend, boundaries, compose, held, join, scores, soft_scene, synthetic_scenes
+from composed import (
+    KINDS,
+    blend,
+    boundaries,
+    compose,
+    credits,
+    fade,
+    held,
+    join,
+    scores,
+    soft_scene,
+    synthetic_scenes,
+    with_words,
+)
 from footage import TRAILER, moving_scene, write
 
 from data_prep.config import ShotSettings
@@ -146,3 +159,35 @@ def test_the_dissolve_of_the_trailer_is_found():
 def test_blends_are_weighted_means():
     one, other = np.zeros((3, 1, 1, 3), np.uint8), np.full((3, 1, 1, 3), 200, np.uint8)
     assert blend(one, other, 3)[:, 0, 0, 0].tolist() == [50, 100, 150]
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_captions_that_change_word_by_word_are_no_dissolves(seed):
+    scene = soft_scene(seed, 100)
+    captioned = with_words(scene, np.random.default_rng((seed, 5)))
+    # Written into a small part of the picture only.
+    assert 0.005 < (captioned != scene).any(axis=-1).mean() < 0.3
+    assert spans(captioned) == [(0, 100)]
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("come", [0, 15])
+def test_a_fade_separates_two_shots_and_its_empty_frames_are_left_out(colour, come):
+    one, other = soft_scene(1, 60, 0.4), soft_scene(2, 60, 0.4)
+    faded = fade(one, other, colour, (20, 6, come))
+    frames = np.concatenate([one[:40], faded, other[come:]])
+    empty = np.flatnonzero(np.ptp(frames, axis=(1, 2)).max(axis=-1) == 0)
+    assert len(empty) == 6
+    (start, end), (again, total) = spans(frames)
+    assert (start, total) == (0, len(frames))
+    assert empty[0] - 2 <= end <= empty[0] and empty[-1] < again <= empty[-1] + 3
+
+
+def test_a_fade_into_dark_credits_ends_a_shot_and_a_dark_title_has_no_cut():
+    scene, cards = soft_scene(3, 60, 0.4), credits(np.random.default_rng(1), 40, 90, 160)
+    assert cards.mean() < 12
+    frames = np.concatenate([cards, fade(cards, scene, 0, (0, 3, 12)), scene[12:50], fade(scene, cards, 0, (10, 3, 0))])
+    found = spans(np.concatenate([frames, cards]))
+    assert [found[0], found[-1]] == [(0, 40), (len(frames), len(frames) + 40)]
+    ((start, end),) = found[1:-1]
+    assert 43 <= start <= 45 and len(frames) - 5 <= end <= len(frames) - 3
