@@ -4,7 +4,8 @@ Inputs and output must be on a file system that all nodes share.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 import ray
@@ -32,22 +33,24 @@ class RayEngine:
     def __exit__(self, *error: object) -> None:
         ray.shutdown()
 
-    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
-        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
+    def run(self, task: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[list[tuple[Job, Any]]]:
+        """Yield (job, result) of all tasks that have ended since the last time, as `Engine.run` says."""
         remote = ray.remote(num_cpus=1, max_retries=0)(_single)
-        waiting = list(reversed(jobs))
+        waiting = iter(jobs)
         running: dict[Any, tuple[Job, float]] = {}
-        while waiting or running:
-            while waiting and len(running) < self._workers:
-                job = waiting.pop()
+        while True:
+            for job in islice(waiting, self._workers - len(running)):
                 running[remote.remote(task, job)] = (job, time.monotonic())
-            done, _ = ray.wait(list(running), timeout=_POLL)
-            for reference in done:
-                yield running.pop(reference)[0], self._result(reference)
+            if not running:
+                return
+            ray.wait(list(running), timeout=_POLL)
+            done, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
+            ended = [(running.pop(reference)[0], self._result(reference)) for reference in done]
             late = [r for r, (_, begun) in running.items() if time.monotonic() - begun > self._timeout_seconds]
             for reference in late:
                 ray.cancel(reference, force=True)
-                yield running.pop(reference)[0], too_long(self._timeout_seconds)
+                ended.append((running.pop(reference)[0], too_long(self._timeout_seconds)))
+            yield ended
 
     def _result(self, reference: Any) -> Any:
         try:
