@@ -1,8 +1,8 @@
-"""What is known about a video after its analysis, as frozen values, and its record on disk."""
+"""What is known about a video after its analysis, as frozen values, and its record."""
 
 import base64
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from data_prep.text.tickers import Ticker
 from data_prep.text.track import Box
 from data_prep.video.cropping import Crop
 from data_prep.video.decode import Probe
-from data_prep.work.records import Records
+from data_prep.work.store import Store, packed, unpacked
 
 
 def pack(covered: np.ndarray) -> str:
@@ -140,30 +140,61 @@ class Analysis:
 _ANALYSIS: TypeAdapter[Any] = TypeAdapter(Analysis)
 
 
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """The parts of an analysis that a run keeps of all its videos together; a whole one may take megabytes."""
+
+    frames: int
+    fps: float
+    size: tuple[int, int]
+    notes: tuple[str, ...]
+    tickers: tuple[tuple[int, int], ...]
+    """First frame, frame after the last."""
+    fingerprint: str
+    """The perceptual hashes, 16 letters each."""
+    seconds: dict[str, float]
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> Self:
+        """The brief of an analysis."""
+        spans = tuple((ticker.start, ticker.end) for ticker in analysis.tickers)
+        fps, notes, hashes = analysis.probe.fps, tuple(analysis.probe.notes), "".join(analysis.fingerprint)
+        return cls(analysis.frames, fps, analysis.size, notes, spans, hashes, analysis.seconds)
+
+
+_BRIEF: TypeAdapter[Any] = TypeAdapter(Brief)
+
+
 class AnalysisRecords:
-    """The records of analysed videos in `output`/analysis: what was found, or why a video can't be used."""
+    """What was found in videos by key, or why a video can't be used."""
 
-    def __init__(self, output: Path) -> None:
-        self._records = Records(output / "analysis")
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    def get(self, key: str) -> Analysis | str | None:
-        """The analysis, or the reason why the video can't be used; None if this version can read no such record."""
-        record = self._records.get(key)
-        if record is None:
-            return None
-        refused = record.get("refused")
-        return refused if isinstance(refused, str) else Analysis.from_json(record)
+    def briefs(self, keys: Iterable[str]) -> Iterator[tuple[str, Brief | str]]:
+        """For those keys that have a whole record: the brief, or the reason why the video can't be used."""
+        for key, value in self._store.get_many("briefs", keys):
+            record = unpacked(value)
+            try:
+                yield key, record["refused"] if "refused" in record else _BRIEF.validate_python(record)
+            except (ValidationError, TypeError):  # damaged: the video is analysed anew
+                continue
 
     def usable(self, key: str) -> Analysis | None:
         """The analysis, or None if there is none."""
-        found = self.get(key)
-        return found if isinstance(found, Analysis) else None
+        record = unpacked(self._store.get("analyses", key))
+        return None if record is None else Analysis.from_json(record)
 
-    def put(self, key: str, found: Analysis | str) -> None:
-        """Write an analysis, or the reason why a video can't be used, atomically."""
-        record = {"refused": found} if isinstance(found, str) else {"refused": None, **found.to_json()}
-        self._records.put(key, record)
+    def put(self, key: str, found: Analysis | str, maps: bytes | None = None) -> None:
+        """Keep an analysis, with its `packed_maps` if they are given, or the reason why the video can't be used."""
+        if isinstance(found, str):
+            self._store.put("briefs", key, packed({"refused": found}))
+            return
+        self._store.put("briefs", key, packed(_BRIEF.dump_python(Brief.of(found), mode="json")))
+        self._store.put("analyses", key, packed(found.to_json()))
+        if maps is not None:
+            self._store.put("maps", key, maps)
 
-    def maps_file(self, key: str) -> Path:
-        """Where the mean gradients of the video are, to find overlays that videos of one source share."""
-        return self._records.folder / f"{key}.npz"
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget analyses, so that the videos are analysed anew."""
+        self._store.delete("briefs", keys)

@@ -9,22 +9,22 @@ import cv2
 import numpy as np
 
 from data_prep.analysis import analyse, mean_maps
-from data_prep.analysis_types import Analysis, AnalysisRecords, unpack
+from data_prep.analysis_types import Analysis, unpack
 from data_prep.config import Preprocess
 from data_prep.masking import Coverage, shot_mask, verdict, views
 from data_prep.measure.quality import Quality
+from data_prep.overlays.pooling import packed_maps
 from data_prep.report.page import VideoPage, tile, video_block
 from data_prep.report.regions import Shots, masked_regions
 from data_prep.report.shown_frames import drawable, sheet_numbers, wanted_numbers
 from data_prep.video.decode import pictures, probe, scale
 from data_prep.video.resampling import shot_resampling
 from data_prep.video.store import StoredShot, centre_crop, store_shots
-from data_prep.work.hashes import stamped_hash
-from data_prep.work.records import Records
+from data_prep.work.hashes import Stamped, stamped_hash
 from data_prep.work.stopwatch import Stopwatch
+from data_prep.work.store import unpacked
 from data_prep.work.workers import reason_of
 from vidboot.data.container import LIST_OF_FILES, UnreadableError, VideoError, is_list
-from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
 from vidboot.errors import UserError
 
@@ -38,28 +38,58 @@ class HashJob:
 
 @dataclass(frozen=True)
 class AnalyseJob:
-    """A video to be analysed; `key` names its record in `output`/analysis."""
+    """A video to be analysed; `key` names its records."""
 
     path: Path
     key: str
-    output: Path
     settings: Preprocess
 
 
 @dataclass(frozen=True)
+class Analysed:
+    """What was found in a video, with its `packed_maps`; or why it can't be used."""
+
+    found: Analysis | str
+    maps: bytes = b""
+
+
+@dataclass(frozen=True)
 class StoreJob:
-    """A video to be stored. `analysis` and `key` name its records; `pooled`: overlays shared by its source's videos."""
+    """A video to be stored, with what earlier runs know about it."""
 
     path: Path
     analysis: str
+    """Key of the records that do not depend on masks."""
     key: str
     output: Path
     settings: Preprocess
     pooled: str | None
+    """Overlays that the videos of its source share, packed."""
+    found: bytes | None
+    """Its analysis, packed: whole analyses of long films would fill the queue of jobs."""
+    encoded: dict[str, Any] | None = None
+    """The record of its encoded shots; None if they must be encoded."""
+    pictures: dict[str, str] | None = None
+    """Frames for the report, by number; None if they must be decoded."""
+    drawn: bool = False
+    """Whether the report shows it."""
 
 
-def hash_file(job: HashJob) -> list | VideoError:
-    """The entry of a file in `HashCache`, or why the file can't be read or is no video by itself."""
+@dataclass(frozen=True)
+class StoredVideo:
+    """What was stored of a video; of `encoded`, `pictures` and `page` only what the job did not have."""
+
+    record: dict[str, Any]
+    files: dict[str, int]
+    """Sizes of its files, which are relative to the output folder."""
+    encoded: dict[str, Any] | None = None
+    pictures: dict[str, str] | None = None
+    page: dict[str, Any] | None = None
+    """The report's part about it."""
+
+
+def hash_file(job: HashJob) -> Stamped | VideoError:
+    """Size, time and hash of a file, or why the file can't be read or is no video by itself."""
     try:
         if is_list(job.path):
             return VideoError(job.path, LIST_OF_FILES)
@@ -68,78 +98,77 @@ def hash_file(job: HashJob) -> list | VideoError:
         return VideoError(job.path, f"can't be read ({error.strerror})")
 
 
-def analyse_video(job: AnalyseJob) -> UnreadableError | None:
-    """Analyse one video and write its record; for a video that can't be used, the record holds the reason.
-
-    For a video that can't be read now there is no record, so that a later run tries again; the error is returned.
-    """
-    records = AnalysisRecords(job.output)
-    found: Analysis | str
+def analyse_video(job: AnalyseJob) -> Analysed | UnreadableError:
+    """Analyse one video; returns an error for one that can't be read now, so that a later run tries again."""
     try:
         about = probe(job.path, job.settings.deinterlace)
         found, sums = analyse(job.path, about, job.settings)
-        with atomic_path(records.maps_file(job.key)) as partial, partial.open("wb") as file:
-            maps = mean_maps(sums)
-            np.savez_compressed(file, dx=maps["dx"], dy=maps["dy"], grey=maps["grey"])
     except UnreadableError as error:
         return error
     except VideoError as error:
-        found = reason_of(error)
-    records.put(job.key, found)
-    return None
+        return Analysed(reason_of(error))
+    return Analysed(found, packed_maps(mean_maps(sums)))
 
 
-def store_video(job: StoreJob) -> UnreadableError | None:
-    """Write the shots and masks of an analysed video, its part of the report, and its record.
-
-    Returns an error for a video that can't be read now, like `analyse_video`.
-    """
+def store_video(job: StoreJob) -> StoredVideo | UnreadableError:
+    """Write the shots and masks of an analysed video; returns an error like `analyse_video`."""
     watch = Stopwatch()
     try:
         analysis = _analysis_of(job)
         shots, set_aside, masks = plan_shots(job, analysis)
-        encoded = _encoded(job, analysis, shots)
+        encoded, frames = _encoded(job, analysis, shots)
         for shot, mask, fps in zip(shots, masks, encoded["fps"], strict=True):
             shot["fps"] = fps
             if mask.events:
                 mask.save(job.output / shot["mask"])
-        if shots:
-            pictures = {int(number): _image(text) for number, text in encoded["pictures"].items()}
-            Records(job.output / "pages").put(job.key, video_block(_page(job, analysis, shots, pictures)))
+        page = None
+        if shots and job.drawn:
+            images = {int(number): _image(text) for number, text in frames.items()}
+            page = video_block(_page(job, analysis, shots, images))
         watch.lap("storing")
-        sizes = {**encoded["files"], **_sizes(job.output, [shot["mask"] for shot in shots])}
-        record: dict[str, Any] = {"refused": None, "shots": shots, "set_aside": set_aside, "files": sizes}
-        # With the time of encoding, even if an earlier run did it: the report shows the shares of the whole work.
-        record["seconds"] = {"storing": max(watch.seconds["storing"], encoded["seconds"])}
     except UnreadableError as error:
         return error
     except UserError as error:
-        record = {"refused": reason_of(error)}
-    Records(job.output / "records").put(job.key, record)
-    return None
+        return StoredVideo({"refused": reason_of(error)}, {})
+    # With the time of encoding, even if an earlier run did it: the report shows the shares of the whole work.
+    seconds = {"storing": max(watch.seconds["storing"], encoded["seconds"])}
+    sizes = {**encoded["files"], **_sizes(job.output, [shot["mask"] for shot in shots])}
+    record = {"refused": None, "shots": shots, "set_aside": set_aside, "seconds": seconds}
+    is_new, are_new = job.encoded is None, job.drawn and job.pictures is None
+    return StoredVideo(record, sizes, encoded if is_new else None, frames if are_new else None, page)
 
 
-def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> dict[str, Any]:
-    """The record of the encoded shots, which are encoded if they are missing: `fps` of each, `files`, `pictures`.
+def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The record of the encoded shots (`fps` of each, `files`, `seconds`), and the report's frames by number.
 
-    It does not depend on the masks: a video is not encoded again when its masks change, because more videos of its
-    folder are known or the user gave a mask.
+    Shots are encoded if they are missing. They do not depend on the masks: a video is not encoded again when its masks
+    change, because more videos of its folder are known or the user gave a mask.
     """
-    records = Records(job.output / "encoded")
-    if not records.has_whole(job.analysis, job.output):
+    kept = (job.pictures or {}) if job.drawn else {}
+    images: dict[int, np.ndarray] = {}
+    numbers = wanted_numbers(analysis, job.path, job.settings, _spans(shots)) if job.drawn and not kept else []
+    if (record := job.encoded) is None:
         watch = Stopwatch()
         wanted = [_stored(job, analysis, shot) for shot in shots]
-        shown = dict.fromkeys(wanted_numbers(analysis, job.path, job.settings, _spans(shots)), analysis.size)
+        shown = dict.fromkeys(numbers, analysis.size)
         fps, images = store_shots(job.path, analysis.probe, wanted, job.settings, shown)
-        pictures = {number: _text(image) for number, image in images.items()}
         watch.lap("storing")
         sizes = _sizes(job.output, [shot["path"] for shot in shots])
-        seconds = watch.seconds["storing"]
-        records.put(job.analysis, {"fps": fps, "files": sizes, "pictures": pictures, "seconds": seconds})
-    record = records.get(job.analysis)
-    if record is None:
-        raise UnreadableError(job.path, "the record of its shots is missing; run the same command again")
-    return record
+        record = {"fps": fps, "files": sizes, "seconds": watch.seconds["storing"]}
+    elif numbers and shots:
+        images = _frames(job, analysis, numbers)
+    return record, kept or {str(number): _text(image) for number, image in images.items()}
+
+
+def _frames(job: StoreJob, analysis: Analysis, numbers: list[int]) -> dict[int, np.ndarray]:
+    """Frames of the video by number, at the size of the analysis."""
+    shown = {}
+    for picture in pictures(job.path, analysis.probe):
+        if picture.number in numbers:
+            shown[picture.number] = scale(picture.image, *analysis.size)
+        if picture.number >= max(numbers):
+            break
+    return shown
 
 
 def _stored(job: StoreJob, analysis: Analysis, shot: dict[str, Any]) -> StoredShot:
@@ -173,13 +202,7 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
         analysis = _analysis_of(job)
         shots, _, _ = plan_shots(job, analysis)
         numbers = wanted_numbers(analysis, job.path, job.settings, _spans(shots))
-        shown = {}
-        for picture in pictures(job.path, analysis.probe):
-            if picture.number in numbers:
-                shown[picture.number] = scale(picture.image, *analysis.size)
-            if picture.number >= max(numbers):
-                break
-        return video_block(_page(job, analysis, shots, shown))
+        return video_block(_page(job, analysis, shots, _frames(job, analysis, numbers)))
     except VideoError as error:
         return error
 
@@ -219,7 +242,8 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
 
 
 def _analysis_of(job: StoreJob) -> Analysis:
-    analysis = AnalysisRecords(job.output).usable(job.analysis)
+    record = unpacked(job.found)
+    analysis = None if record is None else Analysis.from_json(record)
     if analysis is None:
         raise UnreadableError(job.path, "its analysis is missing; run the same command again")
     return analysis

@@ -7,8 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from data_prep.config import Preprocess
+from data_prep.preview import preview
 from data_prep.report.tables import print_report
-from data_prep.run import preprocess, preview
+from data_prep.run import preprocess
+from data_prep.unused import unused
 from data_prep.work.scan import exists
 from vidboot.errors import command
 from vidboot.settings import load_settings
@@ -18,16 +20,26 @@ from vidboot.settings import load_settings
 def main() -> None:
     """Parse the arguments, run, print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="video files, folders, or .txt lists of paths")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="video files, folders, or .txt lists of paths")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for shots, masks and manifest")
     parser.add_argument("--config", metavar="FILE", help="YAML settings; see configs/preprocess.yaml")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where the work is done")
     parser.add_argument("--preview", type=int, metavar="N", help="only draw what is found in N videos; store nothing")
+    parser.add_argument(
+        "--unused",
+        choices=["list", "delete"],
+        help="count, or delete, shots and masks that the manifest no longer names",
+    )
     arguments, rest = parser.parse_known_intermixed_args()
     if unknown := [item for item in rest if item.startswith("-")]:
         parser.error(f"unknown option {unknown[0]}")
     overrides = [item for item in arguments.inputs if "=" in item and not exists(Path(item))]
     inputs = [item for item in arguments.inputs if item not in overrides]
+    if arguments.unused is not None:
+        if arguments.inputs or arguments.preview is not None:
+            parser.error("--unused takes neither videos nor settings: give it only --output")
+        print(_unused(arguments.output, arguments.unused == "delete"))
+        return
     if not inputs:
         parser.error("give at least one video file or folder")
     settings = load_settings(Preprocess, arguments.config, overrides)
@@ -39,6 +51,13 @@ def main() -> None:
         print(f"preview: {preview(inputs, arguments.output, settings, arguments.preview)}")
         return
     print_report(preprocess(inputs, arguments.output, settings, arguments.engine), Console())
+
+
+def _unused(output: str, delete: bool) -> str:
+    """What is in the folder that no manifest names, and what became of it."""
+    found = unused(output, delete)
+    said = f"{found.files} files, {found.bytes / 1e6:.1f} MB, that the manifest doesn't name"
+    return f"deleted: {said}" if delete else f"{said}; --unused delete deletes them"
 
 
 if __name__ == "__main__":

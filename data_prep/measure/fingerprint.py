@@ -5,12 +5,12 @@ of the picture's 8 × 8 lowest cosine frequencies are above their median. Two vi
 length and their hashes differ in few bits.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Bool, Float64, Int, UInt64
 
 # Most hashes of a video; side of the picture that a hash is made from, pixels; cosine frequencies per side.
 _MOST, _SIDE, _WAVES = 64, 32, 8
@@ -20,6 +20,8 @@ _BITS, _LENGTH = 6.0, 0.02
 # alike has a part with no other bit, most often. Of all videos with such a part, and of about the same number of
 # hashes, each is compared with the first few only.
 _PART, _PLACES, _COMPARED = 21, (*range(16), *range(16, 64, 4)), 4
+# Pairs that are compared at a time: their hashes take a kilobyte.
+_AT_ONCE = 50_000
 # If one list of hashes is longer than the other by this factor, it has half the stride.
 _HALVED = 1.5
 
@@ -47,39 +49,75 @@ def _hash(image_HW: np.ndarray) -> str:
     return np.packbits(waves > np.median(waves)).tobytes().hex()
 
 
-def alike(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two videos with these hashes look the same from beginning to end."""
-    one, other = sorted((one, other), key=len)
-    # Of two videos of nearly the same length, one may have twice the stride of the other.
-    if len(one) > _MOST // 2 and len(other) > _HALVED * len(one):
-        other = other[::2]
-    if not one or abs(len(one) - len(other)) > 1 + _LENGTH * len(one):
-        return False
-    pairs = zip(one, other, strict=False)
-    differ = [(int(a, 16) ^ int(b, 16)).bit_count() for a, b in pairs]
-    return bool(differ) and float(np.mean(differ)) <= _BITS
+@dataclass(frozen=True)
+class _Prints:
+    """The hashes of many videos, one after another. A long video is in it twice: with all hashes, and every second one.
+
+    Another video of nearly its length may have twice its stride.
+    """
+
+    hashes: UInt64[np.ndarray, " H"]
+    seconds: Float64[np.ndarray, " V"]
+    first: Int[np.ndarray, " V"]
+    """Where the hashes of each video begin."""
+    count: Int[np.ndarray, " V"]
+    """How many there are."""
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[float, str]]) -> "_Prints":
+        """From seconds and hashes, of 16 letters each, of each video."""
+        seconds, texts = zip(*found, strict=True)
+        hashes = np.frombuffer(bytes.fromhex("".join(texts)), ">u8").astype(np.uint64)
+        count = np.array([len(text) // 16 for text in texts])
+        return cls(hashes, np.array(seconds, float), np.cumsum(count) - count, count)
+
+    def ways(self) -> tuple[Int[np.ndarray, " W"], Int[np.ndarray, " W"], Int[np.ndarray, " W"]]:
+        """Video, stride and number of hashes of each of its ways to be read, ordered by video."""
+        videos, strides = np.arange(len(self.count)), np.ones(len(self.count), int)
+        long = np.flatnonzero(self.count > _MOST // 2)
+        videos, strides = np.concatenate([videos, long]), np.concatenate([strides, np.full(len(long), 2)])
+        order = np.argsort(videos, kind="stable")
+        videos, strides = videos[order], strides[order]
+        return videos, strides, -(-self.count[videos] // strides)
 
 
-def near_twins(found: Mapping[str, tuple[float, Sequence[str]]]) -> dict[str, str]:
+def near_twins(found: Mapping[str, tuple[float, str]]) -> dict[str, str]:
     """For each video that looks like an earlier one, the earlier one; `found` is (seconds, hashes) by name.
 
     Only videos are compared of which a part of a hash is the same at the same place, so that the time grows with their
     number, not with its square.
     """
-    twins: dict[str, str] = {}
+    twins: dict[int, int] = {}
     names = list(found)
-    for later, earlier in _candidates([hashes for _, hashes in found.values()]):
-        name, other = names[later], names[earlier]
-        (seconds, hashes), (others_seconds, others_hashes) = found[name], found[other]
-        close = abs(others_seconds - seconds) <= max(1.0, _LENGTH * seconds)
-        if name not in twins and other not in twins and close and alike(others_hashes, hashes):
-            twins[name] = other
-    return twins
+    prints = _Prints.of(found.values()) if found else None
+    for later, earlier in _candidates(prints) if prints is not None else ():
+        if later not in twins and earlier not in twins:
+            twins[later] = earlier
+    return {names[later]: names[earlier] for later, earlier in twins.items()}
 
 
-def _candidates(prints: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
-    """Pairs (later, earlier) of numbers of videos that may look alike, in order."""
-    owners, keys = _keys(prints)
+def _candidates(prints: _Prints) -> list[tuple[int, int]]:
+    """Pairs (later, earlier) of numbers of videos that look alike, in order."""
+    videos, strides, counts = prints.ways()
+    kept = [np.zeros((0, 2), int)]
+    for place in _PLACES:
+        there = counts > place
+        owners = np.repeat(videos[there], 2)
+        values = prints.hashes[(prints.first[videos] + place * strides)[there]]
+        sizes = _sizes(counts[there]).ravel()
+        pairs = []
+        for shift in range(0, 64 - _PART + 1, _PART):
+            parts = (values >> np.uint64(shift)) % np.uint64(2**_PART)
+            pairs += _with_same(owners, sizes * 2**_PART + np.repeat(parts.astype(int), 2))
+        every = np.unique(np.concatenate(pairs), axis=0)
+        kept.append(every[_close(prints, *every.T)])
+    both = np.unique(np.concatenate(kept), axis=0)
+    parts = np.array_split(both, len(both) // _AT_ONCE + 1)
+    return [(int(a), int(b)) for part in parts for a, b in alike(prints, part)]
+
+
+def _with_same(owners: Int[np.ndarray, " K"], keys: Int[np.ndarray, " K"]) -> list[Int[np.ndarray, "P 2"]]:
+    """Pairs (later, earlier) of owners of the same key: each with the first few."""
     # Stable: within a key, videos stay in their order.
     order = np.argsort(keys, kind="stable")
     owners, keys = owners[order], keys[order]
@@ -87,31 +125,38 @@ def _candidates(prints: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
     begin = np.repeat(firsts, np.diff(firsts, append=len(keys)))
     pairs = []
     for place in range(_COMPARED):
-        earlier = owners[np.minimum(begin + place, len(keys) - 1)]
-        inside = begin + place < np.arange(len(keys))
-        pairs.append(np.stack([owners[inside], earlier[inside]], axis=1))
-    both = np.unique(np.concatenate(pairs), axis=0)
-    return [(int(a), int(b)) for a, b in both if a > b]
+        inside = np.flatnonzero(begin + place < np.arange(len(keys)))
+        pairs.append(np.stack([owners[inside], owners[begin[inside] + place]], axis=1))
+    return pairs
 
 
-def _sizes(count: int) -> tuple[int, int]:
-    """Classes of numbers of hashes: two numbers that `alike` accepts have at least one in common."""
-    exact = 2 * math.log2(count + 2)
-    return int(exact) // 2 * 2, (int(exact) + 1) // 2 * 2 + 1
+def _sizes(counts: Int[np.ndarray, " W"]) -> Int[np.ndarray, "W 2"]:
+    """Classes of numbers of hashes: two numbers that look alike have at least one in common."""
+    exact = (2 * np.log2(counts + 2)).astype(int)
+    return np.stack([exact // 2 * 2, (exact + 1) // 2 * 2 + 1], axis=1)
 
 
-def _keys(prints: Sequence[Sequence[str]]) -> tuple[Int[np.ndarray, " K"], UInt64[np.ndarray, " K"]]:
-    """Parts of some hashes of each video, with their places, as numbers; and the video that each is of."""
-    owners, keys = [np.zeros(0, int)], [np.zeros(0, np.uint64)]
-    shifts, places = np.arange(0, 64 - _PART + 1, _PART, dtype=np.uint64), np.array(_PLACES)
-    for number, hashes in enumerate(prints):
-        # Of a long video half of the hashes too: another one of nearly its length may have twice the stride.
-        for way in (hashes, hashes[::2]) if len(hashes) > _MOST // 2 else (hashes,):
-            at = places[places < len(way)]
-            values = np.array([int(way[place], 16) for place in at], np.uint64)
-            parts = (values[:, None] >> shifts) % np.uint64(2**_PART)
-            for size in _sizes(len(way)):
-                where = np.arange(len(shifts)) + 4 * (at[:, None] + 64 * size)
-                keys.append((parts + where.astype(np.uint64) * np.uint64(2**_PART)).ravel())
-                owners.append(np.full(parts.size, number))
-    return np.concatenate(owners), np.concatenate(keys)
+def _close(prints: _Prints, later: Int[np.ndarray, " P"], earlier: Int[np.ndarray, " P"]) -> Bool[np.ndarray, " P"]:
+    """Whether the lengths differ by at most a second, or `_LENGTH`; false for a pair of a video with itself."""
+    seconds = prints.seconds[later]
+    return (later > earlier) & (np.abs(prints.seconds[earlier] - seconds) <= np.maximum(1.0, _LENGTH * seconds))
+
+
+def alike(prints: _Prints, pairs: Int[np.ndarray, "P 2"]) -> Int[np.ndarray, "Q 2"]:
+    """Those of the pairs that look the same from beginning to end."""
+    short = np.take_along_axis(pairs, np.argsort(prints.count[pairs], axis=1, kind="stable"), axis=1)
+    fewer, more = prints.count[short].T
+    # Of two videos of nearly the same length, one may have twice the stride of the other.
+    stride = np.where((fewer > _MOST // 2) & (more > _HALVED * fewer), 2, 1)
+    more = -(-more // stride)
+    right = (fewer > 0) & (np.abs(fewer - more) <= 1 + _LENGTH * fewer)
+    pairs, short, stride = pairs[right], short[right], stride[right]
+    number = np.minimum(fewer, more)[right]
+    places = np.arange(number.max(initial=0))
+    inside = places < number[:, None]
+    one, other = (
+        prints.hashes[np.where(inside, prints.first[who][:, None] + places * step[:, None], 0)]
+        for who, step in ((short[:, 0], np.ones_like(stride)), (short[:, 1], stride))
+    )
+    differ = np.where(inside, np.bitwise_count(one ^ other), 0).sum(axis=1)
+    return pairs[differ <= _BITS * number]

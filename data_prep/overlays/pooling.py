@@ -4,11 +4,11 @@ Each video contributes its mean gradients. Scenes differ from video to video, so
 different directions. Those of an overlay have the same direction in nearly all videos.
 """
 
+import io
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from data_prep.overlays.overlays import RING_DEVIATES, grouped_overlays
 
 # Fewest videos of one source, and most that are used.
-_LEAST, _MOST = 6, 24
+LEAST = 6
+MOST = 24
 # A video has an edge where its mean gradient (grey levels per pixel) exceeds this; share of the videos that must.
 _HAS, _SHARE = 1.5, 0.8
 # Least agreement of the directions (length of the mean unit vector) for an overlay's edge and for weak edges beside it;
@@ -29,10 +30,17 @@ _WINDOW, _DENSE = 11, 0.15
 _DEVIATES, _DIFFERENT = 12.0, 0.6
 
 
-def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
-    """Covered pixels, bool `H W`, from the mean maps of a source's videos; None if they are too few or too similar."""
-    maps = list(islice((one for one in map(_maps, files) if one is not None), _MOST))
-    if len(maps) < _LEAST:
+def packed_maps(maps: Mapping[str, np.ndarray]) -> bytes:
+    """The maps of one video (`analysis.mean_maps`) as `pooled_overlay` takes them."""
+    file = io.BytesIO()
+    np.savez_compressed(file, dx=maps["dx"], dy=maps["dy"], grey=maps["grey"])
+    return file.getvalue()
+
+
+def pooled_overlay(packs: Iterable[bytes]) -> np.ndarray | None:
+    """Covered pixels, bool `H W`, from `packed_maps` of a source's videos; None if they are too few or too similar."""
+    maps = list(islice((one for one in map(_maps, packs) if one is not None), MOST))
+    if len(maps) < LEAST:
         return None
     grads = np.stack([[m[name].astype(np.float32) / 8 for name in ("dx", "dy")] for m in maps])  # N 2 H W
     deviation = np.stack([m["grey"].astype(np.float32) for m in maps]).std(axis=0)
@@ -49,10 +57,10 @@ def pooled_overlay(files: Sequence[Path]) -> np.ndarray | None:
     return grouped_overlays(mean, edges, edges, common & (agreement > _AGREE_WEAK), deviation > RING_DEVIATES)
 
 
-def _maps(file: Path) -> dict[str, np.ndarray] | None:
-    """The maps of one video, or None if the file is missing or damaged."""
+def _maps(pack: bytes) -> dict[str, np.ndarray] | None:
+    """The maps of one video, or None if they are damaged."""
     try:
-        with np.load(file) as data:
+        with np.load(io.BytesIO(pack)) as data:
             return {name: data[name] for name in ("dx", "dy", "grey")}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

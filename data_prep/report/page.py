@@ -1,7 +1,8 @@
 """The report as one self-contained HTML page: contact sheets that show bars and masks, verdicts, timelines."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 
 from data_prep.analysis_types import Analysis
 from data_prep.config import Preprocess
-from data_prep.report.edits import mask_line, settings_for_page
+from data_prep.report.edits import mask_line, pattern_of, settings_for_page
 from data_prep.report.pictures import close_up, data_uri, place, whole
 from data_prep.report.regions import Region, Regions, Shots, source_box
+from data_prep.work.scan import Remark
 from vidboot.data.files import write_atomic
 
 # Pictures per row of a contact sheet, and width of one, pixels.
@@ -127,6 +129,18 @@ def _card(region: Region, page: VideoPage, numbers: Sequence[int]) -> dict[str, 
     }
 
 
+def with_remarks(blocks: Iterable[tuple[dict[str, Any], Path]], said: Iterable[Remark]) -> list[dict[str, Any]]:
+    """Blocks as `write_page` takes them, with what is said of each video; given are `video_block` and path of each."""
+    sentences: dict[Path, list[str]] = defaultdict(list)
+    for one in said:
+        sentences[one.path].append(f"frames {one.frames[0]} to {one.frames[1]}: {one.text}" if one.frames else one.text)
+    return [
+        # The file may have been renamed since it was stored.
+        {**block, "name": path.name, "pattern": pattern_of(path), "remarks": sentences.get(path, [])}
+        for block, path in blocks
+    ]
+
+
 def write_page(
     path: Path,
     blocks: Sequence[dict[str, Any]],
@@ -137,7 +151,7 @@ def write_page(
 ) -> None:
     """Write the page atomically.
 
-    `blocks` come from `video_block`; they may have `remarks` (sentences) and `pattern`, which only this video fits, so
+    `blocks` come from `video_block`; `with_remarks` gives them sentences, and a pattern that only this video fits, so
     that its masks can be changed. `settings` are those of the run. A row of `totals` is view, verdict, shots, hours;
     `stages` come from `findings.stage_shares`.
     """

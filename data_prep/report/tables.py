@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data_prep.report.findings import hours_of, stage_shares
+from data_prep.report.findings import stage_shares
 from data_prep.report.outcome import Outcome
 from vidboot.data.manifest import FILE_NAME, VERDICTS, VIEWS
 
@@ -23,8 +23,8 @@ def print_report(outcome: Outcome, console: Console) -> None:
     if outcome.remarks:
         console.print(_listed("Worth knowing", "remark", [(item.what, item.text) for item in outcome.remarks]))
     console.print(_time_table(outcome))
-    made = f"{len(outcome.manifest)} shots from {outcome.videos} video files, {outcome.new} of them new"
-    files = f"manifest: {outcome.manifest.root / FILE_NAME}\nreport: {outcome.page}"
+    made = f"{outcome.shots} shots from {outcome.videos} video files, {outcome.new} of them new"
+    files = f"manifest: {outcome.root / FILE_NAME}\nreport: {outcome.page}"
     console.print(escape(f"{made}\n{files}"), soft_wrap=True)
 
 
@@ -33,11 +33,10 @@ def _views_table(outcome: Outcome) -> Table:
     for name in ("view", "shots", "hours", "frames", *VERDICTS):
         table.add_column(name, justify="left" if name == "view" else "right")
     for view in VIEWS:
-        shots = outcome.manifest.supplying(view)
-
-        verdicts: Counter[str] = Counter(shot.verdict for shot in shots)
-        numbers = [sum(shot.num_frames for shot in shots), *(verdicts[name] for name in VERDICTS)]
-        table.add_row(view, str(len(shots)), f"{hours_of(shots):.3f}", *map(str, numbers))
+        of_view = {total.verdict: total for total in outcome.totals if total.view == view}
+        frames, hours = (sum(t.frames for t in of_view.values()), sum(t.seconds for t in of_view.values()) / 3600)
+        by_verdict = [of_view[name].shots for name in VERDICTS]
+        table.add_row(view, str(sum(by_verdict)), f"{hours:.3f}", *map(str, [frames, *by_verdict]))
     return table
 
 

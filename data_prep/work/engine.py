@@ -5,9 +5,10 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as TooLong
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
@@ -29,8 +30,12 @@ class Engine(Protocol):
     def __exit__(self, *error: object) -> None:
         """End the workers."""
 
-    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
-        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
+    def run(self, task: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[list[tuple[Job, Any]]]:
+        """Yield (job, result) of all tasks that have ended since the last time.
+
+        A task that dies or takes too long gives a `TaskError`. Jobs are taken as they are begun, so that of a hundred
+        thousand only a few are in memory.
+        """
 
 
 def make_engine(name: str, workers: int | None, timeout_seconds: float) -> "Engine":
@@ -70,10 +75,13 @@ def _bytes_of(path: Path) -> int:
 
 
 def with_progress(
-    engine: Engine, task: Callable[[Job], Any], jobs: Sequence[Job], unit: str
-) -> Iterable[tuple[Job, Any]]:
-    """`engine.run` with a progress bar that is called `unit`."""
-    return tqdm(engine.run(task, jobs), total=len(jobs), desc=unit, unit="file", disable=not jobs)
+    engine: Engine, task: Callable[[Job], Any], jobs: Iterable[Job], total: int, unit: str
+) -> Iterator[list[tuple[Job, Any]]]:
+    """`engine.run` on `total` jobs, with a progress bar that is called `unit`."""
+    with tqdm(total=total, desc=unit, unit="file", disable=not total) as bar:
+        for ended in engine.run(task, jobs):
+            yield ended
+            bar.update(len(ended))
 
 
 class LocalEngine:
@@ -105,16 +113,20 @@ class LocalEngine:
             self._pool, self._size = pebble.ProcessPool(workers, initializer=_begin, context=context), workers
         return self._pool
 
-    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
-        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
-        if not jobs:
+    def run(self, task: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[list[tuple[Job, Any]]]:
+        """Yield (job, result) of all tasks that have ended since the last time, as `Engine.run` says."""
+        waiting = iter(jobs)
+        following = list(islice(waiting, self.workers))
+        if not following:
             return
-        pool = self._pool_of(min(self.workers, len(jobs)))
-        running: dict[Future[Any], Job] = {
-            pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in jobs
-        }
-        for future in as_completed(running):
-            yield running[future], self._result(future)
+        pool = self._pool_of(len(following))
+        running: dict[Future[Any], Job] = {}
+        while following or running:
+            running |= {pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in following}
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            yield [(running.pop(future), self._result(future)) for future in ended]
+            # One more for each worker waits in the pool, so that none is idle while the results are taken.
+            following = list(islice(waiting, 2 * self._size - len(running)))
 
     def _result(self, future: Future[Any]) -> Any:
         try:

@@ -5,7 +5,8 @@ Inputs and output must be on a file system that all nodes share.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 import ray
@@ -41,27 +42,35 @@ class RayEngine:
     def __exit__(self, *error: object) -> None:
         ray.shutdown()
 
-    def run(self, task: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
-        """Yield (job, result) as tasks end; a task that dies or takes too long gives a `TaskError`."""
+    def run(self, task: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[list[tuple[Job, Any]]]:
+        """Yield (job, result) of all tasks that have ended since the last time, as `Engine.run` says."""
         remote = ray.remote(num_cpus=1, max_retries=0)(_single)
-        waiting = [(job, 1) for job in reversed(jobs)]
+        waiting, again = iter(jobs), list[tuple[Job, int]]()
         running: dict[Any, tuple[Job, int, float]] = {}
-        while waiting or running:
-            while waiting and len(running) < self._room():
-                job, tries = waiting.pop()
+        while True:
+            # Less than none, where a node has gone.
+            room = max(0, self._room() - len(running))
+            begun = [again.pop() for _ in range(min(room, len(again)))]
+            begun += [(job, 1) for job in islice(waiting, room - len(begun))]
+            for job, tries in begun:
                 running[remote.remote(task, job)] = (job, tries, time.monotonic())
-            done, _ = ray.wait(list(running), timeout=_POLL)
+            if not running:
+                return
+            ray.wait(list(running), timeout=_POLL)
+            done, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
+            ended = []
             for reference in done:
                 job, tries, _ = running.pop(reference)
                 result = self._result(reference, tries)
                 if result is _AGAIN:
-                    waiting.append((job, tries + 1))
+                    again.append((job, tries + 1))
                 else:
-                    yield job, result
-            late = [r for r, (*_, begun) in running.items() if time.monotonic() - begun > self._timeout_seconds]
+                    ended.append((job, result))
+            late = [r for r, (*_, start) in running.items() if time.monotonic() - start > self._timeout_seconds]
             for reference in late:
                 ray.cancel(reference, force=True)
-                yield running.pop(reference)[0], too_long(self._timeout_seconds)
+                ended.append((running.pop(reference)[0], too_long(self._timeout_seconds)))
+            yield ended
 
     def _room(self) -> int:
         """How many tasks may run now: one that waits for a core would be taken for a slow one."""

@@ -1,6 +1,7 @@
 """Find the input files, given as files, folders and text lists, in a fixed order."""
 
 import os
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from vidboot.errors import UserError
 from vidboot.settings import home
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """An input file; `label` is its folder relative to the input folder that it was found in, None at the top."""
 
@@ -46,6 +47,7 @@ def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple
     relative to itself. Everything below the paths `left_out` (resolved) is ignored.
     Raises `UserError` if an input does not exist.
     """
+    left_out = frozenset(left_out)
     found: dict[Path, Source] = {}
     set_aside: list[SetAside] = []
     for item in _expand_lists(inputs):
@@ -90,28 +92,39 @@ def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
 
 def _walk(folder: Path, left_out: Collection[Path]) -> tuple[list[Source], list[SetAside]]:
     """The files below a folder, also in linked folders, and the broken links."""
-    sources, broken = [], []
-    waiting, seen = [folder], set()
+    sources: list[Source] = []
+    broken: list[SetAside] = []
+    waiting, linked, seen = [folder], deque[Path](), set()
     # Each folder is entered once, so links can't lead in circles; linked folders come after all others.
-    while waiting:
-        for root, folders, files in os.walk(waiting.pop(0), onerror=lambda error: broken.append(_unreadable(error))):
-            here = Path(root)
-            real = here.resolve()
-            if real in seen or _below(real, left_out):
-                folders.clear()
-                continue
-            seen.add(real)
-            shown = sorted(name for name in folders if not name.startswith("."))
-            folders[:] = [name for name in shown if not (here / name).is_symlink()]
-            waiting += [here / name for name in shown if (here / name).is_symlink()]
-            label = None if here == folder else here.relative_to(folder).as_posix()
-            for path in (here / name for name in sorted(files) if not name.startswith(".")):
-                if path.is_file():
-                    if path.resolve() not in left_out:
-                        sources.append(Source(path, label))
-                elif path.is_symlink():
-                    broken.append(SetAside(_printable(path), "a link that leads nowhere"))
+    while waiting or linked:
+        here = waiting.pop() if waiting else linked.popleft()
+        real = here.resolve()
+        if real in seen or _below(real, left_out):
+            continue
+        seen.add(real)
+        label = None if here == folder else here.relative_to(folder).as_posix()
+        for entry in _entries(here, broken):
+            path, is_link = here / entry.name, entry.is_symlink()
+            # Of what is no link, the folder itself tells the kind: the file system is not asked again.
+            kind = path if is_link else entry
+            if kind.is_dir():
+                (linked if is_link else waiting).append(path)
+            elif kind.is_file():
+                if (path.resolve() if is_link else real / entry.name) not in left_out:
+                    sources.append(Source(path, label))
+            elif is_link:
+                broken.append(SetAside(_printable(path), "a link that leads nowhere"))
     return sources, broken
+
+
+def _entries(folder: Path, broken: list[SetAside]) -> list[os.DirEntry[str]]:
+    """What is in a folder, ordered by name, without what is hidden; adds to `broken` if it can't be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
+    except OSError as error:
+        broken.append(_unreadable(error))
+        return []
 
 
 def _unreadable(error: OSError) -> SetAside:
@@ -119,7 +132,7 @@ def _unreadable(error: OSError) -> SetAside:
 
 
 def _below(path: Path, folders: Collection[Path]) -> bool:
-    return any(path.is_relative_to(folder) for folder in folders)
+    return path in folders or any(parent in folders for parent in path.parents)
 
 
 def _printable(path: Path) -> str:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from footage import analysed, moving_scene, segment, write
 
-from data_prep.analysis_types import Analysis, AnalysisRecords, Overlay, Span, Text, pack
-from data_prep.config import Preprocess
+from data_prep.analysis_types import Analysis, AnalysisRecords, Brief, Overlay, Span, Text, pack
+from data_prep.config import MaskSettings, Preprocess
 from data_prep.run import preprocess
 from data_prep.text.tickers import Ticker
+from data_prep.work.store import open_store, packed, unpacked
 
 
 def full() -> Analysis:
@@ -27,12 +28,13 @@ def full() -> Analysis:
 def test_an_analysis_is_the_same_after_it_was_written_as_json(tmp_path):
     found = full()
     assert Analysis.from_json(json.loads(json.dumps(found.to_json()))) == found
-    records = AnalysisRecords(tmp_path)
-    records.put("key", found)
-    records.put("other", "no frames")
-    assert records.get("key") == found == records.usable("key")
-    assert records.get("other") == "no frames" and records.usable("other") is None
-    assert records.get("none") is None
+    with open_store(tmp_path) as store:
+        records = AnalysisRecords(store)
+        records.put("key", found)
+        records.put("other", "no frames")
+        assert records.usable("key") == found and records.usable("other") is None
+        brief = Brief(100, 24.0, (360, 640), (), ((20, 80),), "00ff00ff00ff00ff", {"decoding": 1e-7})
+        assert dict(records.briefs(["key", "other", "none"])) == {"key": brief, "other": "no frames"}
     area = found.texts[0].covered()
     assert area.shape == (20, 33) and np.array_equal(area, np.random.default_rng(0).random((20, 33)) > 0.5)
 
@@ -43,20 +45,21 @@ def test_the_picture_of_a_frame_is_that_of_its_shot():
     assert found.picture_at(40) == found.picture
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda r: r.pop("segments"), lambda r: r.update(spans=[[0, 20]]), lambda r: r.update(refused=5, size=7)]
-)
-def test_a_record_of_another_shape_is_made_anew(tmp_path, damage):
-    film = write(tmp_path / "a.mp4", moving_scene(0, 20))
-    views = Preprocess().views.model_copy(update={"clip_frames": 8, "full_frames": 32})
-    settings = Preprocess(height=36, width=64, workers=1, views=views)
-    before = preprocess([film], tmp_path / "out", settings)
-    (file,) = (tmp_path / "out/analysis").glob("*.json")
-    good = json.loads(file.read_text())
-    record = json.loads(file.read_text())
-    damage(record)
-    file.write_text(json.dumps(record))
-    again = preprocess([film], tmp_path / "out", settings)
-    made = json.loads(file.read_text())
-    assert again.new == 1 and list(again.manifest) == list(before.manifest)
-    assert {**made, "seconds": 0} == {**good, "seconds": 0}
+@pytest.mark.parametrize("table", ["briefs", "analyses", "stored"])
+@pytest.mark.parametrize("damage", [lambda record: packed(record)[:-9], lambda record: packed([5])])
+def test_a_record_that_is_damaged_is_made_anew(in_process, tmp_path, table, damage):
+    film, output = write(tmp_path / "in/a.mp4", moving_scene(0, 20)), tmp_path / "out"
+    settings = Preprocess(height=36, width=64, workers=1, views={"clip_frames": 8, "full_frames": 32})
+    before = preprocess([film], output, settings)
+    with open_store(output) as store:
+        (key,) = store.keys(table)
+        good = unpacked(store.get(table, key))
+        store.put(table, key, damage(good))
+    # Another film, so that there is something to do; and other masks, for which the analysis is needed.
+    other = write(tmp_path / "in/b.mp4", moving_scene(1, 20))
+    masks = {"masks": [MaskSettings(source="*.mp4", box=[0, 0, 9, 9])]} if table == "analyses" else {}
+    for _ in range(2):
+        again = preprocess([film, other], output, settings.model_copy(update=masks))
+    assert len(again.manifest) == 2 and again.manifest[0].id == before.manifest[0].id and again.set_aside == []
+    with open_store(output) as store:
+        assert unpacked(store.get(table, key)).keys() == good.keys()

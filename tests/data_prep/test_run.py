@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -6,15 +7,17 @@ import numpy as np
 import pytest
 from footage import TRAILER, moving_scene, titled_films, write
 
-from data_prep import run
+from data_prep import analysing, run
 from data_prep.config import MaskSettings, Preprocess, TextSettings
 from data_prep.run import preprocess
 from data_prep.tasks import AnalyseJob, StoreJob, analyse_video, store_video
-from data_prep.work.hashes import HashCache, stamped_hash
-from data_prep.work.records import Records
+from data_prep.work import engine
+from data_prep.work.hashes import keep_hash, stamped_hash
+from data_prep.work.store import open_store, packed
 from vidboot.data import load_manifest, read_frames
 from vidboot.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("in_process")
 SETTINGS = Preprocess(height=36, width=64, workers=1).model_copy(
     update={"views": Preprocess().views.model_copy(update={"clip_frames": 8, "full_frames": 32})}
 )
@@ -76,15 +79,20 @@ def test_the_time_is_told_by_stage(done):
     assert all(spent > 0 for spent in seconds.values()) and done[1].frames == 57
 
 
+def files(folder):
+    """Everything that a run wrote."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_a_second_run_works_on_nothing_and_gives_the_same(done, monkeypatch):
     root, _ = done
-    before = {p: p.read_bytes() for p in (root / "out").rglob("*.parquet")}
-    monkeypatch.setattr(run, "analyse_video", None)
-    monkeypatch.setattr(run, "store_video", None)
-    monkeypatch.setattr(run, "hash_file", None)
-    again = preprocess([root / "in"], root / "out", SETTINGS)
-    assert again.new == 0
-    assert all(p.read_bytes() == data for p, data in before.items())
+    before, stamps = {p: p.read_bytes() for p in files(root / "out")}, times(root / "out/shots")
+    monkeypatch.setattr(run, "make_engine", engine.make_engine)
+    monkeypatch.setattr(engine.LocalEngine, "_pool_of", None)  # no process is started
+    again = preprocess([root / "in", root / "empty"], root / "out", SETTINGS)
+    assert {p: p.read_bytes() for p in files(root / "out")} == before
+    assert times(root / "out").items() >= stamps.items()
+    assert again == replace(done[1], new=0) and list(again.manifest) == list(done[1].manifest)
 
 
 def test_only_what_is_new_is_worked_on(done, tmp_path):
@@ -142,6 +150,12 @@ def test_what_was_lost_or_damaged_is_made_again(tmp_path, kind):
     assert preprocess([film], tmp_path / "out", settings).new == 0
 
 
+def records(output, *tables):
+    """What the store holds in some tables; two analyses of one video differ, because they tell how long they took."""
+    with open_store(output) as store:
+        return {table: dict(store.get_many(table, store.keys(table))) for table in tables}
+
+
 def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
@@ -150,7 +164,7 @@ def test_a_mask_that_changes_costs_no_decoding(tmp_path, monkeypatch):
     """The analysis and the encoded shots depend neither on the user's masks, nor on what a folder's videos share."""
     films = [write(tmp_path / f"in/{name}.mp4", moving_scene(seed, 20)) for seed, name in enumerate("abcdef")]
     plain = preprocess(films[:1], tmp_path / "out", SETTINGS)
-    before = {name: times(tmp_path / "out" / name) for name in ("analysis", "shots")}
+    before, known = times(tmp_path / "out/shots"), records(tmp_path / "out", "analyses", "encoded")
     picture = tmp_path / "cover.png"
     for rows in (20, 40):
         cv2.imwrite(str(picture), np.where(np.arange(72)[:, None] < rows, 0, np.full((72, 128), 255)).astype(np.uint8))
@@ -159,22 +173,23 @@ def test_a_mask_that_changes_costs_no_decoding(tmp_path, monkeypatch):
         (shot,) = outcome.manifest
         assert outcome.new == 1 and shot.verdict == "masked"
         assert not shot.mask()[:, : rows // 2].any() and shot.mask()[:, rows // 2 + 4 :].all()
-    assert {name: times(tmp_path / "out" / name) for name in ("analysis", "shots")} == before
+    assert times(tmp_path / "out/shots") == before
+    assert records(tmp_path / "out", "analyses", "encoded") == known
     assert np.array_equal(shot.frames(), plain.manifest[0].frames())
     # Six videos of a folder are pooled, which changes the mask of each.
-    monkeypatch.setattr(run, "pooled_overlay", lambda maps: np.arange(72)[:, None] < np.full(128, 30))
+    monkeypatch.setattr(analysing, "pooled_overlay", lambda maps: np.arange(72)[:, None] < np.full(128, 30))
     shots = preprocess(films, tmp_path / "out", SETTINGS).manifest
     assert len(shots) == 6 and all(shot.verdict == "masked" for shot in shots)
     assert all(not shot.mask()[:, :14].any() and shot.mask()[:, 17:].all() for shot in shots)
-    assert times(tmp_path / "out/shots").items() >= before["shots"].items()
-    assert times(tmp_path / "out/analysis").items() >= before["analysis"].items()
+    assert times(tmp_path / "out/shots").items() >= before.items()
+    assert records(tmp_path / "out", "analyses")["analyses"].items() >= known["analyses"].items()
 
 
 def test_a_mask_that_is_taken_away_costs_no_decoding_either(tmp_path):
     (film,) = titled_films(tmp_path / "in", 1)
     settings = SETTINGS.model_copy(update={"text": TextSettings(detector="opencv")})
     before = preprocess([film], tmp_path / "out", settings).manifest[0]
-    made = {name: times(tmp_path / "out" / name) for name in ("analysis", "shots", "encoded")}
+    made = times(tmp_path / "out/shots"), records(tmp_path / "out", "analyses", "encoded")
     assert not before.mask()[20].all() and before.verdict == "masked"
     away = [MaskSettings(source="film0.mp4", box=[0, 0, 180, 320], start=12, remove=True)]
     outcome = preprocess([film], tmp_path / "out", settings.model_copy(update={"masks": away}))
@@ -184,7 +199,7 @@ def test_a_mask_that_is_taken_away_costs_no_decoding_either(tmp_path):
     every = [MaskSettings(source="film0.mp4", box=[0, 0, 180, 320], remove=True)]
     (shot,) = preprocess([film], tmp_path / "out", settings.model_copy(update={"masks": every})).manifest
     assert shot.mask().all() and shot.verdict != "masked"
-    assert {name: times(tmp_path / "out" / name) for name in ("analysis", "shots", "encoded")} == made
+    assert (times(tmp_path / "out/shots"), records(tmp_path / "out", "analyses", "encoded")) == made
 
 
 def test_a_mask_for_none_of_the_videos_is_told(tmp_path):
@@ -227,14 +242,15 @@ def test_a_video_that_is_encoded_again_and_scaled_is_reported_and_dropped_by_set
     assert [Path(item.what).name for item in dropped.set_aside] == ["b.mp4"]
 
 
-def test_what_fails_for_want_of_time_is_tried_again(tmp_path):
+def test_what_fails_for_want_of_time_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "make_engine", engine.make_engine)
     # Each takes several times as long as the interval at which the pool checks the time limit.
     write(tmp_path / "in/good.mp4", moving_scene(0, 1200))
     write(tmp_path / "in/long.mp4", moving_scene(1, 1600))
-    hashes = HashCache(tmp_path / "out/records/hashes.json")  # so that only the work on pictures exceeds the limit
-    for path in (tmp_path / "in").iterdir():
-        hashes.put(path, stamped_hash(path))
-    hashes.save()
+    (tmp_path / "out").mkdir()
+    with open_store(tmp_path / "out") as store:  # so that only the work on pictures exceeds the limit
+        for path in (tmp_path / "in").iterdir():
+            keep_hash(store, path, stamped_hash(path))
     hurried = SETTINGS.model_copy(update={"timeout_minutes": 1e-4})
     with pytest.raises(UserError, match=r"(?s)good.mp4: took longer than.*long.mp4: took longer than"):
         preprocess([tmp_path / "in"], tmp_path / "out", hurried)
@@ -244,16 +260,32 @@ def test_what_fails_for_want_of_time_is_tried_again(tmp_path):
 
 def test_a_file_that_is_away_for_a_while_is_tried_again(tmp_path):
     path, output = write(tmp_path / "a.mp4", moving_scene(0, 40)), tmp_path / "out"
-    job = AnalyseJob(tmp_path / "away.mp4", "key", output, SETTINGS)
+    job = AnalyseJob(tmp_path / "away.mp4", "key", SETTINGS)
     assert "can't be opened" in str(analyse_video(job))
-    assert Records(output / "analysis").get("key") is None
     path.rename(tmp_path / "away.mp4")
-    assert analyse_video(job) is None
-    stored = StoreJob(path, "key", "stored", output, SETTINGS, None)
+    found = packed(analyse_video(job).found.to_json())
+    stored = StoreJob(path, "key", "stored", output, SETTINGS, None, found)
     assert "can't be opened" in str(store_video(stored))
-    assert Records(output / "records").get("stored") is None
     (tmp_path / "away.mp4").rename(path)
-    assert store_video(stored) is None and len(Records(output / "records").get("stored")["shots"]) == 1
+    assert len(store_video(stored).record["shots"]) == 1
+
+
+def test_a_file_that_goes_during_the_run_is_tried_again_by_the_next(tmp_path, monkeypatch):
+    films = [write(tmp_path / f"in/{name}.mp4", moving_scene(seed, 20)) for seed, name in enumerate("ab")]
+    reading = run.find_inputs
+
+    def gone_after_reading(*given):
+        found = reading(*given)
+        films[0].rename(tmp_path / "away.mp4")
+        return found
+
+    monkeypatch.setattr(run, "find_inputs", gone_after_reading)
+    outcome = preprocess([tmp_path / "in"], tmp_path / "out", SETTINGS)
+    assert [item.reason.split(" (")[0] for item in outcome.set_aside] == ["can't be opened"]
+    monkeypatch.undo()
+    (tmp_path / "away.mp4").rename(films[0])
+    again = preprocess([tmp_path / "in"], tmp_path / "out", SETTINGS)
+    assert (again.new, len(again.manifest), again.set_aside) == (1, 2, [])
 
 
 def test_an_output_among_the_inputs_is_no_input_and_a_black_film_is_named(tmp_path):

@@ -3,9 +3,11 @@
 import difflib
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, overload
 
@@ -23,6 +25,9 @@ SCHEMA_VERSION = 1
 FILE_NAME = "manifest.parquet"
 
 VIEWS = ("full", "clip", "low_res")
+# Rows that are written or read at a time: a row takes a kilobyte or two of memory, and a file may have millions.
+_AT_ONCE = 20_000
+
 VERDICTS = ("clean", "masked", "uncertain")
 Verdict = Literal["clean", "masked", "uncertain"]
 
@@ -192,11 +197,12 @@ def check_classes(shots: Iterable[Shot], classes: Sequence[str]) -> None:
 
 
 def write_manifest(folder: str | Path, rows: Iterable[ManifestRow]) -> None:
-    """Write the rows, in their order, atomically."""
-    table = pa.Table.from_pylist([row.values() for row in rows], schema=_SCHEMA)
-    table = table.replace_schema_metadata({"vidboot_schema_version": str(SCHEMA_VERSION)})
-    with atomic_path(Path(folder) / FILE_NAME) as partial:
-        pq.write_table(table, partial)
+    """Write the rows, in their order, atomically; only `_AT_ONCE` of them are in memory."""
+    schema = _SCHEMA.with_metadata({"vidboot_schema_version": str(SCHEMA_VERSION)})
+    left = iter(rows)
+    with atomic_path(Path(folder) / FILE_NAME) as partial, pq.ParquetWriter(partial, schema) as writer:
+        while some := [row.values() for row in islice(left, _AT_ONCE)]:
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
 
 
 def load_manifest(folder: str | Path) -> Manifest:
@@ -210,19 +216,35 @@ def load_rows(folder: str | Path) -> list[ManifestRow]:
 
     Raises `UserError` if it is missing, damaged or of another schema version.
     """
-    folder = Path(folder)
+    table = _read_table(Path(folder), _SCHEMA.names)
+    return [ManifestRow.of(values) for part in table.to_batches(_AT_ONCE) for values in part.to_pylist()]
+
+
+def count_sources(folder: str | Path) -> dict[str, int]:
+    """By source, the number of its shots in the manifest; raises `UserError` as `load_rows` does."""
+    return Counter(_read_table(Path(folder), ["source"])["source"].to_pylist())
+
+
+def named_files(folder: str | Path) -> set[str]:
+    """The shots and masks that the manifest names, relative to `folder`; raises `UserError` as `load_rows` does."""
+    table = _read_table(Path(folder), ["path", "mask"])
+    return {name for column in table.columns for name in column.to_pylist() if name is not None}
+
+
+def _read_table(folder: Path, columns: Sequence[str]) -> pa.Table:
+    """Columns of the manifest in a folder; raises `UserError` if it is missing, damaged or of another version."""
     path = folder / FILE_NAME
     again = "run tools/preprocess.py with --output on that folder"
     if not path.is_file():
         raise UserError(f"there is no manifest in {folder}; {again}")
     try:
-        table = pq.read_table(path)
+        schema = pq.read_schema(path)
+        version = (schema.metadata or {}).get(b"vidboot_schema_version", b"none").decode()
+        missing = set(columns) - set(schema.names)
+        if version == str(SCHEMA_VERSION) and not missing:
+            return pq.read_table(path, columns=list(columns))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"the manifest {path} can't be read ({error}); {again}") from None
-    version = (table.schema.metadata or {}).get(b"vidboot_schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):
         raise UserError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; {again}")
-    missing = set(_SCHEMA.names) - set(table.column_names)
-    if missing:
-        raise UserError(f"{path} has no column {', '.join(sorted(missing))}; {again}")
-    return [ManifestRow.of(values) for values in table.to_pylist()]
+    raise UserError(f"{path} has no column {', '.join(sorted(missing))}; {again}")

@@ -12,7 +12,6 @@ from data_prep.config import Preprocess
 from data_prep.tasks import AnalyseJob, analyse_video
 from data_prep.video.cropping import Cropper
 from data_prep.video.decode import Converter, pictures, probe, raw_frames
-from data_prep.work.records import Records
 from vidboot.data.video import VideoError, VideoWriter, iter_frames
 
 
@@ -101,11 +100,10 @@ def test_interlaced_frames_are_named_wherever_they_begin_and_mended_on_demand(tm
 def test_the_remark_is_in_the_analysis_and_a_progressive_film_has_none(tmp_path):
     combed(tmp_path / "a.ts", 13)
     write(tmp_path / "b.mp4", moving_scene(0, 24))
-    settings = Preprocess(text={"detector": "opencv"})
+    settings, notes = Preprocess(text={"detector": "opencv"}), {}
     for name in ("a.ts", "b.mp4"):
-        assert analyse_video(AnalyseJob(tmp_path / name, name, tmp_path, settings)) is None
-    notes = {name: Records(tmp_path / "analysis").get(name)["probe"]["notes"] for name in ("a.ts", "b.mp4")}
-    assert notes == {"a.ts": ["interlaced at 11 frames, from frame 13 on, not deinterlaced"], "b.mp4": []}
+        notes[name] = analyse_video(AnalyseJob(tmp_path / name, name, settings)).found.probe.notes
+    assert notes == {"a.ts": ("interlaced at 11 frames, from frame 13 on, not deinterlaced",), "b.mp4": ()}
 
 
 def test_a_progressive_film_is_the_same_with_and_without_mending(tmp_path):

@@ -2,6 +2,7 @@ import errno
 import os
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,14 @@ def awkward(job):
     return job.upper()
 
 
+def ended(engine, task, jobs):
+    """The results by job."""
+    return dict(chain.from_iterable(engine.run(task, jobs)))
+
+
 def test_a_task_that_dies_or_stalls_costs_only_itself():
     with LocalEngine(2, timeout_seconds=4) as engine:
-        results = dict(engine.run(awkward, ["a", "die", "b", "stall", "c"]))
+        results = ended(engine, awkward, ["a", "die", "b", "stall", "c"])
     assert {job: results[job] for job in "abc"} == {"a": "A", "b": "B", "c": "C"}
     assert isinstance(results["die"], TaskError) and "died" in str(results["die"])
     assert isinstance(results["stall"], TaskError) and "longer than" in str(results["stall"])
@@ -33,7 +39,7 @@ def test_a_task_that_dies_or_stalls_costs_only_itself():
 
 def test_an_unforeseen_error_costs_only_its_task_but_a_full_disk_ends_the_run():
     with LocalEngine(1, timeout_seconds=60) as engine:
-        results = dict(engine.run(awkward, ["bug", "a"]))
+        results = ended(engine, awkward, ["bug", "a"])
         assert results["a"] == "A" and isinstance(results["bug"], TaskError)
         assert str(results["bug"]) == "ValueError: sides must agree"
         with pytest.raises(UserError, match="No space left on device"):
@@ -52,8 +58,24 @@ def meeting(path):
 
 def test_more_jobs_than_before_are_worked_on_at_the_same_time(tmp_path):
     with LocalEngine(2, timeout_seconds=60) as engine:
-        assert dict(engine.run(awkward, ["a"])) == {"a": "A"}
-        assert all(met for _, met in engine.run(meeting, [tmp_path / "one", tmp_path / "two"]))
+        assert ended(engine, awkward, ["a"]) == {"a": "A"}
+        assert all(ended(engine, meeting, [tmp_path / "one", tmp_path / "two"]).values())
+
+
+def test_jobs_are_made_as_they_are_begun():
+    made, most = [], 0
+
+    def jobs():
+        for number in range(40):
+            made.append(number)
+            yield str(number)
+
+    with LocalEngine(2, timeout_seconds=60) as engine:
+        done = 0
+        for results in engine.run(awkward, jobs()):
+            done += len(results)
+            most = max(most, len(made) - done)
+    assert done == len(made) == 40 and most <= 4
 
 
 def test_no_jobs_start_no_process():

@@ -98,7 +98,8 @@ def test_tasks_of_a_node_that_dies_are_begun_anew_on_the_other(tmp_path, cluster
     killed = kill_when(cluster, two_begun)
     Thread(target=go_on, daemon=True).start()
     with make_engine("ray", None, 600.0) as engine:
-        found = {job[1]: result for job, result in engine.run(_noted, [(tmp_path, n) for n in range(4)])}
+        ended = [one for batch in engine.run(_noted, [(tmp_path, n) for n in range(4)]) for one in batch]
+    found = {job[1]: result for job, result in ended}
     assert found == {0: 0, 1: 2, 2: 4, 3: 6}
     # Each left one note, and that of the dead node two.
     assert len([note for note in tmp_path.iterdir() if note.name != "go"]) == 5
@@ -110,5 +111,5 @@ def _died(job: int) -> int:
 
 def test_a_task_that_kills_its_own_worker_is_not_begun_anew(cluster):
     with make_engine("ray", None, 600.0) as engine:
-        ((_, result),) = engine.run(_died, [1])
+        ((_, result),) = [one for batch in engine.run(_died, [1]) for one in batch]
     assert isinstance(result, TaskError) and "worker process died" in str(result)

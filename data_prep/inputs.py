@@ -1,0 +1,93 @@
+"""The input files of a run: found, hashed, and grouped by content."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.config import Preprocess
+from data_prep.masking import matching
+from data_prep.tasks import HashJob, hash_file
+from data_prep.text.model import model_for
+from data_prep.work.engine import Engine, TaskError, with_progress
+from data_prep.work.hashes import keep_hash, known_hashes
+from data_prep.work.scan import SetAside, Source, scan
+from data_prep.work.store import FILE_NAMES, Store
+from data_prep.work.workers import reason_of
+from vidboot.data.manifest import FILE_NAME
+from vidboot.data.video import VideoError
+
+# Folders of the files that runs write, named by 20 letters of a hash; and folders of records that earlier versions
+# wrote, named by all 64.
+FOLDERS, OLD_FOLDERS = ("shots", "masks"), ("analysis", "encoded", "pages", "records")
+HASH, OLD_RECORD = re.compile("[0-9a-f]{20}"), re.compile(r"([0-9a-f]{64}|hashes)\.(json|npz)")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The input files by content, each group ordered by path; and what is set aside."""
+
+    by_content: dict[str, list[Source]]
+    set_aside: list[SetAside]
+
+    def firsts(self, count: int | None = None) -> dict[str, Source]:
+        """The first file of each content, ordered by path; only the first `count` of them."""
+        firsts = [(content, group[0]) for content, group in self.by_content.items()]
+        return dict(sorted(firsts, key=lambda item: str(item[1].path))[:count])
+
+
+def check(settings: Preprocess) -> None:
+    """Raise `UserError` if the settings name something missing."""
+    model_for(settings.text)
+    for mask in settings.masks:
+        mask.digest()
+
+
+def find_inputs(
+    inputs: Sequence[str | Path], output: Path, settings: Preprocess, store: Store, engine: Engine
+) -> Inputs:
+    """All inputs; set aside are unreadable files, copies, and masks that match no file."""
+    sources, set_aside = scan(inputs, _made(output))
+    used = {number for source in sources for number in matching(settings.masks, source.path)}
+    unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
+    set_aside += [SetAside(f"masks.{number} for {pattern}", "fits none of the files") for number, pattern in unused]
+    by_content, unreadable = _by_content(sources, store, engine)
+    set_aside += unreadable
+    for first, *twins in by_content.values():
+        set_aside += [SetAside(str(twin.path), f"the same file as {first.path}") for twin in twins]
+    return Inputs(by_content, set_aside)
+
+
+def _made(output: Path) -> list[Path]:
+    """What runs wrote into the output folder, which may be inside an input folder.
+
+    A folder of the user's own may have the same name: then it is only what lies in it beside the user's files.
+    """
+    made = [output / name for name in (FILE_NAME, "report.html", "preview.html", ".lock", *FILE_NAMES)]
+    for names, pattern in ((FOLDERS, HASH), (OLD_FOLDERS, OLD_RECORD)):
+        for folder in (output / name for name in names):
+            inside = list(folder.iterdir()) if folder.is_dir() else []
+            own = [path for path in inside if pattern.fullmatch(path.name)]
+            made += [folder] if len(own) == len(inside) else own
+    return made
+
+
+def _by_content(sources: list[Source], store: Store, engine: Engine) -> tuple[dict[str, list[Source]], list[SetAside]]:
+    """Files grouped by content, each group ordered by path; and those that can't be read."""
+    hashes = known_hashes(store, (source.path for source in sources))
+    paths = [source.path for source in sources if source.path not in hashes]
+    unreadable = {}
+    for ended in with_progress(engine, hash_file, map(HashJob, paths), len(paths), "reading"):
+        with store.together():
+            for job, result in ended:
+                if isinstance(result, VideoError | TaskError):
+                    unreadable[job.path] = SetAside(str(job.path), reason_of(result))
+                else:
+                    hashes[job.path] = result[-1]
+                    keep_hash(store, job.path, result)
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        if (digest := hashes.get(source.path)) is not None:
+            groups.setdefault(digest, []).append(source)
+    # In the order of the sources, not in that in which reading ended, so that equal inputs give equal results.
+    return groups, [unreadable[path] for path in paths if path in unreadable]
