@@ -20,12 +20,15 @@ def init_distributed() -> None:
     deepspeed_logger.setLevel("WARNING")
     # Otherwise the first engine on a CPU compiles a shared-memory operator, which takes a minute and needs a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    backend, alone = "nccl" if torch.cuda.is_available() else "gloo", "MASTER_ADDR" not in os.environ
+    # A job script may export MASTER_ADDR for a single process too, which then has no number.
+    backend, alone = "nccl" if torch.cuda.is_available() else "gloo", not {"MASTER_ADDR", "RANK"} <= os.environ.keys()
     if alone:
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
     if "OMP_NUM_THREADS" not in os.environ and not torch.cuda.is_available():
         # The processes share the cores: with more threads than cores, torch's threads wait for each other.
-        local_processes = int(os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"]))
+        # DeepSpeed's launcher sets the first, torchrun the second.
+        names = ("LOCAL_SIZE", "LOCAL_WORLD_SIZE", "WORLD_SIZE")
+        local_processes = next(int(os.environ[name]) for name in names if name in os.environ)
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_processes))
     if dist.is_initialized():
         return

@@ -27,7 +27,9 @@ def set_rank_under_slurm() -> None:
             'export MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)" MASTER_PORT=29500'
         )
     given.update(RANK=given["SLURM_PROCID"], WORLD_SIZE=given["SLURM_STEP_NUM_TASKS"])
-    given.update(LOCAL_RANK=given.get("SLURM_LOCALID", "0"))
+    # With --gpus-per-task=1 SLURM shows each process only its own GPU, which is number 0 there.
+    shown = given.get("CUDA_VISIBLE_DEVICES", "")
+    given.update(LOCAL_RANK="0" if shown and "," not in shown else given.get("SLURM_LOCALID", "0"))
 
 
 def end_with_launcher() -> None:

@@ -17,6 +17,9 @@ STEP = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
 
 @pytest.fixture
 def environment(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        # Set first, so that what the code sets is taken back.
+        monkeypatch.setenv(name, "")
     for name in (*STEP, "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
@@ -29,11 +32,17 @@ def numbers():
 def test_srun_gives_the_numbers_that_torch_asks_for(environment):
     for name, value in (STEP | {"MASTER_ADDR": "node1", "MASTER_PORT": "29500"}).items():
         environment.setenv(name, value)
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        environment.setenv(name, "")
-        environment.delenv(name)
     set_rank_under_slurm()
     assert numbers() == ["5", "8", "1"]
+
+
+@pytest.mark.parametrize(("shown", "local"), [("0", "0"), ("GPU-5f2a", "0"), ("0,1,2,3", "1"), ("", "1")])
+def test_a_process_that_srun_shows_one_gpu_only_uses_that(environment, shown, local):
+    given = STEP | {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "CUDA_VISIBLE_DEVICES": shown}
+    for name, value in given.items():
+        environment.setenv(name, value)
+    set_rank_under_slurm()
+    assert numbers() == ["5", "8", local]
 
 
 def test_srun_without_an_address_says_how_to_start(environment):
@@ -51,6 +60,22 @@ def test_a_single_process_is_left_alone(environment, given):
         environment.setenv(name, value)
     set_rank_under_slurm()
     assert numbers() == [None] * 3
+
+
+ALONE = """
+import os, torch.distributed as dist
+from vidboot.distributed import init_distributed, rank, world_size
+init_distributed()
+print(rank(), world_size(), dist.get_backend())
+"""
+
+
+def test_a_single_process_trains_although_a_job_script_has_set_an_address():
+    given = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    given |= {"MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
+    done = subprocess.run([sys.executable, "-c", ALONE], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 1 gloo"
 
 
 CHILD = """

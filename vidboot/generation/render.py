@@ -26,6 +26,7 @@ from vidboot.generation.streaming import StreamState, stream
 from vidboot.generation.writers import PNG_FOLDER, check_fps, check_path, grid, open_output
 from vidboot.model.run_folder import load, weights_hash
 from vidboot.model.video_model import VideoModel
+from vidboot.networks.compiled import has_compiler
 from vidboot.options import words_of
 
 
@@ -76,6 +77,8 @@ def render(request: GenerateRequest) -> dict[str, Any]:
     _check_paths(request)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(request.run, device).frozen()
+    if request.compile and has_compiler("sampling"):
+        model = model.compiled()
     model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
     sampling = Sampling.of(request, model, request.only_repairs)
     sampling = sampling.model_copy(update={"label": _label(request, model)})
@@ -219,7 +222,8 @@ def _state_file(output: Path) -> Path:
     return output.with_name(output.name + ".unfinished") / "state.safetensors"
 
 
-WITHOUT_EFFECT = {"run", "output", "init", "low_res", "repair", "max_batch_frames", "torch", "device", "command"}
+WITHOUT_EFFECT = {"run", "output", "init", "low_res", "repair", "max_batch_frames", "compile"}
+WITHOUT_EFFECT |= {"torch", "device", "command"}
 """Keys of the record that may differ when a stream is continued; the weights and the files' hashes may not."""
 
 

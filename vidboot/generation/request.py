@@ -80,6 +80,9 @@ class GenerateRequest(SamplingOptions):
     """Make the video chunk by chunk, in constant memory; the same command resumes after a kill."""
     max_batch_frames: PositiveInt | None = None
     """Frames that a network denoises at once (default: as in training)."""
+    compile: bool = False
+    """On a GPU run the networks as graphs of torch.compile, which take minutes to make: for long streams, many samples
+    and many steps."""
     class_name: Annotated[str | None, Option(flag="--class")] = None
     """One of the run's classes."""
     init: Annotated[Path | None, Option(metavar="FILE", group=OBSERVED)] = None

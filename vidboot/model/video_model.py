@@ -22,6 +22,7 @@ from vidboot.method.gate import OPEN, Gate
 from vidboot.method.long_video import LongDenoiser
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.method.views import View, pool, take_frames, whole_blocks
+from vidboot.networks.compiled import Backend, CompiledNetwork
 from vidboot.networks.precision import in_bf16
 from vidboot.networks.residual import ResidualUNet
 from vidboot.networks.unet import Conditions, UNet
@@ -128,11 +129,7 @@ class VideoModel:
 
     def with_conditions(self, **conditions: int) -> "VideoModel":
         """The same model under a class `label` (its number in `data.classes`) or a frame `stride`."""
-        views = {name: ConditionedNetwork(network, conditions) for name, network in self.views.items()}
-        residual = None if self.residual is None else ConditionedNetwork(self.residual, conditions)
-        model = VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps, self.context_fit)
-        model.max_batch_frames = self.max_batch_frames
-        return model
+        return self._with_networks(lambda network: ConditionedNetwork(network, conditions))
 
     def observing(
         self, observed_mask: Bool[Tensor, "1 1 T H W"], observation: Observation | None = None
@@ -200,8 +197,19 @@ class VideoModel:
 
     def frozen(self) -> "VideoModel":
         """The same model to denoise with, and not to learn: its networks may compute in bf16 (see `frozen`)."""
-        views = {name: frozen(network, self.config) for name, network in self.views.items()}
-        residual = None if self.residual is None else frozen(self.residual, self.config)
+        return self._with_networks(lambda network: frozen(network, self.config))
+
+    def compiled(self, backend: Backend = "inductor") -> "VideoModel":
+        """The same model, whose networks run as graphs of torch.compile (see `CompiledNetwork`).
+
+        Their first calls take minutes. Call `frozen` before this, not after.
+        """
+        return self._with_networks(lambda network: CompiledNetwork(network, backend))
+
+    def _with_networks(self, changed: Callable[[nn.Module], nn.Module]) -> "VideoModel":
+        """The same model with each network changed."""
+        views = {name: changed(network) for name, network in self.views.items()}
+        residual = None if self.residual is None else changed(self.residual)
         model = VideoModel(self.config, views, residual, self.gate, self.calibration, self.fps, self.context_fit)
         model.max_batch_frames = self.max_batch_frames
         return model

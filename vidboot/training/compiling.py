@@ -9,9 +9,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._triton import has_triton
 
 from vidboot.distributed import device, sum_over_ranks, world_size
+from vidboot.networks.compiled import has_compiler
 from vidboot.training.computing import ComputedNetwork
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Compiling:
         self.steps, self.seen = steps, Counter[int]()
         self.seconds: dict[int, float] = defaultdict(float)
         self.network: ComputedNetwork | None = None
-        if setting == "auto" and isinstance(network, ComputedNetwork) and _has_compiler():
+        if setting == "auto" and isinstance(network, ComputedNetwork) and _can_compile():
             self.network = network
 
     @contextmanager
@@ -64,9 +64,6 @@ def worth(seconds: float, steps: float) -> bool:
     return SAVED * seconds * steps > COMPILE_SECONDS
 
 
-def _has_compiler() -> bool:
-    """Whether torch.compile can make kernels for this process's device."""
-    found = device().type == "cuda" and has_triton()
-    if device().type == "cuda" and not found:
-        logger.info("torch.compile has no compiler here (triton): training goes on without it")
-    return found
+def _can_compile() -> bool:
+    """Whether this is a GPU with a compiler; on a CPU nobody expects one."""
+    return device().type == "cuda" and has_compiler("training")

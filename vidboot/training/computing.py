@@ -1,7 +1,6 @@
 """How a network computes while it trains: with weights rounded to bf16, and as compiled graphs."""
 
 import copy
-import logging
 from typing import Any
 
 import torch
@@ -11,9 +10,8 @@ from torch.func import functional_call
 
 from vidboot.method.edm import Preconditioned
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
+from vidboot.networks.compiled import Backend, Graph
 from vidboot.networks.precision import converted
-
-logger = logging.getLogger(__name__)
 
 
 class _RoundToBf16(torch.autograd.Function):
@@ -40,17 +38,17 @@ class ComputedNetwork(nn.Module):
     that fails, it is said once, and all goes on without.
     """
 
-    def __init__(self, network: Preconditioned, bf16: bool, backend: str = "inductor") -> None:
+    def __init__(self, network: Preconditioned, bf16: bool, backend: Backend = "inductor") -> None:
         super().__init__()
-        self.network, self.bf16, self.backend = network, bf16, backend
+        self.network, self.bf16 = network, bf16
         self.compiled: set[int] = set()
-        self.can_compile = True
+        # For each shape a graph: one for any size was a third slower (118 ms, not 90), and not made faster.
+        self.graph = Graph(self._run, self._eager, "training", backend, dynamic=False)
         self._names = [name for name, _ in network.named_parameters()]
         # In a list, so that its parts are not this module's. It holds the rounded weights as plain attributes, until
         # the next forward pass: activations that are computed again in the backward pass need them too.
         self._rounded = [copy.deepcopy(network)] if bf16 else []
         self._places = [_take_out(self._rounded[0], name) for name in self._names] if bf16 else []
-        self._graph: Any = None
 
     def forward(
         self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
@@ -59,37 +57,22 @@ class ComputedNetwork(nn.Module):
         weights = tuple(self.network.parameters())
         if self.bf16:
             weights = _RoundToBf16.apply(*weights)
-        if self.can_compile and x.shape[2] in self.compiled:
-            try:
-                return self._compiled(weights, x, sigma, inputs)
-            except (torch._dynamo.exc.TorchDynamoException, ImportError) as error:
-                self.can_compile = False
-                why = " ".join(str(error).split())[:200]
-                logger.info("torch.compile doesn't work here (%s): training goes on without it", why)
-        if not self.bf16:
-            return self.network(x, sigma, inputs=inputs)
-        for (module, name), weight in zip(self._places, weights, strict=True):
-            setattr(module, name, weight)
-        return self._rounded[0](x, sigma, inputs=inputs)
+        return (self.graph if x.shape[2] in self.compiled else self._eager)(weights, x, sigma, inputs)
 
     def compile_for(self, num_frames: int) -> None:
         """From now on compute videos of this many frames by a compiled graph."""
         self.compiled.add(num_frames)
 
-    def _compiled(self, weights: tuple[Tensor, ...], *inputs: Any) -> Tensor:
-        if self._graph is None:
-            # Imported here: the compiler takes a second to load.
-            from torch._functorch import config as functorch
-
-            # The backward graph is compiled with the forward one, so that a failure comes while it can be mended.
-            functorch.force_non_lazy_backward_lowering = True
-            # A graph for each frame count: one for any size was a third slower (118 ms, not 90), and not made faster.
-            self._graph = torch.compile(self._run, backend=self.backend, dynamic=False)
-        return self._graph(weights, *inputs)
-
     def _run(self, weights: tuple[Tensor, ...], x: Tensor, sigma: Tensor, inputs: NetworkInputs) -> Tensor:
         named = dict(zip(self._names, weights, strict=True))
         return functional_call(self.network, named, (x, sigma), {"inputs": inputs})
+
+    def _eager(self, weights: tuple[Tensor, ...], x: Tensor, sigma: Tensor, inputs: NetworkInputs) -> Tensor:
+        if not self.bf16:
+            return self.network(x, sigma, inputs=inputs)
+        for (module, name), weight in zip(self._places, weights, strict=True):
+            setattr(module, name, weight)
+        return self._rounded[0](x, sigma, inputs=inputs)
 
 
 def _take_out(network: nn.Module, name: str) -> tuple[nn.Module, str]:

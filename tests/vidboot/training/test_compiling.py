@@ -15,7 +15,7 @@ from vidboot.training.computing import ComputedNetwork
 def clock(monkeypatch):
     """A compiler, and a clock that tests set."""
     now = [0.0]
-    monkeypatch.setattr(module, "_has_compiler", lambda: True)
+    monkeypatch.setattr(module, "_can_compile", lambda: True)
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     return now
 
