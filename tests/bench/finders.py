@@ -11,7 +11,7 @@ from judging import Found
 from data_prep.analysis import analyse, mean_maps
 from data_prep.config import Preprocess
 from data_prep.masking import Coverage, verdict
-from data_prep.overlays.pooling import pooled_overlay
+from data_prep.overlays.pooling import packed_maps, pooled_overlay
 from data_prep.video.decode import probe
 from vidboot.data.manifest import Shot, load_manifest
 
@@ -34,7 +34,7 @@ class Preprocessing:
         """Analyse a video; raises `VideoError` if it can't be used."""
         cv2.setNumThreads(1)
         analysis, sums = analyse(path, probe(path), self.settings)
-        np.savez(self._file(path, ".npz"), **mean_maps(sums))
+        self._file(path, ".npz").write_bytes(packed_maps(mean_maps(sums)))
         self._file(path, ".pickle").write_bytes(pickle.dumps(analysis))
 
     def pool(self, paths: list[Path]) -> None:
@@ -45,7 +45,9 @@ class Preprocessing:
                 with np.load(file) as maps:
                     groups[path.parent, maps["grey"].shape].append(path)
         for members in groups.values():
-            self.pooled |= dict.fromkeys(members, pooled_overlay([self._file(p, ".npz") for p in sorted(members)]))
+            self.pooled |= dict.fromkeys(
+                members, pooled_overlay(self._file(p, ".npz").read_bytes() for p in sorted(members))
+            )
 
     def __call__(self, path: Path) -> Found:
         """The masks and verdicts of an analysed video."""

@@ -27,6 +27,7 @@ _KINDS = ("texts", "overlays", "regions that stand", "regions that pass")
 # Penalty of the squared weights of standardised features.
 _RIDGE, _FOLDS = 0.01, 5
 Row = tuple[str, str, bool, list[float]]
+Example = tuple[str, bool | None, list[float] | None]
 
 
 def rows_of(job: tuple[Path, list]) -> list[Row]:
@@ -41,42 +42,47 @@ def rows_of(job: tuple[Path, list]) -> list[Row]:
 
     data_prep.analysis.judged = catch
     analysis, _ = data_prep.analysis.analyse(path, probe(path), Preprocess(text={"detector": "opencv"}))
-    rows = []
-    for kind, covered, span, features in _proposed(*caught):
-        truth = truth_of(covered, span, analysis.probe.fps, boxes)
-        if truth is not None and features is not None:
-            rows.append((kind, path.name, truth, features))
-    return rows
+
+    def truth(covered: np.ndarray, span: tuple[int, int]) -> bool | None:
+        return truth_of(covered, span, analysis.probe.fps, boxes)
+
+    examples = [*_of_rules(truth, *caught), *_of_finder(truth, *caught)]
+    return [(kind, path.name, true, features) for kind, true, features in examples if None not in (true, features)]
 
 
-def _proposed(texts, overlays, regions, moments, size) -> Iterator[tuple]:
+def _of_rules(truth, texts, overlays, regions, moments, size) -> Iterator[Example]:
     for text in texts:
         area = np.zeros(size, bool)
         top, left, bottom, right = text.box
         area[top:bottom, left:right] = text.covered()
-        yield "texts", area, (text.start, text.end), evidence.text_features(text, moments, size)
+        yield "texts", truth(area, (text.start, text.end)), evidence.text_features(text, moments, size)
     for one in overlays:
-        area = unpack(one.bits, *size)
-        yield "overlays", area, (one.start, one.end), evidence.overlay_features(one, moments, size)
-    largest: dict[tuple, tuple] = {}
+        true = truth(unpack(one.bits, *size), (one.start, one.end))
+        yield "overlays", true, evidence.overlay_features(one, moments, size)
+
+
+def _of_finder(truth, texts, overlays, regions, moments, size) -> Iterator[Example]:
+    """Regions at all levels; what passes counts once, where it is largest."""
+    largest: dict[tuple, tuple[int, Example]] = {}
     for root in regions:
         proposed = evidence.proposed_meanwhile(root, texts, overlays, size)
-        for region in all_of(root):
-            area = cv2.resize(region.covered().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        for region, true in _with_truth(root, truth, size):
             features = evidence.region_features(region, proposed)
             if region.stands:
-                yield "regions that stand", area, (region.start, region.end), features
-            elif region.look not in largest or area.sum() > largest[region.look][0].sum():
-                largest[region.look] = area, (region.seen.start, region.seen.stop), features
-    for found in largest.values():
-        yield "regions that pass", *found
+                yield "regions that stand", true, features
+            elif region.look not in largest or region.covered().sum() > largest[region.look][0]:
+                largest[region.look] = int(region.covered().sum()), ("regions that pass", true, features)
+    for _, found in largest.values():
+        yield found
 
 
-def all_of(region):
-    """A region and all that are inside it."""
-    yield region
-    for one in region.inside:
-        yield from all_of(one)
+def _with_truth(region, truth, size) -> list[tuple]:
+    """A region and all that are inside it; one that only holds something burnt in is no example of either kind."""
+    area = cv2.resize(region.covered().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    span = (region.start, region.end) if region.stands else (region.seen.start, region.seen.stop)
+    true, inside = truth(area, span), [one for part in region.inside for one in _with_truth(part, truth, size)]
+    holds = true is False and any(found for _, found in inside)
+    return inside if holds else [(region, true), *inside]
 
 
 def fitted(features: np.ndarray, truth: np.ndarray) -> np.ndarray:

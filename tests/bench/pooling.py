@@ -17,7 +17,7 @@ from overlays import logo
 from data_prep.analysis import analyse, mean_maps
 from data_prep.config import Preprocess
 from data_prep.masking import covered_spans, verdict
-from data_prep.overlays.pooling import pooled_overlay
+from data_prep.overlays.pooling import packed_maps, pooled_overlay
 from data_prep.video.decode import probe
 
 SIZE = (360, 640)
@@ -59,19 +59,18 @@ def masked(found, pooled):
 
 def measure(videos, alpha, kind, work, settings):
     """Unmasked share of the logo, share masked beside it, number of uncertain videos if alone and if pooled."""
-    found, files, truths = [], [], []
-    for number, clean in enumerate(videos):
+    found, packs, truths = [], [], []
+    for clean in videos:
         frames = clean.copy()
         size, truth = frames.shape[1:3], np.zeros(frames.shape[:3], bool)
         if alpha:
             burn(frames, logo(size, kind, (size[1] - 140, 20)), 0, len(frames), 0, truth, alpha)
         encode(work / "clip.mp4", frames, 26)
         analysis, sums = analyse(work / "clip.mp4", probe(work / "clip.mp4"), settings)
-        files.append(work / f"{number}.npz")
-        np.savez(files[-1], **mean_maps(sums))
+        packs.append(packed_maps(mean_maps(sums)))
         found.append(analysis)
         truths.append(truth)
-    pooled = pooled_overlay(files)
+    pooled = pooled_overlay(packs)
     missed = over = 0.0
     unsure = {False: 0, True: 0}
     for analysis, truth in zip(found, truths, strict=True):
