@@ -22,8 +22,9 @@ import vidboot
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import load_manifest
 from vidboot.data.split import split_shots
+from vidboot.evaluation.distance import frechet_distance
 from vidboot.evaluation.features import own_features
-from vidboot.evaluation.statistics import autocorrelation, frechet_distance
+from vidboot.evaluation.statistics import autocorrelation
 from vidboot.experiments.digits import digit_video, subtitle, write_digits
 from vidboot.experiments.learning_curve.correlation import lags
 from vidboot.generation.sampling import DEFAULTS, REPAIR_DEFAULTS, Sampling, initial_noise, sample, seeded

@@ -1,3 +1,5 @@
+import csv
+import html
 import json
 import subprocess
 import sys
@@ -52,14 +54,30 @@ def test_the_report_of_a_run_agrees_with_the_table_of_its_training(trained_run, 
     for name in ("base", "base + residual"):
         means = [level["mean"] for level in report["denoising"][name]]
         assert means == pytest.approx(table["rows"][name]["trained"], rel=1e-4)
-        assert all(level["low"] <= level["mean"] <= level["high"] for level in report["denoising"][name])
+        assert all(0 < level["low"] <= level["mean"] <= level["high"] for level in report["denoising"][name])
     # Lags within and beyond clips of 4 frames; videos of 12 frames have no lag of 12.
     assert list(report["statistics"]["base"]["autocorrelation_error"]) == ["1", "2", "3", "6"]
-    # Real videos compared with other real videos: the distance of a perfect model.
-    assert report["statistics"]["training videos"]["frechet_distance"] > 0
+    assert all(ratio["mean"] > 0 for ratio in report["denoising_ratio"]["base + residual"])
+    distance = report["statistics"]["base"]["frechet_distance"]  # of two videos, which can't tell
+    assert distance["mean"] is None and not distance["shown"] and distance["sentence"] in result.stdout
+    copies = report["copies"]["base"]
+    assert len(copies["samples"]) == 2 and copies["sentence"] in result.stdout
+    shots = json.loads((trained_run / "split.json").read_text())["train"]
+    assert {window["shot"] for sample in copies["samples"] for window in sample["windows"]} <= set(shots)
     assert report["protocol"]["features"] in result.stdout
     page = (tmp_path / "index.html").read_text()
-    assert page.count("data:video/mp4") >= 4 and page.count("data:image/png") == 2
+    assert page.count("data:video/mp4") >= 8 and page.count("data:image/png") == 2
+    assert distance["sentence"] in html.unescape(page) and "Copied or made?" in page
+    with (tmp_path / "evaluation.csv").open(newline="") as file:
+        rows = {(row["of"], row["quantity"], row["at"]): row for row in csv.DictReader(file)}
+    error = report["denoising"]["base"][0]
+    line = rows["base", "denoising error", f"sigma={report['sigmas'][0]:g}"]
+    assert [float(line[key]) for key in ("value", "low", "high")] == [error["mean"], error["low"], error["high"]]
+    assert rows["base", "Fréchet distance", ""]["value"] == ""
+    assert (
+        float(rows["base + residual", "motion", ""]["value"])
+        == report["statistics"]["base + residual"]["motion"]["mean"]
+    )
 
 
 CURVE = """

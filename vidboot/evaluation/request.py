@@ -34,6 +34,8 @@ class RunRequest(Strict):
     data)."""
     samples: Annotated[int, Field(ge=2), Option(metavar="K")] = 16
     """Videos to generate with each model; they are compared with as many real ones."""
+    search: Annotated[PositiveInt, Option(metavar="N")] = 1000
+    """Training shots to search for copies, at most: each is read once."""
     frames: Annotated[int, Field(ge=2)] | None = None
     """Frames of each generated video (default: the training length)."""
     steps: PositiveInt = 18

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vidboot.data.display import mp4_address, print_table
 from vidboot.data.files import write_atomic
+from vidboot.evaluation.intervals import ENOUGH
 
 PAGE_FILE, PLOTS = "index.html", {"errors": "denoising.png", "autocorrelation": "autocorrelation.png"}
 PLAYED = 8
@@ -34,14 +35,31 @@ def print_tables(results: Mapping[str, Any]) -> None:
         errors.add_row(name, *map(error_cell, row))
     print_table(errors)
     print_table(_statistics_table(results["statistics"]))
-    for text in results["protocol"].values():
+    for text in (*sentences(results), *results["protocol"].values()):
         print(text)
 
 
+def interval_cell(found: Mapping[str, float | None] | None, digits: int = 3) -> str:
+    """A value with its interval, if it has one; a dash if there is no value."""
+    if found is None or found["mean"] is None:
+        return "–"
+    low, high = found["low"], found["high"]
+    interval = "" if low is None or high is None else f" ({low:.{digits}f}–{high:.{digits}f})"
+    return f"{found['mean']:.{digits}f}{interval}"
+
+
 def error_cell(error: Mapping[str, float | None]) -> str:
-    """A mean with its interval, if it has one."""
-    interval = f" ({error['low']:.4f}–{error['high']:.4f})" if error["low"] is not None else ""
-    return f"{error['mean']:.4f}{interval}"
+    """A mean error with its interval, if it has one."""
+    return interval_cell(error, 4)
+
+
+def sentences(results: Mapping[str, Any]) -> list[str]:
+    """In words, for each set of videos: what its distance says, or why it isn't shown, and whether it is copied."""
+    distances = {name: row["frechet_distance"] for name, row in results["statistics"].items()}
+    found = [f"Fréchet distance, {name}: {row['sentence']}" for name, row in distances.items() if row is not None]
+    if not results["copies"]:
+        return [*found, "Copies: not searched, because no training video could be read, or samples are too short."]
+    return [*found, *(f"{name}: {row['sentence']}" for name, row in results["copies"].items())]
 
 
 def _statistics_table(statistics: Mapping[str, Any]) -> Table:
@@ -56,7 +74,8 @@ def _statistics_table(statistics: Mapping[str, Any]) -> Table:
 
 def statistics_titles(lags: list[str]) -> list[str]:
     """Titles of the statistics' columns."""
-    return ["Fréchet distance", *(f"autocorr. error, lag {lag}" for lag in lags), "seam ratio", "drift"]
+    correlations = (f"autocorr. error, lag {lag}" for lag in lags)
+    return ["Fréchet distance", "real from real", "motion, × real", *correlations, "seam ratio", "drift"]
 
 
 def statistics_cells(row: Mapping[str, Any], lags: list[str]) -> list[str]:
@@ -65,15 +84,24 @@ def statistics_cells(row: Mapping[str, Any], lags: list[str]) -> list[str]:
     def text(x: float | None) -> str:
         return "–" if x is None else f"{x:.3f}"
 
-    of_lag, drift = row["autocorrelation_error"], row["drift"]
-    numbers = [row["frechet_distance"], *(of_lag.get(lag) for lag in lags), row["seam_ratio"]]
-    return [*map(text, numbers), f"{text(drift['brightness'])} / {text(drift['contrast'])}"]
+    of_lag, drift, distance = row["autocorrelation_error"], row["drift"], row["frechet_distance"]
+    floor = distance["floor"] if distance is not None and distance["shown"] else None
+    intervals = [interval_cell(found) for found in (distance, floor, row["motion_ratio"])]
+    numbers = [*(of_lag.get(lag) for lag in lags), row["seam_ratio"]]
+    return [*intervals, *map(text, numbers), f"{text(drift['brightness'])} / {text(drift['contrast'])}"]
 
 
 def write_page(
-    output: Path, results: Mapping[str, Any], videos: Mapping[str, Float[Tensor, "N C T H W"]], fps: float
+    output: Path,
+    results: Mapping[str, Any],
+    videos: Mapping[str, Float[Tensor, "N C T H W"]],
+    pairs: Mapping[str, Float[Tensor, "2 C n H W"]],
+    fps: float,
 ) -> Path:
-    """Write the plots and the page into the output folder; returns the page's path."""
+    """Write the plots and the page into the output folder; returns the page's path.
+
+    `pairs` are windows of samples and their nearest training windows.
+    """
     plots = {"errors": plot_errors(results), "autocorrelation": plot_autocorrelation(results)}
     pictures = {}
     for name, figure in plots.items():
@@ -86,12 +114,21 @@ def write_page(
         results,
         pictures=pictures,
         error_cell=error_cell,
+        interval_cell=interval_cell,
+        enough=ENOUGH,
+        sentences=sentences(results),
         titles=statistics_titles(lags),
         cells={name: statistics_cells(row, lags) for name, row in results["statistics"].items()},
-        players={name: [mp4_address(video, fps) for video in some[:PLAYED]] for name, some in videos.items()},
+        players=_players(videos, fps),
+        pairs=_players(pairs, fps),
     )
     write_atomic(output / PAGE_FILE, page.encode())
     return output / PAGE_FILE
+
+
+def _players(videos: Mapping[str, Float[Tensor, "N C T H W"]], fps: float) -> dict[str, list[str]]:
+    """Addresses of the first videos of each set."""
+    return {name: [mp4_address(video, fps) for video in some[:PLAYED]] for name, some in videos.items()}
 
 
 def plot_errors(results: Mapping[str, Any]) -> Figure:
@@ -141,18 +178,30 @@ video { width: 8rem; margin: 0 .3rem .3rem 0; image-rendering: pixelated }
 {% endfor %}</p>
 {% endfor %}
 <h2>Held-out denoising error</h2>
-<p>Mean squared error per pixel for values in [-1, 1], with the 95 % confidence interval (Student) over
-the means of {{ test_shots }} held-out shots; the noise is the same for every row.</p>
+<p>Mean squared error per pixel for values in [-1, 1], with the 95 % confidence interval (Student, of the
+logarithm) over the means of {{ test_shots }} held-out shots; the noise is the same for every row.</p>
 <table><tr><th></th>{% for sigma in sigmas %}<th>σ = {{ sigma }}</th>{% endfor %}</tr>
 {% for name, row in denoising.items() %}<tr><td>{{ name }}</td>{% for e in row %}
 <td>{{ error_cell(e) }}</td>{% endfor %}</tr>
 {% endfor %}</table>
+{% if denoising_ratio %}<p>Error over that of the first row, by the bootstrap over shots, paired: models that differ
+less than shots do are told apart. Below 1 is better.{% if test_shots < enough %} Without intervals, because
+{{ test_shots }} shots are too few: it takes {{ enough }}.{% endif %}</p>
+<table><tr><th></th>{% for sigma in sigmas %}<th>σ = {{ sigma }}</th>{% endfor %}</tr>
+{% for name, row in denoising_ratio.items() %}<tr><td>{{ name }}</td>{% for e in row %}
+<td>{{ interval_cell(e) }}</td>{% endfor %}</tr>
+{% endfor %}</table>{% endif %}
 <img src="{{ pictures.errors }}" alt="Error against noise level">
 <h2>Generated videos</h2>
 <p>{{ protocol.generated }}.</p>
-{% for name, text in protocol.items() if name not in ("features", "generated") %}<p>{{ text }}.</p>
+{% for name, text in protocol.items() if name not in ("features", "generated", "copies") %}<p>{{ text }}.</p>
 {% endfor %}
-<p>Fréchet distance: {{ protocol.features }}.</p>
+<p>{% for sentence in sentences %}{{ sentence }}<br>{% endfor %}</p>
+<p>Fréchet distance: {{ protocol.features }}. Real from real: the distance between random halves of the real videos, of
+the same numbers of videos; the interval has 95 % of them. No distance of so few videos can be read without it. The
+distance's own interval is by the bootstrap over videos.</p>
+<p>Motion: root mean square change of a value from frame to frame, over that of the held-out videos; 0 is a still video,
+whose denoising error may be fine. Noise counts as motion. The interval is by the bootstrap over videos.</p>
 <p>Autocorrelation: of frames less the mean held-out frame. Seam ratio: mean square change from frame to frame at the
 borders of windows, over that elsewhere (1 = no seams). Drift: change from the first to the last quarter, of brightness
 / of contrast.</p>
@@ -160,5 +209,16 @@ borders of windows, over that elsewhere (1 = no seams). Drift: change from the f
 {% for name, row in cells.items() %}<tr><td>{{ name }}</td>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table>
 <img src="{{ pictures.autocorrelation }}" alt="Autocorrelation against lag">
+{% if copies %}<h2>Copied or made?</h2>
+<p>{{ protocol.copies }}. Distance: root mean square difference of values in [-1, 1] between pictures of at most 32
+pixels a side, mean over a video's windows, each with its own nearest training window. “Closer than smoothness or chance
+explain”: nearer than half the usual squared distance of held-out videos, and than half that of the
+training video from the mean frame.</p>
+<table><tr><th></th><th>to the nearest training video, median</th><th>the same of held-out videos</th>
+<th>close below</th><th>nearest pair: sample, training video</th></tr>
+{% for name, row in copies.items() %}<tr><td>{{ name }}</td><td>{{ "%.3f" % row.median }}</td>
+<td>{{ "%.3f" % row.held_out_median }}</td><td>{{ "%.3f" % row.limit }}</td><td>{% for address in pairs[name] %}
+<video src="{{ address }}" autoplay loop muted playsinline></video>{% endfor %}</td></tr>
+{% endfor %}</table>{% endif %}
 </html>
 """)

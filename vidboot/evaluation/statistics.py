@@ -1,51 +1,15 @@
-"""Statistics of sets of videos: Fréchet distance, autocorrelation, seams, drift, and confidence intervals."""
+"""Statistics of sets of videos: motion, autocorrelation, seams and drift."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
-import scipy.stats
 from jaxtyping import Float
 from torch import Tensor
 
 
-class Interval(NamedTuple):
-    """A mean and its 95 % confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def confidence_interval(values: Float[np.ndarray, "n"]) -> Interval:
-    """Student's t interval for the mean of independent values; infinite for a single value."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Interval(mean, -np.inf, np.inf)
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
-
-
-def frechet_distance(a: Float[np.ndarray, "n D"], b: Float[np.ndarray, "m D"]) -> float | None:
-    """‖μ_a − μ_b‖² + tr(C_a + C_b − 2 (C_a C_b)^{1/2}): distance of the Gaussians fitted to two sets of features.
-
-    Heusel et al. 2017 (arXiv 1706.08500). The trace of the root is computed as the sum of the singular values of
-    C_a^{1/2} C_b^{1/2}, which stays real with fewer samples than features. None if a set has fewer than two samples,
-    too few for a covariance, or values that are not finite.
-    """
-    if min(len(a), len(b)) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return None
-    covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b)]
-    roots = [_root(c) for c in covariances]
-    cross = scipy.linalg.svdvals(roots[0] @ roots[1]).sum()
-    shift = ((a.mean(0) - b.mean(0)) ** 2).sum()
-    return float(shift + sum(np.trace(c) for c in covariances) - 2 * cross)
-
-
-def _root(covariance: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
-    values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+def motion(videos: Float[Tensor, "N C T H W"]) -> Float[np.ndarray, "N"]:
+    """Each video's amount of motion: root mean square change of a value, which lies in [-1, 1], to the next frame."""
+    return videos.double().diff(dim=2).square().flatten(1).mean(1).sqrt().numpy()
 
 
 def autocorrelation(

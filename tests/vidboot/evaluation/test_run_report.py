@@ -12,19 +12,14 @@ from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import load_manifest
 from vidboot.errors import UserError
 from vidboot.evaluation import features as feature_module
-from vidboot.evaluation import run_report as module
+from vidboot.evaluation import held_out_errors as module
 from vidboot.evaluation.features import FeatureNetwork, own_features
+from vidboot.evaluation.held_out_data import HeldOutData, held_out_data, training_videos
+from vidboot.evaluation.held_out_errors import error_intervals, error_ratios, errors_by_shot
 from vidboot.evaluation.run_page import error_cell, statistics_cells, statistics_titles
-from vidboot.evaluation.run_report import (
-    REAL,
-    HeldOutData,
-    _finite,
-    _training_videos,
-    held_out_data,
-    measure_errors,
-    measure_statistics,
-)
-from vidboot.evaluation.statistics import autocorrelation, frechet_distance, seam_ratio
+from vidboot.evaluation.run_report import _finite
+from vidboot.evaluation.statistics import autocorrelation, seam_ratio
+from vidboot.evaluation.video_statistics import REAL, measure_statistics
 from vidboot.experiments.digits import write_digits
 from vidboot.settings import check_settings
 
@@ -37,7 +32,8 @@ def noise(count, frames, seed=0):
 
 
 def data_of(videos, of_shot=()):
-    return HeldOutData((), (), videos, videos, videos.mean((0, 2))[:, None], tuple(map(int, of_shot)))
+    shots = tuple(map(int, of_shot))
+    return HeldOutData((), (), videos, videos, videos.mean((0, 2))[:, None], shots, tuple(range(len(videos))))
 
 
 def statistics_of(real, **made):
@@ -54,20 +50,14 @@ def test_cells_stand_under_their_lags_where_videos_are_shorter():
         cells = statistics_cells(found[name], lags)
         assert len(cells) == len(titles)
         errors = found[name]["autocorrelation_error"]
-        assert cells[1:5] == [f"{errors[lag]:.3f}" for lag in lags[:there]] + ["–"] * (4 - there)
-    assert statistics_cells(found["tiny"], lags)[0] == "–"  # three frames are too few for the features' windows of four
-
-
-def test_a_distance_takes_two_windows_on_either_side():
-    a = np.random.default_rng(0).standard_normal((6, 3))
-    assert frechet_distance(a, a[:1]) is None and frechet_distance(a[:1], a) is None
-    assert frechet_distance(a, a[:2]) > 0
-    found = statistics_of(noise(1, 4), base=noise(3, 12))
-    assert found["base"]["frechet_distance"] is None
+        assert cells[3:7] == [f"{errors[lag]:.3f}" for lag in lags[:there]] + ["–"] * (4 - there)
+    assert (
+        statistics_cells(_finite(found["tiny"]), lags)[0] == "–"
+    )  # three frames are too few for the features' windows of four
 
 
 def test_what_is_not_finite_is_null_in_the_report_and_no_interval_in_its_tables():
-    errors = measure_errors(lambda x, sigma: x, data_of(noise(2, 12), [0, 0]), CONFIG)
+    errors = error_intervals(errors_by_shot(lambda x, sigma: x, data_of(noise(2, 12), [0, 0]), CONFIG))
     still = statistics_of(torch.zeros(2, 3, 12, 8, 8))  # divides zero by zero
     stored = json.loads(
         json.dumps(_finite({"denoising": errors, "statistics": still}), allow_nan=False),
@@ -79,15 +69,27 @@ def test_what_is_not_finite_is_null_in_the_report_and_no_interval_in_its_tables(
 
 
 def test_intervals_cover_the_truth_when_the_windows_of_a_shot_are_alike(monkeypatch):
-    """4 shots of 8 windows: errors are N(1, 1), the same for all windows of a shot, plus N(0, 0.3²) for each window."""
+    """4 shots of 8 windows: errors are gamma of mean 1, the same for all windows of a shot, times 1 ± 0.1 for each."""
     rng, covered, trials = np.random.default_rng(0), 0, 1000
     data = data_of(torch.zeros(32, 3, 1, 1, 1), np.repeat(range(4), 8))
     for _ in range(trials):
-        values = 1 + np.repeat(rng.normal(size=4), 8) + 0.3 * rng.normal(size=32)
+        values = np.repeat(rng.gamma(4, 1 / 4, 4), 8) * (1 + 0.1 * rng.normal(size=32))
         monkeypatch.setattr(module, "denoising_errors", lambda *_, values=values, **__: torch.tensor(values)[None])
-        (interval,) = measure_errors(lambda x, sigma: x, data, CONFIG)
+        (interval,) = error_intervals(errors_by_shot(lambda x, sigma: x, data, CONFIG))
+        assert interval["low"] > 0
         covered += interval["low"] <= 1 <= interval["high"]
     assert 0.93 <= covered / trials <= 0.97
+
+
+def test_models_that_differ_less_than_shots_do_are_told_apart():
+    """Errors of shots differ ten-fold; on each of them the second model's is 2 % smaller, ± 0.5 %."""
+    rng = np.random.default_rng(0)
+    first = np.geomspace(0.01, 0.1, 8)[None]
+    second = first * 0.98 * (1 + 0.005 * rng.standard_normal(first.shape))
+    (ratio,) = error_ratios({"base": first, "whole": second})["whole"]
+    assert ratio["low"] < 0.98 < ratio["high"] < 1 and ratio["low"] > 0.96
+    alone, beside = (error_intervals(errors)[0] for errors in (first, second))
+    assert alone["low"] < beside["mean"] < alone["high"]
 
 
 @pytest.fixture
@@ -117,8 +119,12 @@ def test_what_a_baseline_has_seen_is_not_reported_on(run, tmp_path):
     alone = held_out_data(tmp_path / "run", manifest, small())
     assert {shot.id for shot in alone.test} == set(ids[3:])
     assert len(alone.videos) == 6 and sorted(alone.of_shot) == [0, 0, 1, 1, 2, 2]
+    firsts = [alone.real[alone.real_of_shot.index(shot)] for shot in dict.fromkeys(alone.real_of_shot)]
+    assert len(firsts) == 3 and torch.equal(alone.independent, torch.stack(firsts))
+    assert {shot.id for shot in alone.seen} == set(ids[:2])
     beside = held_out_data(tmp_path / "run", manifest, small(), (split("other", [3], [4]), split("more", [0], [])))
     assert [shot.id for shot in beside.test] == [ids[5]]
+    assert {shot.id for shot in beside.seen} == {ids[0], ids[1], ids[3]}
     assert set(beside.of_shot) == {0} and len(beside.videos) == 2
     with pytest.raises(UserError, match="baselines have trained on all of"):
         held_out_data(tmp_path / "run", manifest, small(), (split("all", [3, 4], [5]),))
@@ -162,12 +168,12 @@ def test_the_training_videos_beside_samples_are_full_ones(tmp_path):
     write_digits(tmp_path, full=2, clips=3, low_res=9, num_frames=12, clip_frames=4, size=16)
     manifest = load_manifest(tmp_path)
     data = replace(data_of(noise(1, 12)), train=tuple(manifest))
-    found = _training_videos(data, small(), 8)
+    found = training_videos(data, small(), 8)
     expected = torch.stack([to_tensor(shot.frames()) for shot in manifest.supplying("full")])
     torch.testing.assert_close(found, expected)
     only_low = replace(data, train=tuple(shot for shot in manifest if "full" not in shot.views))
     assert max(shot.num_frames for shot in only_low.train) == 12
-    assert _training_videos(only_low, small(), 8) is None
+    assert training_videos(only_low, small(), 8) is None
 
 
 def test_the_feature_network_is_that_of_the_run_as_it_is_now(run, tmp_path, monkeypatch):

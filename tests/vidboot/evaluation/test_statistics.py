@@ -1,8 +1,7 @@
-import numpy as np
 import pytest
 import torch
 
-from vidboot.evaluation.statistics import autocorrelation, confidence_interval, drift, frechet_distance, seam_ratio
+from vidboot.evaluation.statistics import autocorrelation, drift, motion, seam_ratio
 from vidboot.method.denoising_error import denoising_errors, edm_weighted, fixed_noise
 
 
@@ -42,42 +41,6 @@ def test_a_masked_videos_error_covers_its_observed_pixels_only_and_does_not_depe
     assert of_far[0, 1].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_intervals_cover_the_known_error_of_gaussian_videos():
-    """x0 ~ N(0, I): the best denoiser x / (1 + σ²) has the error σ² / (1 + σ²)."""
-    sigma, covered, trials = 0.8, 0, 300
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(trials):
-        videos = torch.randn(8, 1, 4, 2, 2, generator=generator)
-        noisy = videos + sigma * torch.randn(videos.shape, generator=generator)
-        errors = (noisy / (1 + sigma**2) - videos).square().flatten(1).mean(1)
-        interval = confidence_interval(errors.numpy())
-        covered += interval.low <= sigma**2 / (1 + sigma**2) <= interval.high
-    assert 0.91 <= covered / trials <= 0.985
-
-
-def test_one_video_gives_no_interval():
-    assert confidence_interval(np.array([0.3])) == (0.3, -np.inf, np.inf)
-
-
-@pytest.mark.parametrize("count", [20_000, 6])
-def test_frechet_distance_of_gaussians_has_its_closed_form(count):
-    """For uncorrelated features: Σ (μ_a − μ_b)² + (s_a − s_b)², with the samples' means and standard deviations."""
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal((count, 4))
-    noise -= noise.mean(0)
-    noise = np.linalg.qr(noise)[0] * np.sqrt(count - 1)  # exactly uncorrelated, of variance one
-    spread_a, spread_b, shift = np.array([1, 2, 3, 0.5]), np.array([2, 2, 1, 0.1]), np.array([0, 1, 0, -2.0])
-    expected = (shift**2).sum() + ((spread_a - spread_b) ** 2).sum()
-    assert frechet_distance(noise * spread_a, noise * spread_b + shift) == pytest.approx(expected, rel=1e-6)
-    assert frechet_distance(noise, noise) == pytest.approx(0, abs=1e-9)
-
-
-def test_frechet_distance_with_fewer_samples_than_features():
-    rng = np.random.default_rng(1)
-    a = rng.standard_normal((5, 12))
-    assert frechet_distance(a, a + 1) == pytest.approx(12, rel=1e-6)
-
-
 def test_autocorrelation_of_a_wave_is_a_cosine():
     phase = torch.rand(4000, 1, generator=torch.Generator().manual_seed(0)) * 2 * torch.pi
     wave = torch.sin(2 * torch.pi * torch.arange(24) / 12 + phase).reshape(4000, 1, 24, 1, 1)
@@ -101,3 +64,10 @@ def test_drift_is_the_move_from_the_first_quarter_to_the_last():
     video[:, :, 6:] += torch.tensor([0.3, -0.3]).reshape(2, 1, 1, 1, 1)
     assert drift(video)["brightness"] == pytest.approx(0.3)
     assert drift(video)["contrast"] == pytest.approx(0, abs=1e-6)
+
+
+def test_motion_of_a_moving_edge_is_the_share_of_values_that_change():
+    """In each step one column of eight goes from 0 to 1: a mean square change of 1/8."""
+    moving = (torch.arange(8.0) < torch.arange(6.0)[:, None]).double().reshape(1, 1, 6, 1, 8)
+    assert motion(moving) == pytest.approx([(1 / 8) ** 0.5])
+    assert motion(torch.cat([moving, moving[:, :, 2:3].expand(-1, -1, 6, -1, -1)]))[1] == 0  # a still video
