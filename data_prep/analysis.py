@@ -147,11 +147,14 @@ class _Analyser:
             self._add_overlay(self.start, end, covered, self.overlay.sums)
         self.sums.add_shot(self.overlay.sums)
         self.colours.add_shot(self.overlay.colours)
+        later = self.shot_moments.cut(end)
         moments = self.shot_moments.close()
         self.moments += moments
         self.regions += regions_of(moments, self.start, end)
         self.watch.lap("finder")
         self._begin(end)
+        for number, sample in later:
+            self.shot_moments.take(number, sample)
 
     def _overlays(self, sums: Sums, colours: Sums, picture: Crop) -> np.ndarray | None:
         """Covered pixels; None if the brightness moves too little to decide and the colours show no overlay.

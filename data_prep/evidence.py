@@ -23,10 +23,10 @@ MASKED, DOUBTED = 1 / 3, 0.1
 # Weights and offset of the logistic regressions, as tests/bench/fit_evidence.py fits them, on 61 clips of Panda-70M
 # and every tenth of DROID's. Texts: the logit of the finder's mean value over the text, whether the rules are sure.
 # Overlays of the rules: that logit. Regions: their look, whether overlays and texts of the rules cover them.
-_TEXT = (0.88, 1.32, -1.72)
-_OVERLAY = (1.76, 2.31)
-_STANDING = (0.53, 0.9, 0.42, 2.36, 3.55, 1.45, -7.84)
-_PASSING = (0.77, 0.67, 0.18, 1.16, 3.09, 2.04, -7.2)
+_TEXT = (0.87, 1.32, -1.73)
+_OVERLAY = (1.77, 2.39)
+_STANDING = (0.55, 0.9, 0.43, 1.87, 3.39, 1.29, -7.58)
+_PASSING = (0.76, 0.67, 0.17, 1.38, 3.16, 2.07, -7.26)
 # Share of a region that something must cover to be the same.
 _SAME = 0.3
 # A region is burnt in if so much of it is, as in fitting.

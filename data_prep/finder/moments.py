@@ -1,6 +1,7 @@
 """Feed the pictures of a shot and get, about once a second, how probable it is that each pixel is burnt in."""
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -83,9 +84,21 @@ class MomentFinder:
         grey = grey_HW if grey_HW.shape == self.size else cv2.resize(grey_HW, (width, height), interpolation=way)
         half = width // 2, height // 2
         planes = [c if c.shape == half[::-1] else cv2.resize(c, half, interpolation=cv2.INTER_LINEAR) for c in colours]
-        self._samples.append(Sample(grey, np.stack(planes)))
+        self.take(number, Sample(grey, np.stack(planes)))
+
+    def take(self, number: int, sample: Sample) -> None:
+        """Take the frame `number` as a sample."""
+        self._samples.append(sample)
         self._numbers.append(number)
         self._work(len(self._samples) - 1 + self._dropped - REACH)
+
+    def cut(self, number: int) -> list[tuple[int, Sample]]:
+        """Give up the frames from `number` on, which turned out to be another shot's: a cut is known with delay."""
+        first = bisect_left(self._numbers, number)
+        later = list(zip(self._numbers[first:], self._samples[first:], strict=True))
+        del self._numbers[first:], self._samples[first:]
+        self.moments = [moment for moment in self.moments if moment.number < number]
+        return later
 
     def close(self) -> list[Moment]:
         """The moments of the shot, whose last frame was fed."""

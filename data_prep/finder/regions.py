@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from data_prep.finder.areas import Area, Look, areas
+from data_prep.finder.areas import LEVELS, Area, Look, areas
 from data_prep.finder.moments import Moment
 
 # Moments that are looked at together: longer shots are cut into such blocks, so that they need no more memory.
@@ -48,8 +48,9 @@ class Region:
 def regions_of(moments: Sequence[Moment], start: int, end: int) -> list[Region]:
     """The regions of a shot from frame `start` to `end` (exclusive), whether probable or not.
 
-    What stands all along is judged by the mean over the shot. What comes and goes, or moves, is judged by its moments:
-    followed as long as it reaches the lowest level, and covered from the moment before to the moment after.
+    What stands is judged by the mean over the shot, and covered from its first to its last moment. What comes and goes,
+    or moves, is judged by its moments: followed as long as it reaches the lowest level. Both are covered from the
+    moment before to the moment after.
     """
     found = []
     for first in range(0, len(moments), _BLOCK):
@@ -62,28 +63,40 @@ def regions_of(moments: Sequence[Moment], start: int, end: int) -> list[Region]:
 
 def _in_block(moments: Sequence[Moment], start: int, end: int) -> list[Region]:
     each_Thw = np.stack([moment.burnt_in() for moment in moments])
-    numbers = [moment.number for moment in moments]
-    found = [
-        _standing(area, (start, end), numbers, moments[0].shape) for area in areas(each_Thw.mean(0, keepdims=True))
-    ]
+    edges, shape = [start, *(moment.number for moment in moments), end], moments[0].shape
+    found = [_standing(area, each_Thw, edges) for area in areas(each_Thw.mean(0, keepdims=True))]
     for area in areas(each_Thw):
-        found += _passing(area, [start, *numbers, end], moments[0].shape)
+        found += _passing(area, edges, shape)
     return found
 
 
-def _standing(area: Area, span: tuple[int, int], numbers: list[int], shape: tuple[int, int]) -> Region:
-    region = Region.of(span, area.at(0, *shape), range(numbers[0], numbers[-1] + 1), True, area.look)
-    return replace(region, inside=tuple(_standing(one, span, numbers, shape) for one in area.inside))
+def _standing(area: Area, each_Thw: np.ndarray, edges: list[int]) -> Region:
+    """An area of the mean, from its first to its last moment; `edges` as in `_passing`."""
+    _, *where = area.place
+    seen = np.flatnonzero(each_Thw[:, *where].max((1, 2), where=area.covered[0], initial=0) >= LEVELS[0])
+    span = _first(seen[0], edges), _last(seen[-1], edges)
+    judged = range(edges[seen[0] + 1], edges[seen[-1] + 1] + 1)
+    inside = tuple(_standing(one, each_Thw, edges) for one in area.inside)
+    return replace(Region.of(span, area.at(0, *each_Thw.shape[1:]), judged, True, area.look), inside=inside)
 
 
 def _passing(area: Area, edges: list[int], shape: tuple[int, int]) -> list[Region]:
     """An area at each of its moments; `edges` are the shot's first frame, those of its moments, and its end."""
     inside = [region for one in area.inside for region in _passing(one, edges, shape)]
-    found, count = [], len(edges) - 2
+    found = []
     for place in range(area.place[0].start, area.place[0].stop):
-        first = edges[0] if place == 0 else edges[place] + 1
-        last = edges[-1] if place == count - 1 else edges[place + 2]
         seen = range(edges[place + 1], edges[place + 1] + 1)
-        region = Region.of((first, last), area.at(place, *shape), seen, False, area.look)
+        span = _first(place, edges), _last(place, edges)
+        region = Region.of(span, area.at(place, *shape), seen, False, area.look)
         found.append(replace(region, inside=tuple(one for one in inside if one.seen == seen)))
     return found
+
+
+def _first(place: int, edges: list[int]) -> int:
+    """The first frame of what is seen at a moment, but not at the one before."""
+    return edges[0] if place == 0 else edges[place] + 1
+
+
+def _last(place: int, edges: list[int]) -> int:
+    """The frame after the last one of what is seen at a moment, but not at the next."""
+    return edges[-1] if place == len(edges) - 3 else edges[place + 2]

@@ -58,6 +58,28 @@ def test_where_something_comes_each_sample_is_judged(monkeypatch):
     assert [moment.burnt_in().max() > 0.5 for moment in moments] == [number >= 13 for number in numbers]
 
 
+def test_a_cut_that_is_known_late_leaves_the_moments_of_two_finders():
+    rng = np.random.default_rng(4)
+    pictures = [rng.integers(0, 255, (64, 96), np.uint8) for _ in range(60)]
+    colours = [np.full((32, 48), 128, np.uint8)] * 2
+
+    def fed(finder: MomentFinder, numbers: range) -> MomentFinder:
+        for number in numbers:
+            finder.feed(number, pictures[number], colours)
+        return finder
+
+    late, second = fed(MomentFinder(64, 96, shipped()), range(45)), MomentFinder(64, 96, shipped())
+    for number, sample in late.cut(33):
+        second.take(number, sample)
+    found, wanted = late.close(), fed(MomentFinder(64, 96, shipped()), range(33)).close()
+    assert [one.number for one in found] == [one.number for one in wanted]
+    # Some were judged before the cut was known, by pictures beyond it.
+    early = [one.number for one in wanted if one.number <= 44 - REACH and one.number + REACH >= 33]
+    assert 0 < len(early) < len(wanted)
+    assert [one for one in found if one.number not in early] == [one for one in wanted if one.number not in early]
+    assert fed(second, range(45, 60)).close() == fed(MomentFinder(64, 96, shipped()), range(33, 60)).close()
+
+
 def test_nothing_fed_is_nothing_found():
     assert MomentFinder(64, 96, shipped()).close() == []
 

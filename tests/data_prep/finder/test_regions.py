@@ -70,5 +70,13 @@ def test_what_touches_a_weaker_surrounding_is_a_region_inside_a_larger_one(stand
         assert part.covered().sum() == 12 * 12
 
 
+def test_what_stands_for_part_of_a_shot_is_covered_from_its_first_to_its_last_moment():
+    nothing, shown = square(0, 0, 0), square(0.99, 10, 20)
+    found = regions_of(moments(nothing, nothing, *[shown] * 6, nothing), 0, 225)
+    (region,) = [region for region in found if region.stands]
+    # Seen at frames 62 to 187; it was not there at 37, and no longer at 212.
+    assert (region.start, region.end, region.seen) == (38, 212, range(62, 188))
+
+
 def test_without_moments_there_is_nothing():
     assert regions_of([], 0, 10) == []
