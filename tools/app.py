@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import signal
 
 from vidboot.app.request import AppRequest
 from vidboot.errors import UserError, command
@@ -16,6 +17,8 @@ def main() -> None:
     request = read_options(AppRequest, parser.parse_args())
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the app needs the extra: pip install 'vidboot[app]'")
+    # Sent by whatever ends services: handled like Ctrl-C, it deletes what was dropped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     # Imported here: a mistake in the arguments is reported at once, not after the seconds that importing torch takes.
     from vidboot.app.server import serve

@@ -33,7 +33,9 @@ def build(studio: Studio) -> None:
             said = gr.Markdown(elem_id="generate-said")
             video = gr.Video(label="Video", interactive=False, autoplay=True, loop=True, elem_id="generated")
             files = gr.Files(
-                label="To download: the video, and what is needed to make it again", elem_id="generated-files"
+                label="To download: the video, and what is needed to make it again",
+                elem_id="generated-files",
+                interactive=False,
             )
     inputs, outputs = [frames, seed, name, init, low_res, chunks], [said, video, files]
     event = make.click(_handler(studio), inputs, outputs, show_progress="minimal", **MODEL)

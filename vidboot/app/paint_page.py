@@ -84,7 +84,7 @@ def build(studio: Studio) -> None:
     with gr.Row():
         original = gr.Video(label="Original", interactive=False, autoplay=True, loop=True, elem_id="original")
         result = gr.Video(label="Painted out", interactive=False, autoplay=True, loop=True, elem_id="painted")
-    files = gr.Files(label="To download: the video, and how it was made")
+    files = gr.Files(label="To download: the video, and how it was made", interactive=False)
     parts = _Parts(editing, said, picture, number, ticked, first, last, original, result, files)
     _connect(studio, parts, upload, paint, stop)
 

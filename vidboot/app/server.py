@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ def serve(request: AppRequest) -> None:
         except OSError as error:
             raise UserError(f"can't listen on {request.host} ({error}): give another --port or --host") from None
         print(f"open {address} in a browser; Ctrl-C ends the app")
-        app.block_thread()
+        try:
+            threading.Event().wait()
+        finally:
+            app.close(verbose=False)
 
 
 def build(studio: Studio) -> Any:

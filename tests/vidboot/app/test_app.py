@@ -32,7 +32,7 @@ def address(small_run, tmp_path_factory):
         found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\d+/?", line) for line in app.stdout)), None)
         assert found is not None, "the app has ended"
         yield found[0]
-        app.send_signal(2)
+        app.terminate()
         app.communicate(timeout=60)
     assert app.returncode == 130
     assert list(work.glob("vidboot-app-*")) == []  # what was dropped, and what was made
@@ -69,7 +69,7 @@ def says(page: Page, words: str) -> None:
 
 
 def test_a_file_that_is_too_large_is_refused(address, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (20, 240, 320, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (30, 240, 320, 3), dtype=np.uint8)
     large = write(tmp_path / "large.mp4", noise)
     assert large.stat().st_size > 2**20
     with Page(address, tmp_path) as page:

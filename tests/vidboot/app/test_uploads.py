@@ -1,5 +1,7 @@
 """Files that are dropped: refused in a sentence, or fitted to the run."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from vidboot.app.uploads import as_first_frames, as_low_resolution, check_upload
 from vidboot.data.video import read_frames
 from vidboot.errors import UserError
 
-LIMITS = AppRequest(run="run", max_megabytes=1, max_frames=10)
+LIMITS = AppRequest(run=Path("run"), max_megabytes=1, max_frames=10)
 
 
 def film(path, frames=5, height=32, width=48):
@@ -40,9 +42,9 @@ def test_a_text_with_another_name_is_refused(tmp_path, name, says):
 
 
 def test_a_small_file_with_a_huge_picture_is_refused(tmp_path):
-    Image.new("1", (12000, 12000)).save(tmp_path / "huge.png")
+    Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
     assert (tmp_path / "huge.png").stat().st_size < 1e6
-    with pytest.raises(UserError, match=r"^huge\.png has pictures of 12000×12000 pixels"):
+    with pytest.raises(UserError, match=r"^huge\.png has pictures of 9000×9000 pixels"):
         check_upload(tmp_path / "huge.png", LIMITS)
 
 
