@@ -53,14 +53,15 @@ class Results:
         if record["shots"]:
             self.with_shots.append(content)
         for shot in record["shots"]:
-            row = _row(source, content, shot, self.settings)
+            row = row_of(source, content, shot, self.settings)
             self.shots += 1
             for view in row.views:
                 self.totals[view, row.verdict].add(row)
             yield row
 
 
-def _row(source: Source, content: str, shot: dict[str, Any], settings: Preprocess) -> ManifestRow:
+def row_of(source: Source, content: str, shot: dict[str, Any], settings: Preprocess) -> ManifestRow:
+    """The row of a stored shot of a video with this content."""
     identity = [content, shot["start"], shot["end"], shot["crop"], settings.height, settings.width]
     more = {
         "id": hashlib.sha256(repr(identity).encode()).hexdigest()[:16],

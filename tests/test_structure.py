@@ -29,6 +29,7 @@ FLOORS = (
     ("data_prep.tasks",),
     ("data_prep.manifest_rows",),
     ("data_prep",),
+    ("vidboot.app",),
     ("tools",),
 )
 """Rooms from the ground up: each imports from lower floors, and from itself. `vidboot` itself only hands names on."""

@@ -16,10 +16,14 @@ _SECONDS = 60
 
 
 class Page:
-    """A page in a Chromium of its own, with real mouse events; `errors` are what its console said."""
+    """A page in a Chromium of its own, with real mouse events: a file, or a web address.
 
-    def __init__(self, file: Path, folder: Path, width: int = 1100, height: int = 900) -> None:
+    `errors` are what its console said, `requests` the addresses that it asked for.
+    """
+
+    def __init__(self, page: Path | str, folder: Path, width: int = 1100, height: int = 900) -> None:
         self.errors: list[str] = []
+        self.requests: list[str] = []
         self._numbers, self._unread = itertools.count(1), b""
         read_commands, self._write = os.pipe()
         self._read, write_events = os.pipe()
@@ -40,10 +44,10 @@ class Page:
         self._session: str | None = None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
         self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
-        self.send("Page.navigate", url=file.as_uri())
+        self.send("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def __enter__(self) -> "Page":
@@ -74,9 +78,9 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait(self, condition: str) -> None:
+    def wait(self, condition: str, seconds: float = _SECONDS) -> None:
         """Wait until an expression of JavaScript is true."""
-        until = time.monotonic() + _SECONDS
+        until = time.monotonic() + seconds
         while not self.evaluate(condition):
             assert time.monotonic() < until, f"never true: {condition}"
             time.sleep(0.02)
@@ -100,6 +104,17 @@ class Page:
             self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x1, y=y1, **button)
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x1, y=y1, **button)
 
+    def drop(self, selector: str, file: Path) -> None:
+        """Drop a file on the middle of an element."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        y, x = self.evaluate(
+            f"((r) => [r.top + r.height / 2, r.left + r.width / 2])({element}.getBoundingClientRect())"
+        )
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.send("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
             ready, _, _ = select.select([self._read], [], [], _SECONDS)
@@ -111,6 +126,8 @@ class Page:
         return json.loads(message)
 
     def _note(self, event: dict[str, Any]) -> None:
+        if event["method"] == "Network.requestWillBeSent":
+            self.requests.append(event["params"]["request"]["url"])
         if event["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
             self.errors.append(json.dumps(event["params"]))
         if event["method"] == "Runtime.consoleAPICalled":

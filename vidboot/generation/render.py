@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,13 @@ from vidboot.model.run_folder import load, weights_hash
 from vidboot.model.video_model import VideoModel
 from vidboot.networks.compiled import has_compiler
 from vidboot.options import words_of
+
+OnProgress = Callable[[int, int, str], None]
+"""Is told how much is done, of how much, and of what: sampler steps, or frames of a stream."""
+
+
+def say_nothing(done: int, total: int, unit: str) -> None:
+    """Default callback: does nothing."""
 
 
 def check_output(path: Path, streaming: bool = False) -> None:
@@ -69,16 +76,19 @@ def make_folder(path: Path, streaming: bool = False) -> None:
         raise UserError(f"can't write to {error.filename}: {error.strerror}; choose another --output") from None
 
 
-def render(request: GenerateRequest) -> dict[str, Any]:
+def render(
+    request: GenerateRequest, model: VideoModel | None = None, on_progress: OnProgress = say_nothing
+) -> dict[str, Any]:
     """Sample, write the output and, beside it, a record of all that is needed to make it again; returns the record.
 
-    Raises `UserError` for the user's mistakes, before sampling starts.
+    `model` is the run's, where it is in memory already. Raises `UserError` for the user's mistakes, before sampling
+    starts.
     """
     _check_paths(request)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load(request.run, device).frozen()
-    if request.compile and has_compiler("sampling"):
-        model = model.compiled()
+    if model is None:
+        model = load_for_sampling(request.run)
+        if request.compile and has_compiler("sampling"):
+            model = model.compiled()
     model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
     sampling = Sampling.of(request, model, request.only_repairs)
     sampling = sampling.model_copy(update={"label": _label(request, model)})
@@ -86,16 +96,16 @@ def render(request: GenerateRequest) -> dict[str, Any]:
     inputs = InputFiles(video.height, video.width, request.init, request.low_res, request.repair)
     resolved = _resolved(request, sampling, model, inputs)
     check_fps(request.output, resolved.fps)
-    record = _record(resolved, model, inputs, device)
+    record = _record(resolved, model, inputs)
     make_folder(request.output, request.stream)
     identity = {key: value for key, value in record.items() if key not in WITHOUT_EFFECT}
     shape = (request.samples, 3, resolved.frames, video.height, video.width)
     kept = KeptSample(request.output, shape, identity)
     with _enough_memory(resolved):
         if request.stream:
-            _stream(resolved, sampling, model, inputs, identity)
+            _stream(resolved, sampling, model, inputs, identity, on_progress)
         else:
-            _joint(resolved, sampling, model, inputs, kept)
+            _joint(resolved, sampling, model, inputs, kept, on_progress)
     write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
     kept.delete()
     if request.stream:
@@ -104,6 +114,11 @@ def render(request: GenerateRequest) -> dict[str, Any]:
         _state_file(request.output).unlink()
         shutil.rmtree(_state_file(request.output).parent)
     return record
+
+
+def load_for_sampling(run: Path) -> VideoModel:
+    """The model of a run folder, on the GPU if there is one; raises `UserError` as `load` does."""
+    return load(run, "cuda" if torch.cuda.is_available() else "cpu").frozen()
 
 
 def _check_paths(request: GenerateRequest) -> None:
@@ -151,7 +166,12 @@ def _label(request: GenerateRequest, model: VideoModel) -> int | None:
 
 
 def _joint(
-    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, kept: KeptSample
+    request: ResolvedRequest,
+    sampling: Sampling,
+    model: VideoModel,
+    inputs: InputFiles,
+    kept: KeptSample,
+    on_progress: OnProgress,
 ) -> None:
     """Sample all frames together, and write them. The sample of an earlier try that only lacked room is written now."""
     with tempfile.TemporaryDirectory(dir=request.output.parent, prefix=".partial-") as work:
@@ -159,7 +179,7 @@ def _joint(
         output = open_output(request.output, Path(work), request.frames, request.fps, request.lossless, size=size)
         videos = kept.load()
         if videos is None:
-            videos = _sampled(request, sampling, model, inputs, kept)
+            videos = _sampled(request, sampling, model, inputs, kept, on_progress)
         try:
             output.append(grid(videos))
             output.finish()
@@ -169,7 +189,12 @@ def _joint(
 
 
 def _sampled(
-    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, kept: KeptSample
+    request: ResolvedRequest,
+    sampling: Sampling,
+    model: VideoModel,
+    inputs: InputFiles,
+    kept: KeptSample,
+    on_progress: OnProgress,
 ) -> Float[Tensor, "B C T H W"]:
     """Sample all frames together, and keep them in the space that is reserved before."""
     observation = inputs.frames(0, request.frames)
@@ -179,8 +204,13 @@ def _sampled(
     kept.reserve()
     try:
         with tqdm(total=steps, desc="sampling", unit="step") as bar:
-            generators = seeded(request.seeds)
-            videos = sample(model, request.frames, generators, sampling, observation, lambda done: bar.update(1))
+
+            def on_step(done: int) -> None:
+                """Tell of one more step."""
+                bar.update(1)
+                on_progress(done, steps, "steps")
+
+            videos = sample(model, request.frames, seeded(request.seeds), sampling, observation, on_step)
         kept.save(videos)
     except BaseException:
         kept.delete()
@@ -196,7 +226,12 @@ def _size(request: ResolvedRequest, model: VideoModel) -> tuple[int, int, int]:
 
 
 def _stream(
-    request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles, identity: dict[str, Any]
+    request: ResolvedRequest,
+    sampling: Sampling,
+    model: VideoModel,
+    inputs: InputFiles,
+    identity: dict[str, Any],
+    on_progress: OnProgress,
 ) -> None:
     """Sample chunk after chunk. Frames and state are on disk after each, so that a kill costs one chunk."""
     frames, state_file = request.frames, _state_file(request.output)
@@ -214,12 +249,18 @@ def _stream(
             state.save(state_file, identity)
             done += fresh.shape[2]
             bar.update(fresh.shape[2])
+            on_progress(done, frames, "frames")
     output.finish()
 
 
 def _state_file(output: Path) -> Path:
     """The file with the state of an unfinished stream, in the folder that holds the stream."""
-    return output.with_name(output.name + ".unfinished") / "state.safetensors"
+    return unfinished(output) / "state.safetensors"
+
+
+def unfinished(output: Path) -> Path:
+    """The folder that holds an unfinished stream; of an mp4 it has the pieces that are done."""
+    return output.with_name(output.name + ".unfinished")
 
 
 WITHOUT_EFFECT = {"run", "output", "init", "low_res", "repair", "max_batch_frames", "compile"}
@@ -227,7 +268,7 @@ WITHOUT_EFFECT |= {"torch", "device", "command"}
 """Keys of the record that may differ when a stream is continued; the weights and the files' hashes may not."""
 
 
-def _record(request: ResolvedRequest, model: VideoModel, inputs: InputFiles, device: str) -> dict[str, Any]:
+def _record(request: ResolvedRequest, model: VideoModel, inputs: InputFiles) -> dict[str, Any]:
     """All that is needed to make the video again: the request with its defaults, and what it was made from."""
     return request.model_dump(mode="json", exclude={"label"}) | {
         "seeds": list(request.seeds),
@@ -235,6 +276,6 @@ def _record(request: ResolvedRequest, model: VideoModel, inputs: InputFiles, dev
         **inputs.hashes(),
         "vidboot": version("vidboot"),
         "torch": torch.__version__,
-        "device": device,
+        "device": model.device.type,
         "command": shlex.join(["python", "tools/generate.py", *words_of(request)]),
     }
