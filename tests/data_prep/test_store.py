@@ -15,7 +15,7 @@ from data_prep import analysing, storing
 from data_prep.config import Preprocess
 from data_prep.run import preprocess
 from data_prep.takeover import take_over
-from data_prep.work.store import TABLES, open_store, unpacked
+from data_prep.work.store import RECORD_VERSION, TABLES, open_store, unpacked
 from vidboot.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -50,7 +50,9 @@ def as_earlier_versions_wrote(output: Path) -> None:
         for folder in ("analysis", "encoded", "records", "pages"):
             (output / folder).mkdir()
         for name, record in records.items():
-            (output / f"{name}.json").write_text(json.dumps({"version": 12, **record}, indent=1, sort_keys=True))
+            (output / f"{name}.json").write_text(
+                json.dumps({"version": RECORD_VERSION, **record}, indent=1, sort_keys=True)
+            )
         for key, value in store.rows("maps"):
             (output / f"analysis/{key}.npz").write_bytes(value)
     (output / "records/hashes.json").write_text(json.dumps(known))
