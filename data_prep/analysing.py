@@ -3,22 +3,24 @@
 import hashlib
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.analysis_types import AnalysisRecords, Brief, pack
 from data_prep.config import Preprocess
+from data_prep.jobs import Analysed, AnalyseJob
 from data_prep.overlays.pooling import LEAST, MOST, pooled_overlay
-from data_prep.tasks import AnalyseJob, analyse_video
+from data_prep.tasks import analyse_video
 from data_prep.text.model import model_for
 from data_prep.work.engine import Engine, TaskError, largest_first, with_progress
+from data_prep.work.locations import Location, Remote
 from data_prep.work.scan import Source
-from data_prep.work.store import RECORD_VERSION, Store
+from data_prep.work.store import RECORD_VERSION, Store, packed
 from data_prep.work.workers import reason_of
 from vidboot.data.video import VideoError
 
-Group = tuple[Path, tuple[int, int]]
+Group = tuple[Location, tuple[int, int]]
 """Folder, and height and width of the analysed picture: videos that have both in common may share overlays."""
 
 
@@ -46,11 +48,25 @@ class Analyses:
             self.briefs[content] = found
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What is made of a remote video while it is analysed, because it would be fetched again for it afterwards."""
+
+    output: Path
+    """Folder for the copy and the shots."""
+    drawn: Collection[str]
+    """Contents of which the report shows frames."""
+    stores: bool = True
+    """Whether shots are encoded."""
+
+
 class Analyser:
     """Analyses what is new among the videos in `firsts`, a file by content."""
 
-    def __init__(self, firsts: Mapping[str, Source], settings: Preprocess, store: Store, engine: Engine) -> None:
-        self.firsts, self.settings, self.store, self.engine = firsts, settings, store, engine
+    def __init__(
+        self, firsts: Mapping[str, Source], settings: Preprocess, store: Store, engine: Engine, ahead: Ahead
+    ) -> None:
+        self.firsts, self.settings, self.store, self.engine, self.ahead = firsts, settings, store, engine, ahead
         self.records = AnalysisRecords(store)
         # Of each group, the contents whose maps are kept: the first ones, in order.
         self.mapped: dict[Group, list[str]] = defaultdict(list)
@@ -71,7 +87,7 @@ class Analyser:
 
     def _analyse(self, wanted: Iterable[str], found: Analyses, keep_maps: bool = False) -> None:
         """Analyse videos, also such as have a record already; keep the maps of all, or of the first of each group."""
-        jobs = {c: AnalyseJob(self.firsts[c].path, found.keys[c], self.settings) for c in sorted(wanted)}
+        jobs = {c: self._job(c, found.keys[c]) for c in sorted(wanted)}
         contents = {job.key: content for content, job in jobs.items()}
         for ended in with_progress(self.engine, analyse_video, largest_first(jobs.values()), len(jobs), "analysing"):
             with self.store.together():
@@ -83,7 +99,21 @@ class Analyser:
                     brief = result.found if isinstance(result.found, str) else Brief.of(result.found)
                     keep = isinstance(brief, Brief) and (self._keeps_maps(content, brief, found.keys) or keep_maps)
                     self.records.put(job.key, result.found, result.maps if keep else None)
+                    self._keep_ahead(job.key, result)
                     found.add(content, brief)
+
+    def _job(self, content: str, key: str) -> AnalyseJob:
+        path, ahead = self.firsts[content].path, self.ahead
+        if not isinstance(path, Remote):
+            return AnalyseJob(path, key, self.settings, ahead.output)
+        # Of a video that is analysed again, because its maps are missing, the shots are there.
+        stores = ahead.stores and self.store.get("encoded", key) is None
+        return AnalyseJob(path, key, self.settings, ahead.output, stores, content in ahead.drawn)
+
+    def _keep_ahead(self, key: str, made: Analysed) -> None:
+        for table, record in (("encoded", made.encoded), ("pictures", made.pictures)):
+            if record is not None:
+                self.store.put(table, key, packed(record))
 
     def _keeps_maps(self, content: str, brief: Brief, keys: Mapping[str, str]) -> bool:
         """Whether the maps of a video are kept: as long as it is one of the first of its group, ordered by content.

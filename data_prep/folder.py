@@ -8,10 +8,23 @@ from filelock import FileLock, Timeout
 
 from data_prep.last_run import forget_outcome
 from data_prep.takeover import take_over
+from data_prep.work.locations import is_url
+from data_prep.work.remote import COPY
 from data_prep.work.store import Store, open_store
 from vidboot.errors import UserError
+from vidboot.settings import home
 
 _WHOLE = "whole"
+
+
+def local_folder(output: str | Path) -> Path:
+    """The absolute path of an output folder; raises `UserError` for a URL."""
+    if is_url(str(output)):
+        raise UserError(
+            f"--output {output} is on a remote file system, and shots and records are kept on this machine: give a "
+            "folder here, and copy it there afterwards"
+        )
+    return home(Path(output)).resolve()
 
 
 @contextmanager
@@ -24,6 +37,8 @@ def at_work(output: Path) -> Iterator[Store]:
         raise UserError(f"can't write to {output} ({error.strerror}); choose another --output") from None
     try:
         with FileLock(output / ".lock", timeout=0), open_store(output) as store:
+            for copy in output.glob(f"{COPY}*"):  # of a remote video, by a run that was killed
+                copy.unlink(missing_ok=True)
             take_over(store, output)
             yield store
     except Timeout:

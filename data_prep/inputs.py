@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.config import Preprocess
+from data_prep.jobs import HashJob
 from data_prep.masking import matching
-from data_prep.tasks import HashJob, hash_file
+from data_prep.tasks import hash_file
 from data_prep.text.model import model_for
 from data_prep.work.engine import Engine, TaskError, with_progress
 from data_prep.work.hashes import keep_hash, known_hashes
@@ -51,7 +52,7 @@ def find_inputs(
     used = {number for source in sources for number in matching(settings.masks, source.path)}
     unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
     set_aside += [SetAside(f"masks.{number} for {pattern}", "fits none of the files") for number, pattern in unused]
-    by_content, unreadable = _by_content(sources, store, engine)
+    by_content, unreadable = _by_content(sources, output, store, engine)
     set_aside += unreadable
     for first, *twins in by_content.values():
         set_aside += [SetAside(str(twin.path), f"the same file as {first.path}") for twin in twins]
@@ -72,12 +73,14 @@ def _made(output: Path) -> list[Path]:
     return made
 
 
-def _by_content(sources: list[Source], store: Store, engine: Engine) -> tuple[dict[str, list[Source]], list[SetAside]]:
+def _by_content(
+    sources: list[Source], output: Path, store: Store, engine: Engine
+) -> tuple[dict[str, list[Source]], list[SetAside]]:
     """Files grouped by content, each group ordered by path; and those that can't be read."""
     hashes = known_hashes(store, (source.path for source in sources))
     paths = [source.path for source in sources if source.path not in hashes]
     unreadable = {}
-    for ended in with_progress(engine, hash_file, map(HashJob, paths), len(paths), "reading"):
+    for ended in with_progress(engine, hash_file, (HashJob(path, output) for path in paths), len(paths), "reading"):
         with store.together():
             for job, result in ended:
                 if isinstance(result, VideoError | TaskError):

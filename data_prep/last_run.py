@@ -13,6 +13,7 @@ from data_prep.inputs import Inputs
 from data_prep.report.outcome import Outcome, ViewTotal
 from data_prep.storing import whole
 from data_prep.text.model import model_for
+from data_prep.work.locations import location
 from data_prep.work.scan import Remark, SetAside
 from data_prep.work.store import RECORD_VERSION, Store, packed, unpacked
 from vidboot.data.manifest import FILE_NAME
@@ -43,7 +44,9 @@ def last_outcome(store: Store, output: Path, state: str) -> Outcome | None:
     values = kept["outcome"]
     values["totals"] = [ViewTotal(**total) for total in values["totals"]]
     values["set_aside"] = [SetAside(*item) for item in values["set_aside"]]
-    values["remarks"] = [Remark(Path(path), text, frames and tuple(frames)) for path, text, frames in values["remarks"]]
+    values["remarks"] = [
+        Remark(location(path), text, frames and tuple(frames)) for path, text, frames in values["remarks"]
+    ]
     return Outcome(output, output / _PAGE, new=0, **values)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Protocol
 
 import cv2
@@ -14,6 +13,7 @@ from data_prep.evidence import DOUBTED
 from data_prep.measure.quality import Quality
 from data_prep.video.cropping import Crop
 from data_prep.video.decode import scale
+from data_prep.work.locations import Location
 from vidboot.data.masks import Event, MaskTrack
 from vidboot.data.video import VideoError
 
@@ -67,17 +67,17 @@ def _overlap(start: int, end: int, frames: range) -> bool:
     return start < frames.stop and end > frames.start
 
 
-def matching(masks: list[MaskSettings], source: Path) -> list[int]:
+def matching(masks: list[MaskSettings], source: Location) -> list[int]:
     """Numbers of the user's masks whose pattern matches this file."""
     return [number for number, mask in enumerate(masks) if _matches(mask, source)]
 
 
-def _matches(mask: MaskSettings, source: Path) -> bool:
+def _matches(mask: MaskSettings, source: Location) -> bool:
     patterns = mask.source, f"*/{mask.source.removeprefix('./')}"
     return any(fnmatch(str(source), pattern) for pattern in patterns)
 
 
-def users_spans(analysis: Analysis, source: Path, masks: Iterable[MaskSettings]) -> Spans:
+def users_spans(analysis: Analysis, source: Location, masks: Iterable[MaskSettings]) -> Spans:
     """Like `covered_spans`, for the user's own masks; raises `VideoError` if one does not fit the picture.
 
     Of a mask with `remove` it is the area in which what is found is taken away: the pixels that lie wholly inside.
@@ -93,19 +93,19 @@ def users_spans(analysis: Analysis, source: Path, masks: Iterable[MaskSettings])
             yield mask.start, end, ~small if mask.remove else small
 
 
-def _users_area(mask: MaskSettings, source: Path, full: tuple[int, int]) -> np.ndarray:
+def _users_area(mask: MaskSettings, source: Location, full: tuple[int, int]) -> np.ndarray:
     """The pixels that one of the user's masks covers, bool `H W` of the source's size."""
     height, width = full
     covered = np.zeros(full, bool)
     if mask.box is not None:
         top, left, rows, columns = mask.box
         if top >= height or left >= width:
-            raise VideoError(source, f"its mask's box {mask.box} lies outside the picture of {width}×{height}")
+            raise VideoError(str(source), f"its mask's box {mask.box} lies outside the picture of {width}×{height}")
         covered[top : top + rows, left : left + columns] = True
     if mask.picture is not None:
         picture = cv2.imread(mask.picture, cv2.IMREAD_GRAYSCALE)
         if picture is None or picture.shape != full:
-            raise VideoError(source, f"its mask {mask.picture} is no picture of {width}×{height}")
+            raise VideoError(str(source), f"its mask {mask.picture} is no picture of {width}×{height}")
         covered |= picture < 128
     return covered
 
@@ -117,7 +117,7 @@ class Coverage:
     Raises `VideoError` if one of the user's masks does not fit the picture.
     """
 
-    def __init__(self, analysis: Analysis, pooled: np.ndarray | None, source: Path, settings: Preprocess) -> None:
+    def __init__(self, analysis: Analysis, pooled: np.ndarray | None, source: Location, settings: Preprocess) -> None:
         self.analysis, self.pooled = analysis, pooled
         adding, removing = ([mask for mask in settings.masks if mask.remove == which] for which in (False, True))
         self._added = [(s, e, pack(area)) for s, e, area in users_spans(analysis, source, adding)]

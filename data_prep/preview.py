@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.analysing import Analyser
+from data_prep.analysing import Ahead, Analyser
 from data_prep.config import Preprocess
-from data_prep.folder import at_work
+from data_prep.folder import at_work, local_folder
 from data_prep.inputs import check, find_inputs
 from data_prep.report.findings import look_alikes, remarks, stage_shares
 from data_prep.report.outcome import nothing_usable
@@ -18,7 +18,6 @@ from data_prep.work.stopwatch import total_seconds
 from data_prep.work.workers import reason_of
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
-from vidboot.settings import home
 
 
 def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, count: int) -> Path:
@@ -27,18 +26,18 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
     Raises `UserError` like `preprocess`.
     """
     check(settings)
-    output = home(Path(output)).resolve()
+    output = local_folder(output)
     with at_work(output) as store, make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers:
         found = find_inputs(inputs, output, settings, store, workers)
         firsts = found.firsts(count)
-        analyser = Analyser(firsts, settings, store, workers)
+        analyser = Analyser(firsts, settings, store, workers, Ahead(output, set(firsts), stores=False))
         analyses = analyser.run()
         refused = analyses.refused | analyses.failed
         found.set_aside.extend(SetAside(str(firsts[content].path), reason) for content, reason in refused.items())
         usable = {c: analyses.keys[c] for c in firsts if c in analyses.briefs}
         planned = plans(firsts, usable, analyser.pooled(analyses, usable), settings)
         storer, blocks = Storer(output, settings, store, workers), {}
-        jobs = (storer.job(plan, drawn=False) for plan in planned.values())
+        jobs = (storer.job(plan, drawn=True) for plan in planned.values())
         for ended in with_progress(workers, preview_video, jobs, len(planned), "drawing"):
             for job, result in ended:
                 if isinstance(result, VideoError | TaskError):
@@ -49,7 +48,7 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
             raise UserError(nothing_usable(found.set_aside))
         by_path = {firsts[content].path: one for content, one in analyses.briefs.items()}
         said = remarks(by_path) + [Remark(path, sentence) for path, sentence in look_alikes(by_path).items()]
-        shown = with_remarks(((blocks[path], path) for path in sorted(blocks)), said)
+        shown = with_remarks(((blocks[path], path) for path in sorted(blocks, key=str)), said)
         seconds = total_seconds(one.seconds for one in by_path.values())
         page, frames = output / "preview.html", sum(one.frames for one in by_path.values())
         write_page(page, shown, settings, found.set_aside, stages=stage_shares(seconds, frames))

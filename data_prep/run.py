@@ -1,13 +1,13 @@
 """One preprocessing run: scan, hash, process what is new, write the manifest."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
-from data_prep.analysing import Analyser
+from data_prep.analysing import Ahead, Analyser
 from data_prep.analysis_types import Brief
 from data_prep.config import Preprocess
-from data_prep.folder import at_work, changing
+from data_prep.folder import at_work, changing, local_folder
 from data_prep.inputs import Inputs, check, find_inputs
 from data_prep.last_run import keep_outcome, last_outcome, state_of
 from data_prep.manifest_rows import Results
@@ -16,12 +16,12 @@ from data_prep.report.outcome import Outcome, nothing_usable
 from data_prep.report.page import with_remarks, write_page
 from data_prep.storing import Plan, Storer, plans
 from data_prep.work.engine import Engine, make_engine
+from data_prep.work.locations import is_url
 from data_prep.work.scan import Remark, SetAside
 from data_prep.work.stopwatch import total_seconds
 from data_prep.work.store import Store
 from vidboot.data.manifest import FILE_NAME, count_sources, write_manifest
 from vidboot.errors import UserError
-from vidboot.settings import home
 
 # Most videos that the report page shows, its tables count all; and most lines about what is set aside.
 _ON_PAGE, _LINES = 200, 1000
@@ -35,7 +35,7 @@ def preprocess(
     Raises `UserError` if an input does not exist, another run uses `output`, or no shot is usable.
     """
     check(settings)
-    output = home(Path(output)).resolve()
+    output = local_folder(output)
     with at_work(output) as store, make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
         found = find_inputs(inputs, output, settings, store, workers)
         state = state_of(found, settings)
@@ -51,7 +51,9 @@ class _Run:
     def __init__(self, found: Inputs, output: Path, settings: Preprocess, store: Store, engine: Engine) -> None:
         self.found, self.output, self.settings, self.store = found, output, settings, store
         self.firsts = found.firsts()
-        self.analyser = Analyser(self.firsts, settings, store, engine)
+        # The report shows the first ones.
+        drawn = set(islice(self.firsts, _ON_PAGE))
+        self.analyser = Analyser(self.firsts, settings, store, engine, Ahead(output, drawn))
         self.storer = Storer(output, settings, store, engine)
 
     def outcome(self, state: str) -> Outcome:
@@ -124,7 +126,11 @@ def _dropped(output: Path, given: Iterable[str]) -> list[Remark]:
     except UserError:  # none, or another version's
         return []
     known = set(given)
-    gone = {source: count for source, count in before.items() if source not in known and Path(source).exists()}
+    gone = {
+        source: count
+        for source, count in before.items()
+        if source not in known and (is_url(source) or Path(source).exists())
+    }
     if not gone:
         return []
     said = f"no longer has the {sum(gone.values())} shots of {len(gone)} earlier videos that were not given this time"

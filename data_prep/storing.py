@@ -9,9 +9,11 @@ from typing import Any
 from data_prep.analysing import key_of
 from data_prep.analysis_types import AnalysisRecords
 from data_prep.config import Preprocess
+from data_prep.jobs import StoredVideo, StoreJob
 from data_prep.masking import matching
-from data_prep.tasks import StoredVideo, StoreJob, store_video
+from data_prep.tasks import store_video
 from data_prep.work.engine import Engine, TaskError, largest_first, with_progress
+from data_prep.work.locations import Location
 from data_prep.work.scan import Source
 from data_prep.work.store import Store, packed, unpacked
 from data_prep.work.workers import reason_of
@@ -22,7 +24,7 @@ from vidboot.data.container import UnreadableError, VideoError
 class Plan:
     """A video to be stored, and the keys of its records."""
 
-    path: Path
+    path: Location
     analysis: str
     key: str
     """Key of the record of its shots and masks."""
@@ -128,7 +130,7 @@ class Storer:
         if isinstance(error, UnreadableError) and records.usable(job.analysis) is None:
             records.forget([job.analysis])
 
-    def pages(self, shown: Mapping[str, Plan]) -> Iterator[tuple[dict[str, Any], Path]]:
+    def pages(self, shown: Mapping[str, Plan]) -> Iterator[tuple[dict[str, Any], Location]]:
         """The report's parts of these videos, each with the video's path; all others' are deleted."""
         kept = {plan.key for plan in shown.values()}, {plan.analysis for plan in shown.values()}
         for table, keys in zip(("pages", "pictures"), kept, strict=True):

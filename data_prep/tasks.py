@@ -1,7 +1,7 @@
 """What a worker process runs for one video, as functions of plain values."""
 
 import base64
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.analysis import analyse, mean_maps
 from data_prep.analysis_types import Analysis, unpack
-from data_prep.config import Preprocess
+from data_prep.jobs import Analysed, AnalyseJob, HashJob, StoredVideo, StoreJob
 from data_prep.masking import Coverage, shot_mask, verdict, views
 from data_prep.measure.quality import Quality
 from data_prep.overlays.pooling import packed_maps
@@ -21,6 +21,7 @@ from data_prep.video.decode import pictures, probe, scale
 from data_prep.video.resampling import shot_resampling
 from data_prep.video.store import StoredShot, centre_crop, store_shots
 from data_prep.work.hashes import Stamped, stamped_hash
+from data_prep.work.remote import fetched
 from data_prep.work.stopwatch import Stopwatch
 from data_prep.work.store import unpacked
 from data_prep.work.workers import reason_of
@@ -29,85 +30,46 @@ from vidboot.data.masks import MaskTrack
 from vidboot.errors import UserError
 
 
-@dataclass(frozen=True)
-class HashJob:
-    """A file whose content hash is wanted."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
-class AnalyseJob:
-    """A video to be analysed; `key` names its records."""
-
-    path: Path
-    key: str
-    settings: Preprocess
-
-
-@dataclass(frozen=True)
-class Analysed:
-    """What was found in a video, with its `packed_maps`; or why it can't be used."""
-
-    found: Analysis | str
-    maps: bytes = b""
-
-
-@dataclass(frozen=True)
-class StoreJob:
-    """A video to be stored, with what earlier runs know about it."""
-
-    path: Path
-    analysis: str
-    """Key of the records that do not depend on masks."""
-    key: str
-    output: Path
-    settings: Preprocess
-    pooled: str | None
-    """Overlays that the videos of its source share, packed."""
-    found: bytes | None
-    """Its analysis, packed: whole analyses of long films would fill the queue of jobs."""
-    encoded: dict[str, Any] | None = None
-    """The record of its encoded shots; None if they must be encoded."""
-    pictures: dict[str, str] | None = None
-    """Frames for the report, by number; None if they must be decoded."""
-    drawn: bool = False
-    """Whether the report shows it."""
-
-
-@dataclass(frozen=True)
-class StoredVideo:
-    """What was stored of a video; of `encoded`, `pictures` and `page` only what the job did not have."""
-
-    record: dict[str, Any]
-    files: dict[str, int]
-    """Sizes of its files, which are relative to the output folder."""
-    encoded: dict[str, Any] | None = None
-    pictures: dict[str, str] | None = None
-    page: dict[str, Any] | None = None
-    """The report's part about it."""
-
-
 def hash_file(job: HashJob) -> Stamped | VideoError:
     """Size, time and hash of a file, or why the file can't be read or is no video by itself."""
     try:
-        if is_list(job.path):
-            return VideoError(job.path, LIST_OF_FILES)
-        return stamped_hash(job.path)
+        with fetched(job.path, job.output) as path:
+            return VideoError(str(job.path), LIST_OF_FILES) if is_list(path) else stamped_hash(path)
+    except UnreadableError as error:
+        return error
     except OSError as error:
-        return VideoError(job.path, f"can't be read ({error.strerror})")
+        return VideoError(str(job.path), f"can't be read ({error.strerror})")
 
 
 def analyse_video(job: AnalyseJob) -> Analysed | UnreadableError:
     """Analyse one video; returns an error for one that can't be read now, so that a later run tries again."""
     try:
-        about = probe(job.path, job.settings.deinterlace)
-        found, sums = analyse(job.path, about, job.settings)
+        with fetched(job.path, job.output) as path:
+            about = probe(path, job.settings.deinterlace)
+            found, sums = analyse(path, about, job.settings)
+            encoded, shown = _at_once(job, path, found)
     except UnreadableError as error:
         return error
     except VideoError as error:
         return Analysed(reason_of(error))
-    return Analysed(found, packed_maps(mean_maps(sums)))
+    return Analysed(found, packed_maps(mean_maps(sums)), encoded, shown)
+
+
+def _at_once(job: AnalyseJob, path: Path, analysis: Analysis) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
+    """What storing and drawing need of a video's pictures, as `_encoded` gives it; None for what was not asked for."""
+    if not (job.stores or job.drawn):
+        return None, None
+    # Masks don't change them: neither the user's own nor those that the videos of a folder share.
+    settings = job.settings.model_copy(update={"masks": []})
+    here = StoreJob(path, job.key, job.key, job.output, settings, None, None, drawn=job.drawn)
+    try:
+        shots, _, _ = plan_shots(here, analysis)
+        if job.stores:
+            encoded, frames = _encoded(here, analysis, shots)
+            return encoded, frames if job.drawn else None
+        return None, {str(number): _text(image) for number, image in _shown(here, analysis, shots).items()}
+    except VideoError:  # storing says it
+        return None, None
 
 
 def store_video(job: StoreJob) -> StoredVideo | UnreadableError:
@@ -151,7 +113,8 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
         watch = Stopwatch()
         wanted = [_stored(job, analysis, shot) for shot in shots]
         shown = dict.fromkeys(numbers, analysis.size)
-        fps, images = store_shots(job.path, analysis.probe, wanted, job.settings, shown)
+        with fetched(job.path, job.output) as path:
+            fps, images = store_shots(path, analysis.probe, wanted, job.settings, shown)
         watch.lap("storing")
         sizes = _sizes(job.output, [shot["path"] for shot in shots])
         record = {"fps": fps, "files": sizes, "seconds": watch.seconds["storing"]}
@@ -163,12 +126,22 @@ def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> 
 def _frames(job: StoreJob, analysis: Analysis, numbers: list[int]) -> dict[int, np.ndarray]:
     """Frames of the video by number, at the size of the analysis."""
     shown = {}
-    for picture in pictures(job.path, analysis.probe):
-        if picture.number in numbers:
-            shown[picture.number] = scale(picture.image, *analysis.size)
-        if picture.number >= max(numbers):
-            break
+    with fetched(job.path, job.output) as path:
+        for picture in pictures(path, analysis.probe):
+            if picture.number in numbers:
+                shown[picture.number] = scale(picture.image, *analysis.size)
+            if picture.number >= max(numbers):
+                break
     return shown
+
+
+def _shown(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> dict[int, np.ndarray]:
+    """The frames that the report shows by number: those that the job has, or else decoded."""
+    numbers = wanted_numbers(analysis, job.path, job.settings, _spans(shots))
+    kept = job.pictures or {}
+    if all(str(number) in kept for number in numbers):
+        return {number: _image(kept[str(number)]) for number in numbers}
+    return _frames(job, analysis, numbers)
 
 
 def _stored(job: StoreJob, analysis: Analysis, shot: dict[str, Any]) -> StoredShot:
@@ -201,8 +174,7 @@ def preview_video(job: StoreJob) -> dict[str, Any] | VideoError:
     try:
         analysis = _analysis_of(job)
         shots, _, _ = plan_shots(job, analysis)
-        numbers = wanted_numbers(analysis, job.path, job.settings, _spans(shots))
-        return video_block(_page(job, analysis, shots, _frames(job, analysis, numbers)))
+        return video_block(_page(job, analysis, shots, _shown(job, analysis, shots)))
     except VideoError as error:
         return error
 
@@ -245,7 +217,7 @@ def _analysis_of(job: StoreJob) -> Analysis:
     record = unpacked(job.found)
     analysis = None if record is None else Analysis.from_json(record)
     if analysis is None:
-        raise UnreadableError(job.path, "its analysis is missing; run the same command again")
+        raise UnreadableError(str(job.path), "its analysis is missing; run the same command again")
     return analysis
 
 

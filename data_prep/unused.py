@@ -6,10 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.folder import at_work
+from data_prep.folder import at_work, local_folder
 from data_prep.work.store import Store, unpacked
 from vidboot.data.manifest import named_files
-from vidboot.settings import home
 
 # Tables whose records name files, and their fields that do so; None: the record itself.
 _NAMING = (("files", None), ("encoded", "files"))
@@ -30,7 +29,7 @@ def unused(output: str | Path, delete: bool = False) -> Unused:
     have the size that it recorded, are counted or deleted. Analyses are kept: such a video is only encoded again.
     Raises `UserError` if there is no manifest, or a run is at work.
     """
-    output = home(Path(output)).resolve()
+    output = local_folder(output)
     named_files(output)  # before anything is made in a folder that is none of ours
     with at_work(output) as store:
         left = dict(_unnamed(store, output))

@@ -26,6 +26,7 @@ FLOORS = (
     ("data_prep.analysis",),
     ("data_prep.masking",),
     ("data_prep.report",),
+    ("data_prep.jobs",),
     ("data_prep.tasks",),
     ("data_prep.manifest_rows",),
     ("data_prep",),

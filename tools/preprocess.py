@@ -11,6 +11,7 @@ from data_prep.preview import preview
 from data_prep.report.tables import print_report
 from data_prep.run import preprocess
 from data_prep.unused import unused
+from data_prep.work.locations import is_url
 from data_prep.work.scan import exists
 from vidboot.errors import command
 from vidboot.settings import load_settings
@@ -20,7 +21,7 @@ from vidboot.settings import load_settings
 def main() -> None:
     """Parse the arguments, run, print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="video files, folders, or .txt lists of paths")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="video files, folders, URLs, or .txt lists of these")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for shots, masks and manifest")
     parser.add_argument("--config", metavar="FILE", help="YAML settings; see configs/preprocess.yaml")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where the work is done")
@@ -33,7 +34,7 @@ def main() -> None:
     arguments, rest = parser.parse_known_intermixed_args()
     if unknown := [item for item in rest if item.startswith("-")]:
         parser.error(f"unknown option {unknown[0]}")
-    overrides = [item for item in arguments.inputs if "=" in item and not exists(Path(item))]
+    overrides = [item for item in arguments.inputs if "=" in item and not is_url(item) and not exists(Path(item))]
     inputs = [item for item in arguments.inputs if item not in overrides]
     if arguments.unused is not None:
         if arguments.inputs or arguments.preview is not None:

@@ -2,12 +2,12 @@
 
 import glob
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from data_prep.config import MaskSettings, Preprocess
+from data_prep.work.locations import Location
 
 
 def settings_for_page(settings: Preprocess) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def _scalar(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("${", "\\\\${")
 
 
-def pattern_of(source: Path) -> str:
+def pattern_of(source: Location) -> str:
     """The pattern, for `masks.N.source`, that this file alone fits."""
     # In brackets each sign stands for itself; so does $, which the settings' reader would take for a reference.
     return glob.escape(str(source)).replace("$", "[$]")

@@ -1,23 +1,27 @@
 """What a run reports from the analyses of all its videos: near-duplicates, remarks, processing time."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from data_prep.analysis_types import Brief
 from data_prep.measure.fingerprint import near_twins
+from data_prep.work.locations import Location
 from data_prep.work.scan import Remark
 
 
-def look_alikes(briefs: Mapping[Path, Brief]) -> dict[Path, str]:
+def look_alikes(briefs: Mapping[Location, Brief]) -> dict[Location, str]:
     """For each video that looks like one before it (ordered by path), a sentence that says so."""
-    prints = {str(path): (one.frames / one.fps, one.fingerprint) for path, one in sorted(briefs.items())}
-    return {Path(twin): f"looks like {first}, but is encoded differently" for twin, first in near_twins(prints).items()}
+    by_name = {str(path): path for path in sorted(briefs, key=str)}
+    prints = {
+        name: (briefs[path].frames / briefs[path].fps, briefs[path].fingerprint) for name, path in by_name.items()
+    }
+    twins = near_twins(prints)
+    return {by_name[twin]: f"looks like {first}, but is encoded differently" for twin, first in twins.items()}
 
 
-def remarks(briefs: Mapping[Path, Brief]) -> list[Remark]:
+def remarks(briefs: Mapping[Location, Brief]) -> list[Remark]:
     """What is unusual about the videos: what was handled, and what the user should look at."""
     said = []
-    for path, one in sorted(briefs.items()):
+    for path, one in sorted(briefs.items(), key=lambda item: str(item[0])):
         said += [Remark(path, note) for note in one.notes]
         said += [Remark(path, "text scrolls across the picture (a ticker?)", span) for span in one.tickers]
     return said

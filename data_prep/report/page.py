@@ -16,6 +16,7 @@ from data_prep.config import Preprocess
 from data_prep.report.edits import mask_line, pattern_of, settings_for_page
 from data_prep.report.pictures import close_up, data_uri, place, whole
 from data_prep.report.regions import Region, Regions, Shots, source_box
+from data_prep.work.locations import Location
 from data_prep.work.scan import Remark
 from vidboot.data.files import write_atomic
 
@@ -129,9 +130,9 @@ def _card(region: Region, page: VideoPage, numbers: Sequence[int]) -> dict[str, 
     }
 
 
-def with_remarks(blocks: Iterable[tuple[dict[str, Any], Path]], said: Iterable[Remark]) -> list[dict[str, Any]]:
+def with_remarks(blocks: Iterable[tuple[dict[str, Any], Location]], said: Iterable[Remark]) -> list[dict[str, Any]]:
     """Blocks as `write_page` takes them, with what is said of each video; given are `video_block` and path of each."""
-    sentences: dict[Path, list[str]] = defaultdict(list)
+    sentences: dict[Location, list[str]] = defaultdict(list)
     for one in said:
         sentences[one.path].append(f"frames {one.frames[0]} to {one.frames[1]}: {one.text}" if one.frames else one.text)
     return [

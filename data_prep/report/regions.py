@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -13,6 +12,7 @@ from data_prep.config import MaskSettings, Preprocess
 from data_prep.masking import Coverage, Span, matching, users_spans
 from data_prep.text.track import Box
 from data_prep.video.cropping import Crop
+from data_prep.work.locations import Location
 
 # Least height and width of a region that is shown, pixels of the analysed picture: smaller letters can't be read.
 _LEAST = 6
@@ -67,7 +67,7 @@ class Regions:
 
 
 def masked_regions(
-    analysis: Analysis, pooled: np.ndarray | None, source: Path, settings: Preprocess, shots: Shots
+    analysis: Analysis, pooled: np.ndarray | None, source: Location, settings: Preprocess, shots: Shots
 ) -> Regions:
     """The regions that are masked in stored shots, and the user's own masks.
 
@@ -173,7 +173,7 @@ def _size(box: Any) -> int:
     return max(0, box[2] - box[0]) * max(0, box[3] - box[1])
 
 
-def _own(analysis: Analysis, source: Path, settings: Preprocess) -> Iterator[Region]:
+def _own(analysis: Analysis, source: Location, settings: Preprocess) -> Iterator[Region]:
     """The user's own masks for this file."""
     for number in matching(settings.masks, source):
         mask = settings.masks[number]

@@ -1,10 +1,9 @@
 """Which frames of a video the report shows."""
 
-from pathlib import Path
-
 from data_prep.analysis_types import Analysis
 from data_prep.config import Preprocess
 from data_prep.report.regions import Shots, masked_regions
+from data_prep.work.locations import Location
 
 # Frames of a video in its contact sheet: so many spread over it, and at most as many that show texts.
 _SHEET = 4
@@ -28,7 +27,7 @@ def drawable(shots: Shots) -> list[tuple[int, int, int]]:
     return [((start + end) // 2, start, end) for start, end, _ in some]
 
 
-def wanted_numbers(analysis: Analysis, source: Path, settings: Preprocess, shots: Shots) -> list[int]:
+def wanted_numbers(analysis: Analysis, source: Location, settings: Preprocess, shots: Shots) -> list[int]:
     """All frames that the report shows, whatever masks the user has: they change later."""
     unchanged = settings.model_copy(update={"masks": []})
     regions = masked_regions(analysis, None, source, unchanged, shots).shown

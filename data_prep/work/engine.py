@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as TooLong
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import pebble
 from tqdm import tqdm
 
+from data_prep.work.locations import Location, Remote
 from data_prep.work.workers import TaskError, failure, one_thread, too_long
 from vidboot.errors import UserError
 
@@ -55,7 +55,7 @@ class FileJob(Protocol):
     """A job that works on one file."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The file."""
 
 
@@ -67,9 +67,9 @@ def largest_first(jobs: Iterable[SomeFileJob]) -> list[SomeFileJob]:
     return sorted(jobs, key=lambda job: -_bytes_of(job.path))
 
 
-def _bytes_of(path: Path) -> int:
+def _bytes_of(path: Location) -> int:
     try:
-        return path.stat().st_size
+        return path.size or 0 if isinstance(path, Remote) else path.stat().st_size
     except OSError:  # deleted meanwhile; the job reports it
         return 0
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from data_prep.work.locations import Location
 from data_prep.work.store import Store
 
 Stamped = tuple[int, int, str]
@@ -22,10 +23,15 @@ def stamped_hash(path: Path) -> Stamped:
         return size, changed, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def known_hashes(store: Store, paths: Iterable[Path]) -> dict[Path, str]:
-    """The hashes of those files that have not changed since they were kept."""
-    by_name = {str(path): path for path in paths}
-    found = {}
+def known_hashes(store: Store, paths: Iterable[Location]) -> dict[Location, str]:
+    """The hashes of those files that have not changed since they were kept, or whose file system says them."""
+    found: dict[Location, str] = {}
+    by_name: dict[str, Path] = {}
+    for path in paths:
+        if isinstance(path, Path):
+            by_name[str(path)] = path
+        elif path.content is not None:
+            found[path] = path.content
     for name, value in store.get_many("hashes", by_name):
         size, changed, digest = value.decode().split()
         with suppress(OSError):  # it has gone: reading it tells why
@@ -34,9 +40,10 @@ def known_hashes(store: Store, paths: Iterable[Path]) -> dict[Path, str]:
     return found
 
 
-def keep_hash(store: Store, path: Path, stamped: Stamped) -> None:
-    """Keep the result of `stamped_hash` for a file."""
-    store.put("hashes", str(path), " ".join(map(str, stamped)).encode())
+def keep_hash(store: Store, path: Location, stamped: Stamped) -> None:
+    """Keep the result of `stamped_hash` for a file of this machine: others are asked for it again."""
+    if isinstance(path, Path):
+        store.put("hashes", str(path), " ".join(map(str, stamped)).encode())
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -3,18 +3,24 @@
 import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.work.locations import Location, Remote, is_url, location
+from data_prep.work.remote import files_at, lines_of
 from vidboot.errors import UserError
 from vidboot.settings import home
+
+# Questions to remote file systems at a time.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """An input file; `label` is its folder relative to the input folder that it was found in, None at the top."""
 
-    path: Path
+    path: Location
     label: str | None
 
 
@@ -30,7 +36,7 @@ class SetAside:
 class Remark:
     """Something that the user should know about a video that is used, or about some of its frames."""
 
-    path: Path
+    path: Location
     text: str
     frames: tuple[int, int] | None = None
 
@@ -41,23 +47,19 @@ class Remark:
 
 
 def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple[list[Source], list[SetAside]]:
-    """All input files (absolute paths, each once), and what is set aside: empty folders, broken links, odd names.
+    """All input files (absolute paths or URLs, each once), and what is set aside: empty folders, broken links, …
 
-    A folder gives all files below it except hidden ones; a `.txt` file gives the paths that it lists, one per line,
-    relative to itself. Everything below the paths `left_out` (resolved) is ignored.
-    Raises `UserError` if an input does not exist.
+    A folder gives all files below it except hidden ones; a `.txt` file gives the paths and URLs that it lists, one per
+    line, relative to itself. Everything below the paths `left_out` (resolved) is ignored.
+    Raises `UserError` if an input does not exist, or can't be reached.
     """
     left_out = frozenset(left_out)
-    found: dict[Path, Source] = {}
+    found: dict[Location, Source] = {}
     set_aside: list[SetAside] = []
-    for item in _expand_lists(inputs):
-        if not exists(item):
-            raise UserError(f"there is no file or folder {item}; check the input paths")
-        path = item.resolve()
-        if _below(path, left_out):
-            set_aside.append(SetAside(_printable(item), "made by an earlier run into the same output"))
-            continue
-        sources, others = _walk(path, left_out) if path.is_dir() else ([Source(path, None)], [])
+    items = list(_expand_lists(inputs))
+    remote = _remote_files(items)
+    for item in items:
+        sources, others = (remote[item], []) if isinstance(item, Remote) else _local_files(item, left_out)
         if not sources and not others:
             others = [SetAside(_printable(item), "empty folder")]
         for source in sources:
@@ -70,6 +72,24 @@ def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple
     return sorted(found.values(), key=lambda s: str(s.path)), list(dict.fromkeys(set_aside))
 
 
+def _remote_files(items: Iterable[Location]) -> dict[Location, list[Source]]:
+    """The files of each remote input. Several are asked for at a time: a list may name thousands of them."""
+    remote = list(dict.fromkeys(item for item in items if isinstance(item, Remote)))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = zip(remote, pool.map(files_at, remote), strict=True)
+        return {item: [Source(file, label) for file, label in files] for item, files in found}
+
+
+def _local_files(item: Path, left_out: Collection[Path]) -> tuple[list[Source], list[SetAside]]:
+    """The files of one input of this machine, and what of it is set aside."""
+    if not exists(item):
+        raise UserError(f"there is no file or folder {item}; check the input paths")
+    path = item.resolve()
+    if _below(path, left_out):
+        return [], [SetAside(_printable(item), "made by an earlier run into the same output")]
+    return _walk(path, left_out) if path.is_dir() else ([Source(path, None)], [])
+
+
 def exists(path: Path) -> bool:
     """Whether there is a file or folder; False for text that is too long for a path."""
     try:
@@ -78,16 +98,24 @@ def exists(path: Path) -> bool:
         return False
 
 
-def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Path]:
-    for item in (home(Path(item)) for item in inputs):
-        if item.suffix != ".txt" or not item.is_file():
+def _expand_lists(inputs: Iterable[str | Path]) -> Iterator[Location]:
+    for item in map(location, inputs):
+        if item.suffix != ".txt" or (isinstance(item, Path) and not item.is_file()):
             yield item
             continue
         try:
-            lines = [line.strip() for line in item.read_text("utf-8-sig").splitlines()]
+            lines = lines_of(item) if isinstance(item, Remote) else item.read_text("utf-8-sig").splitlines()
         except (UnicodeDecodeError, OSError) as error:
             raise UserError(f"the list {item} can't be read ({error}); write one path a line") from None
-        yield from (item.parent / home(Path(line)) for line in lines if line and not line.startswith("#"))
+        wanted = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        yield from (_beside(item, line) for line in wanted)
+
+
+def _beside(item: Location, line: str) -> Location:
+    """What a line of a list names, relative to the list."""
+    if is_url(line):
+        return Remote(line)
+    return item.parent.joined(line) if isinstance(item, Remote) else item.parent / home(Path(line))
 
 
 def _walk(folder: Path, left_out: Collection[Path]) -> tuple[list[Source], list[SetAside]]:
@@ -135,6 +163,6 @@ def _below(path: Path, folders: Collection[Path]) -> bool:
     return path in folders or any(parent in folders for parent in path.parents)
 
 
-def _printable(path: Path) -> str:
+def _printable(path: Location) -> str:
     """A path as text that can be written as UTF-8; other bytes are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")

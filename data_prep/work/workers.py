@@ -5,8 +5,8 @@ import errno
 from vidboot.data.video import VideoError
 from vidboot.errors import UserError
 
-# Errors of the disk that all other tasks would get too.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors of the disk that all other tasks would get too."""
 
 
 class TaskError(UserError):
@@ -25,7 +25,7 @@ def too_long(seconds: float) -> TaskError:
 
 def failure(error: Exception) -> TaskError:
     """The `TaskError` for an unexpected error of one task; raises errors that all other tasks would get too."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         raise UserError(f"can't write: {error.strerror}; make room and run the same command again") from error
     if isinstance(error, UserError):
         raise error

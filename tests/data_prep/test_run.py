@@ -9,8 +9,9 @@ from footage import TRAILER, moving_scene, titled_films, write
 
 from data_prep import analysing, run
 from data_prep.config import MaskSettings, Preprocess, TextSettings
+from data_prep.jobs import AnalyseJob, StoreJob
 from data_prep.run import preprocess
-from data_prep.tasks import AnalyseJob, StoreJob, analyse_video, store_video
+from data_prep.tasks import analyse_video, store_video
 from data_prep.work import engine
 from data_prep.work.hashes import keep_hash, stamped_hash
 from data_prep.work.store import open_store, packed
@@ -260,7 +261,7 @@ def test_what_fails_for_want_of_time_is_tried_again(tmp_path, monkeypatch):
 
 def test_a_file_that_is_away_for_a_while_is_tried_again(tmp_path):
     path, output = write(tmp_path / "a.mp4", moving_scene(0, 40)), tmp_path / "out"
-    job = AnalyseJob(tmp_path / "away.mp4", "key", SETTINGS)
+    job = AnalyseJob(tmp_path / "away.mp4", "key", SETTINGS, tmp_path)
     assert "can't be opened" in str(analyse_video(job))
     path.rename(tmp_path / "away.mp4")
     found = packed(analyse_video(job).found.to_json())

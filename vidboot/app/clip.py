@@ -113,7 +113,7 @@ def open_clip(upload: Path, folder: Path, config: RunConfig, request: AppRequest
     check_upload(upload, request)
     settings, path = _settings(config), folder / f"clip{upload.suffix}"
     shutil.copyfile(upload, path)
-    found = _run(analyse_video, AnalyseJob(path, _KEY, settings), request).found
+    found = _run(analyse_video, AnalyseJob(path, _KEY, settings, folder), request).found
     if not isinstance(found, Analysis):
         raise UserError(f"{upload.name} can't be used: {found}")
     plan, set_aside, _ = plan_shots(_job(path, _KEY, settings, found), found)

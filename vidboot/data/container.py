@@ -38,7 +38,7 @@ class VideoError(UserError):
         self.path, self.reason = Path(path), reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{self.args[0]}: {self.reason}"
 
 
 class UnreadableError(VideoError):

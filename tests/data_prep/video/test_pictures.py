@@ -102,7 +102,7 @@ def test_the_remark_is_in_the_analysis_and_a_progressive_film_has_none(tmp_path)
     write(tmp_path / "b.mp4", moving_scene(0, 24))
     settings, notes = Preprocess(text={"detector": "opencv"}), {}
     for name in ("a.ts", "b.mp4"):
-        notes[name] = analyse_video(AnalyseJob(tmp_path / name, name, settings)).found.probe.notes
+        notes[name] = analyse_video(AnalyseJob(tmp_path / name, name, settings, tmp_path)).found.probe.notes
     assert notes == {"a.ts": ("interlaced at 11 frames, from frame 13 on, not deinterlaced",), "b.mp4": ()}
 
 
