@@ -37,7 +37,8 @@ class Remote:
     @property
     def parent(self) -> "Remote":
         """The folder that it is in."""
-        return Remote(self.url.rstrip("/").rpartition("/")[0])
+        head = self.url.rstrip("/").rpartition("/")[0]
+        return Remote(f"{head}/" if head.endswith(":/") else head)
 
     @property
     def suffix(self) -> str:
@@ -47,7 +48,7 @@ class Remote:
 
     def joined(self, name: str) -> "Remote":
         """Something inside this folder."""
-        return Remote(f"{self.url.rstrip('/')}/{name}")
+        return Remote(f"{self.url}{name}" if self.url.endswith("/") else f"{self.url}/{name}")
 
 
 Location = Path | Remote

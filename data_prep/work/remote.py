@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ _VERSIONS = (
 )  # fmt: skip
 COPY = ".partial-remote-"
 """How the names of copies begin."""
+# A web server's answer for what isn't there.
+_GONE = 404
 # Seconds without a byte after which a web server is given up. By default, aiohttp gives up any file after five minutes.
 _SILENT = 60
 
@@ -109,11 +112,13 @@ def _file_system(place: Remote) -> tuple[Any, str]:
 def _described(place: Remote, about: Mapping[str, Any]) -> Remote:
     """A file with what its file system says about it."""
     names = (*_DIGESTS, "ETag") if place.url.startswith("s3") else _DIGESTS  # S3's is made from the content
-    said = next(((name, about[name]) for name in (*names, *_VERSIONS) if about.get(name)), None)
+    said = next(((name, about[name]) for name in (*names, *_VERSIONS) if about.get(name) not in (None, "")), None)
     size = about.get("size")
     if said is None:
         return Remote(place.url, size)
     name, value = said
+    if isinstance(value, datetime):  # some give a time as a number in a listing
+        value = value.timestamp()
     parts = [name, str(value), str(size)] + ([] if name in names else [place.url])
     return Remote(place.url, size, hashlib.sha256("\0".join(parts).encode()).hexdigest(), name)
 
@@ -132,7 +137,7 @@ def _reached(place: Remote) -> Iterator[None]:
         # Of a web address, fsspec says so for each failure, which is the cause.
         web = place.url.lower().startswith("http") and isinstance(error, FileNotFoundError)
         cause = error.__cause__ if web and error.__cause__ is not None else error
-        if isinstance(cause, FileNotFoundError):
+        if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == _GONE:
             raise UserError(f"there is no file or folder {place}; check the input paths") from None
         raise UserError(
             f"{place} can't be reached ({_words(cause)}); check the address, the network and your credentials"
