@@ -24,7 +24,7 @@ from data_prep.work.hashes import Stamped, stamped_hash
 from data_prep.work.remote import fetched
 from data_prep.work.stopwatch import Stopwatch
 from data_prep.work.store import unpacked
-from data_prep.work.workers import reason_of
+from data_prep.work.workers import NO_ROOM, reason_of
 from vidboot.data.container import LIST_OF_FILES, UnreadableError, VideoError, is_list
 from vidboot.data.masks import MaskTrack
 from vidboot.errors import UserError
@@ -38,6 +38,8 @@ def hash_file(job: HashJob) -> Stamped | VideoError:
     except UnreadableError as error:
         return error
     except OSError as error:
+        if error.errno in NO_ROOM:  # for the copy of a remote file
+            raise
         return VideoError(str(job.path), f"can't be read ({error.strerror})")
 
 

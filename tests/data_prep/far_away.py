@@ -1,5 +1,7 @@
 """A file system for tests that is neither this machine's nor on a network, and does as it is told."""
 
+import errno
+
 import fsspec
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -14,6 +16,8 @@ class FarAway(MemoryFileSystem):
     fetched: list[str] = []
     breaks: dict[str, int] = {}
     """Bytes after which the connection breaks, by name."""
+    full: list[bool] = []
+    """Not empty if this machine's disk has no room for a copy."""
 
     @classmethod
     def _strip_protocol(cls, path):
@@ -31,6 +35,8 @@ class FarAway(MemoryFileSystem):
     def get_file(self, rpath, lpath, **kwargs):
         name = self._strip_protocol(rpath)
         self.fetched.append(name)
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         content = self.cat_file(name)
         with open(lpath, "wb") as file:  # noqa: PTH123 (as file systems do)
             file.write(content[: self.breaks.get(name)])
@@ -41,7 +47,7 @@ class FarAway(MemoryFileSystem):
 def begin() -> type[FarAway]:
     """The file system, empty."""
     fsspec.register_implementation("far", FarAway, clobber=True)
-    for kept in (FarAway.store, FarAway.says, FarAway.fetched, FarAway.breaks):
+    for kept in (FarAway.store, FarAway.says, FarAway.fetched, FarAway.breaks, FarAway.full):
         kept.clear()
     FarAway.pseudo_dirs[:] = [""]
     return FarAway

@@ -181,6 +181,8 @@ def test_a_remote_output_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"^--output s3://bucket/out is on a remote file system, .* give a folder here"):
         preprocess([tmp_path], "s3://bucket/out", SETTINGS)
+    with pytest.raises(UserError, match=r"^s3:/bucket/out is on a remote file system, .*: copy it here$"):
+        load_manifest("s3://bucket/out")
     assert list(tmp_path.iterdir()) == []
 
 

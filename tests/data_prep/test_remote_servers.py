@@ -1,4 +1,4 @@
-"""Preprocessing of videos on servers on this machine; runs where the extra `remote` is installed (and moto, for S3)."""
+"""Preprocessing of videos on servers on this machine: with the extra `remote`, and moto[server] for S3."""
 
 import functools
 import http.server

@@ -42,7 +42,7 @@ class ManifestRow:
     """One row of the manifest. The fields are its columns; the text beside each type is stored in the file."""
 
     id: Annotated[str, "hash of the source file's content, the span and the stored size"]
-    source: Annotated[str, "path of the file that the shot was cut from"]
+    source: Annotated[str, "path or URL of the file that the shot was cut from"]
     start: Annotated[int, "first source frame, counted in display order from 0"]
     end: Annotated[int, "source frame after the last one"]
     path: Annotated[str, "stored video, relative to the manifest's folder"]
@@ -236,6 +236,8 @@ def _read_table(folder: Path, columns: Sequence[str]) -> pa.Table:
     path = folder / FILE_NAME
     again = "run tools/preprocess.py with --output on that folder"
     if not path.is_file():
+        if str(folder).partition("/")[0].endswith(":"):  # a path keeps one slash of a URL's two
+            raise UserError(f"{folder} is on a remote file system, and shots are read from this machine: copy it here")
         raise UserError(f"there is no manifest in {folder}; {again}")
     try:
         schema = pq.read_schema(path)

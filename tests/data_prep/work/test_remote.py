@@ -1,5 +1,6 @@
 import pickle
 import sys
+from functools import partial
 from pathlib import Path
 
 import far_away
@@ -7,11 +8,15 @@ import fsspec
 import pytest
 from far_away import put
 
+from data_prep.config import Preprocess
+from data_prep.jobs import AnalyseJob, HashJob
+from data_prep.tasks import analyse_video, hash_file
 from data_prep.work.hashes import known_hashes
 from data_prep.work.locations import Remote, is_url, location
 from data_prep.work.remote import fetched
 from data_prep.work.scan import scan
 from data_prep.work.store import open_store
+from data_prep.work.workers import failure
 from vidboot.data.container import UnreadableError
 from vidboot.errors import UserError
 
@@ -129,6 +134,20 @@ def test_a_copy_lasts_as_long_as_its_block(far, tmp_path):
     assert list(tmp_path.iterdir()) == []
     with fetched(copy, tmp_path / "none") as same:  # nothing to fetch
         assert same == copy
+
+
+@pytest.mark.parametrize("says", [{"etag": "1"}, {}])
+def test_a_full_disk_is_no_fault_of_the_video(far, tmp_path, says):
+    # With an etag it is fetched to be analysed, without to be hashed; other videos would have no room either.
+    put("a.mp4", b"one", **says)
+    ((source, *_), _) = scan(["far://a.mp4"])
+    far.full.append(True)
+    run = partial(analyse_video, AnalyseJob(source.path, "key", Preprocess(), tmp_path))
+    with pytest.raises(OSError, match="No space left") as caught:
+        (run if says else partial(hash_file, HashJob(source.path, tmp_path)))()
+    with pytest.raises(UserError, match=r"^can't write: No space left on device; make room"):
+        failure(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("start", ["memory:/", "file://"])
