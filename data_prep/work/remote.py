@@ -40,6 +40,7 @@ def files_at(place: Remote) -> list[tuple[Remote, str | None]]:
     """
     with _reached(place):
         system, root = _file_system(place)
+        system.invalidate_cache()  # of an earlier run in the same process
         about = system.info(root)
         if about["type"] != "directory":
             return [(_described(place, about), None)]

@@ -107,13 +107,17 @@ def test_videos_of_a_bucket_are_worked_on_by_worker_processes_and_known_afterwar
     film = write(tmp_path / "sea/a.mp4", moving_scene(0, 20))
     bucket.put_file(str(film), "films/in/sea/a.mp4")
     bucket.put_file(str(film), "films/in/twin.mp4")
-    first = preprocess(["s3://films/in"], tmp_path / "out", SETTINGS)
+    # Consoles make such an empty object for a folder.
+    bucket.call_s3("put_object", Bucket="films", Key="in/sea/", Body=b"")
+    first = preprocess(["s3://films/in/"], tmp_path / "out", SETTINGS)
     (shot,), (wanted,) = first.manifest, preprocess([tmp_path / "sea"], tmp_path / "here", SETTINGS).manifest
     assert (shot.source, shot.label) == ("s3://films/in/sea/a.mp4", "sea")
     assert (shot.frames() == wanted.frames()).all()
     assert [one.reason for one in first.set_aside] == ["the same file as s3://films/in/sea/a.mp4"]
     monkeypatch.setattr(engine.LocalEngine, "_pool_of", None)  # no process is started
     assert preprocess(["s3://films/in"], tmp_path / "out", SETTINGS).new == 0
+    bucket.pipe_file("films/in/sea/b.txt", b"no film")
+    assert [source.path.name for source in scan(["s3://films/in"])[0]] == ["a.mp4", "b.txt", "twin.mp4"]
 
 
 def test_a_missing_bucket_and_missing_credentials_are_told(bucket, monkeypatch, tmp_path):
