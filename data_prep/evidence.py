@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from data_prep.analysis_types import Overlay, Text, pack, unpack
-from data_prep.finder.areas import logit
+from data_prep.finder.areas import LEVELS, logit
 from data_prep.finder.moments import Moment
 from data_prep.finder.regions import Region
 
@@ -53,7 +53,7 @@ def judged(
     standing = [region for region, p in likely if region.stands and p >= MASKED]
     for region, probability in likely:
         known = not region.stands and _overlap(region, standing) > _EXPLAINED
-        if not known and not _explained(region, texts, size):
+        if not known and not _explained(region, texts, moments, size):
             overlays.append(overlay_of(region, probability, size))
     return texts, overlays
 
@@ -225,17 +225,32 @@ def _overlap(region: Region, others: Sequence[Region]) -> float:
     return max(shares, default=0.0)
 
 
-def _explained(region: Region, texts: Sequence[Text], size: Size) -> bool:
-    """Whether sure texts, of which the times are known to the frame, cover most of a region."""
-    (height, width), covered = region.shape, region.covered()
-    down, across = height / size[0], width / size[1]
-    area = np.zeros((height, width), bool)
+def _explained(region: Region, texts: Sequence[Text], moments: Iterable[Moment], size: Size) -> bool:
+    """Whether sure texts, of which the times are known to the frame, cover most of what is seen of a region.
+
+    Of one that is always there, they must do so at each moment: a logo is more than its letters.
+    """
+    covered, of_texts, seen = region.covered(), [], []
+    for moment in moments:
+        if moment.number in region.seen:
+            shown = covered & (moment.burnt_in() >= LEVELS[0])
+            of_texts.append(int((shown & _texts_at(moment.number, texts, region.shape, size)).sum()))
+            seen.append(int(shown.sum()))
+    if all(seen):
+        return all(some >= _EXPLAINED * of_all for some, of_all in zip(of_texts, seen, strict=True))
+    return sum(of_texts) >= _EXPLAINED * sum(seen)
+
+
+def _texts_at(number: int, texts: Iterable[Text], shape: tuple[int, int], size: Size) -> np.ndarray:
+    """The boxes of the sure texts that a frame shows, with a margin, bool `h w`."""
+    down, across = shape[0] / size[0], shape[1] / size[1]
+    area = np.zeros(shape, bool)
     for text in texts:
-        if text.sure and text.start <= region.seen.start and text.end >= region.seen.stop:
+        if text.sure and text.start <= number < text.end:
             top, left, bottom, right = text.box
             rows = slice(max(0, int(top * down) - 2), int(bottom * down) + 3)
             area[rows, max(0, int(left * across) - 2) : int(right * across) + 3] = True
-    return bool((area & covered).sum() >= _EXPLAINED * covered.sum())
+    return area
 
 
 def _why(rule: str, probability: float) -> str:

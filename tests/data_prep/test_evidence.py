@@ -105,3 +105,20 @@ def test_what_lies_along_the_edge_of_a_bar_is_the_edge_itself(top, height, edge)
     for region in regions_of([Moment.of(12, made)], 0, 25):
         assert along_edges(region, [(0, 25, (0.2, 0.0, 1.0, 1.0))]) == edge
         assert not along_edges(region, [(25, 50, (0.2, 0.0, 1.0, 1.0))])
+
+
+def shown_in(times: list[int]) -> list[Moment]:
+    nothing, something = np.zeros((60, 80), np.float32), np.zeros((60, 80), np.float32)
+    something[20:28, 20:44] = 0.99
+    return [Moment.of(25 * number + 12, something if number in times else nothing) for number in range(8)]
+
+
+@pytest.mark.parametrize(("times", "left"), [([0, 1, 5, 6, 7], 0), ([0, 1, 2, 3, 4, 5, 6, 7], 1)])
+def test_texts_that_come_and_go_in_one_place_are_no_overlay_but_letters_of_a_logo_are_part_of_one(times, left):
+    mine = Text(0, 55, (40, 40, 56, 88), pack(np.ones((16, 48), bool)), True)
+    other = Text(120, 200, (40, 40, 56, 88), pack(np.ones((16, 48), bool)), True)
+    looks = shown_in(times)
+    texts, overlays = judged([mine, other], [], regions_of(looks, 0, 200), looks, SIZE)
+    assert all(one.sure for one in texts)
+    standing = [one for one in overlays if one.end - one.start > 60]
+    assert len(standing) == left
