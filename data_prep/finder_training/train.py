@@ -233,7 +233,7 @@ def parsed(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT")
     parser.add_argument("--preview", type=Path, metavar="FILE.png", help="only draw what is learned from, on one sheet")
     parser.add_argument("--more-videos", type=Path, nargs="*", default=[], help="more folders of videos")
-    parser.add_argument("--composites", type=int, default=26000, help="how many are seen; each is seen once")
+    parser.add_argument("--composites", type=int, default=43000, help="how many are seen; each is seen once")
     parser.add_argument("--hours", type=float, default=3.0, help="stop after so long; the same command goes on")
     parser.add_argument("--workers", type=int, default=1, help="processes that make composites")
     parser.add_argument("--threads", type=int, default=1, help="threads of the training itself")
