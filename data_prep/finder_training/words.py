@@ -173,6 +173,7 @@ def _drawn(rng: Generator, font: ImageFont.FreeTypeFont, lines: list[str], heigh
     where = pad - box[0], pad - box[1]
 
     def ink(stroke_width: int) -> np.ndarray:
+        """The ink of the letters with a stroke around them, 0 to 1."""
         picture = Image.new("L", size)
         ImageDraw.Draw(picture).multiline_text(
             where, text, fill=255, font=font, spacing=spacing, stroke_width=stroke_width, align=align

@@ -4,7 +4,8 @@ python tests/bench/moving.py FOOTAGE tests/bench/real_overlays.json [--clips 8] 
 
 Into real clips without overlays (boxes say so) marks that bounce and drift, comments that fly, credits that roll,
 captions that change word by word, and tiles are burnt. Printed: how many clips are called masked, uncertain, clean, and
-how much of what is burnt in is masked. None should be called clean. Nothing was tuned on these.
+how much of what is burnt in is masked. None should be called clean. Nothing was tuned on what is burnt
+in; the clips as they are took part in fitting the evidence.
 """
 
 import argparse

@@ -26,7 +26,7 @@ def sentences(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
             yield from handler(*values, **more)
         except UserError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from None
-        except Exception as error:
+        except Exception as error:  # what the machine lacks has many types; a bug is raised again
             if (said := sentence_of(error)) is None:
                 raise
             raise gr.Error(said, duration=None, print_exception=False) from None
