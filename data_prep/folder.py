@@ -20,7 +20,7 @@ _WHOLE = "whole"
 def local_folder(output: str | Path) -> Path:
     """The absolute path of an output folder; raises `UserError` for a URL."""
     if (url := url_of(output)) is not None:
-        raise UserError(f"{url} is no folder of this machine; --unused works on these alone")
+        raise UserError(f"{url} is no folder of this machine; --unused and --shards work on these alone")
     return home(Path(output)).resolve()
 
 

@@ -6,6 +6,7 @@ threads.
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from typing import Any
 
 from vidboot.data.container import VideoError
 from vidboot.data.files import atomic_path
+from vidboot.data.members import file_of, member_of
 from vidboot.data.urls import url_of
 from vidboot.errors import NO_ROOM, UnreachableError, UserError
 
@@ -126,7 +128,8 @@ def at_hand(folder: Path, name: str) -> Path:
     url = url_of(folder)
     if url is None:
         return folder / name
-    kept = folder_of(url, "shots") / name
+    # A member of a tar has a file of its own here.
+    kept = folder_of(url, "shots") / name.replace(".tar#", ".tar-")
     try:
         # What was used last is deleted last. The time of change stays: others take a file with another one for new.
         os.utime(kept, ns=(time.time_ns(), kept.stat().st_mtime_ns))
@@ -138,8 +141,11 @@ def at_hand(folder: Path, name: str) -> Path:
 def _fetch(url: str, kept: Path) -> None:
     try:
         with atomic_path(kept) as partial:
-            system, path = file_system(url)
-            system.get_file(path, str(partial))
+            system, path = file_system(file_of(url))
+            if (member := member_of(url)) is None:
+                system.get_file(path, str(partial))
+            else:  # only its part of the tar
+                partial.write_bytes(system.cat_file(path, member.offset, member.offset + member.size))
             _CACHE.added(partial.stat().st_size)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -190,10 +196,11 @@ class _Cache:
 
     def _tidy(self, limit: float) -> None:
         found = []
-        for path in (cache_folder() / "shots").glob("*/*/*/*"):
+        for path in (cache_folder() / "shots").rglob("*"):
             with suppress(OSError):  # another process deletes too
                 status = path.stat()
-                found.append((status.st_atime, status.st_size, path))
+                if stat.S_ISREG(status.st_mode):
+                    found.append((status.st_atime, status.st_size, path))
         left = sum(size for _, size, _ in found)
         for used, size, path in sorted(found):
             if left <= 0.9 * limit or used > time.time() - _IN_USE:

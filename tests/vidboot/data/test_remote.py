@@ -7,6 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from vidboot.data.members import member_of
 from vidboot.data.remote import at_hand, cache_folder, folder_at_hand
 from vidboot.data.urls import url_of
 
@@ -45,6 +46,14 @@ def test_of_the_copies_those_that_were_not_used_for_longest_are_deleted(memory, 
     assert kept == {"0", "4", "5"}
     memory.store.clear()
     assert at_hand(Path("memory://out"), "shots/4/a.mp4").exists()  # without asking again
+
+
+def test_of_a_tar_only_a_part_is_read(memory, monkeypatch):
+    memory.pipe_file("/out/a.tar", bytes(range(256)))
+    monkeypatch.setattr(type(memory), "get_file", None)
+    copy = at_hand(Path("memory://out"), "a.tar#10+5")
+    assert copy.read_bytes() == bytes(range(10, 15)) and member_of(copy) is None
+    assert at_hand(Path("memory://out"), "a.tar#20+5").read_bytes() == bytes(range(20, 25))
 
 
 def test_a_run_is_fetched_again_when_it_has_changed(memory):
