@@ -37,7 +37,7 @@ def test_mistakes_are_messages_and_not_tracebacks(tmp_path):
         (["nowhere://host/a.mp4?id=3", "--output", tmp_path / "out"], "nowhere://host/a.mp4?id=3 can't be reached"),
         (
             [tmp_path / "empty", "--output", "nowhere://host/out"],
-            "can't write to nowhere://host/out (Protocol not known",
+            "can't write to nowhere://host/out (Protocol",
         ),
         ([f"{'x' * 300}.mp4", "--output", tmp_path / "out"], "there is no file or folder"),
     ]:
