@@ -3,6 +3,8 @@
 The disk is a real one, a small tmpfs, of which a file of zeros leaves so many pages.
 """
 
+import sys
+
 import pytest
 from small_disk import PAGE, one_sentence, small_disk
 from small_model import small_model
@@ -56,3 +58,16 @@ def test_a_kept_sample_of_another_request_is_not_used(run, disk, main_of, tmp_pa
     assert main_of("generate", *generated(run, tmp_path / "v.mp4"), "--seed", 7) == 0
     assert (disk.path / "v.mp4").read_bytes() == (tmp_path / "v.mp4").read_bytes()
     assert not [path for path in disk.path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_a_small_shared_memory_is_one_sentence_and_a_larger_one_goes_on(tool, tiny_config, disk):
+    # In a mount namespace of its own, the training has a /dev/shm of two pages.
+    small = 'mount -t tmpfs -o size=8k none /dev/shm && exec "$@"'
+    launcher = ("unshare", "--mount", "sh", "-c", small, "sh", sys.executable)
+    words = ["--config", tiny_config, "--stage", "clip", "data.num_workers=1"]
+    done = tool("train", *words, launcher=launcher)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert said.startswith("error: shared memory (/dev/shm) is too small: enlarge it")
+    assert tool("train", *words).returncode == 0
