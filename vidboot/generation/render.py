@@ -23,7 +23,7 @@ from vidboot.generation.kept_sample import KeptSample
 from vidboot.generation.request import GenerateRequest, ResolvedRequest
 from vidboot.generation.sampling import Sampling, sample, seeded
 from vidboot.generation.streaming import StreamState, stream
-from vidboot.generation.writers import PNG_FOLDER, check_fps, check_path, grid, open_output
+from vidboot.generation.writers import AT_ONCE, PNG_FOLDER, Output, check_fps, check_path, enlarged, grid, open_output
 from vidboot.model.run_folder import load, weights_hash
 from vidboot.model.video_model import VideoModel
 from vidboot.networks.compiled import has_compiler
@@ -181,7 +181,7 @@ def _joint(
         if videos is None:
             videos = _sampled(request, sampling, model, inputs, kept, on_progress)
         try:
-            output.append(grid(videos))
+            _append(output, videos, request.enlarge)
             output.finish()
         except KeyboardInterrupt:
             kept.delete()
@@ -222,7 +222,13 @@ def _size(request: ResolvedRequest, model: VideoModel) -> tuple[int, int, int]:
     """The output's channels, height and width: all samples in a grid."""
     video = model.config.video
     channels, _, height, width = grid(torch.zeros(request.samples, 3, 1, video.height, video.width)).shape
-    return channels, height, width
+    return channels, height * request.enlarge, width * request.enlarge
+
+
+def _append(output: Output, videos: Float[Tensor, "B C T H W"], times: int) -> None:
+    """Add frames of all samples, in a grid and enlarged; a few at a time, as enlarged ones take more memory."""
+    for part in grid(videos).split(AT_ONCE, dim=1):
+        output.append(enlarged(part, times))
 
 
 def _stream(
@@ -245,7 +251,7 @@ def _stream(
         while done < frames:
             fresh, state = next(chunks)
             fresh = fresh[:, :, : frames - done]
-            output.append(grid(fresh))
+            _append(output, fresh, request.enlarge)
             state.save(state_file, identity)
             done += fresh.shape[2]
             bar.update(fresh.shape[2])

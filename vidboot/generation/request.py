@@ -76,6 +76,8 @@ class GenerateRequest(SamplingOptions):
     """Frames per second (default: that of a video given below, else that of the training videos)."""
     lossless: bool = False
     """Keep the RGB values exactly in the mp4."""
+    enlarge: Annotated[int, Field(ge=1, le=64), Option(metavar="K")] = 1
+    """Write frames K times as high and wide, by bicubic interpolation."""
     stream: bool = False
     """Make the video chunk by chunk, in constant memory; the same command resumes after a kill."""
     max_batch_frames: PositiveInt | None = None
