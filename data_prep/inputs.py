@@ -18,10 +18,11 @@ from data_prep.work.workers import reason_of
 from vidboot.data.manifest import FILE_NAME
 from vidboot.data.video import VideoError
 
-# Folders of the files that runs write, named by 20 letters of a hash; and folders of records that earlier versions
-# wrote, named by all 64.
-FOLDERS, OLD_FOLDERS = ("shots", "masks"), ("analysis", "encoded", "pages", "records")
-HASH, OLD_RECORD = re.compile("[0-9a-f]{20}"), re.compile(r"([0-9a-f]{64}|hashes)\.(json|npz)")
+# Folders of what runs write, named by 20 letters of a hash, in folders named by the first two; and folders of records
+# that earlier versions wrote, named by all 64.
+_FOLDERS, OLD_FOLDERS = ("shots", "masks"), ("analysis", "encoded", "pages", "records")
+_HASH, OLD_RECORD = re.compile(r"[0-9a-f]{20}(\.tar)?"), re.compile(r"([0-9a-f]{64}|hashes)\.(json|npz)")
+_BEGINNING = re.compile("[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,24 @@ def _made(output: Path) -> list[Path]:
     A folder of the user's own may have the same name: then it is only what lies in it beside the user's files.
     """
     made = [output / name for name in (FILE_NAME, "report.html", "preview.html", ".lock", *FILE_NAMES)]
-    for names, pattern in ((FOLDERS, HASH), (OLD_FOLDERS, OLD_RECORD)):
-        for folder in (output / name for name in names):
-            inside = list(folder.iterdir()) if folder.is_dir() else []
-            own = [path for path in inside if pattern.fullmatch(path.name)]
-            made += [folder] if len(own) == len(inside) else own
-    return made
+    return (
+        made
+        + [path for name in _FOLDERS for path in _own(output / name, _HASH)]
+        + [path for name in OLD_FOLDERS for path in _own(output / name, OLD_RECORD)]
+    )
+
+
+def _own(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    """What runs wrote into a folder of theirs: the folder itself, or all but what is the user's."""
+    if not folder.is_dir():
+        return []
+    own, inside = [], list(folder.iterdir())
+    for path in inside:
+        if pattern.fullmatch(path.name):
+            own.append(path)
+        elif _BEGINNING.fullmatch(path.name):
+            own += _own(path, pattern)
+    return [folder] if own == inside else own
 
 
 def _by_content(

@@ -15,6 +15,7 @@ from data_prep.run import preprocess
 from data_prep.work import engine
 from data_prep.work.store import open_store
 from vidboot.data import load_manifest
+from vidboot.data.members import read_bytes
 from vidboot.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -48,7 +49,7 @@ def told(root: Path, start: str) -> dict:
     """All that a manifest and its files hold, by film and first frame, without what names content and place."""
     rows = {}
     for shot in load_manifest(root):
-        mask = None if shot.mask_path is None else (root / shot.mask_path).read_bytes()
+        mask = None if shot.mask_path is None else read_bytes(root / shot.mask_path)
         same = replace(shot, id="", source="", path="", mask_path=None, root=Path())
         rows[shot.source.removeprefix(start), shot.start] = same, (root / shot.path).read_bytes(), mask
     return rows

@@ -1,13 +1,12 @@
-"""Publishing and fetching trained models: a folder, or a repository on the Hugging Face hub.
+"""Trained models without the state of training: in a folder, or in a repository on the Hugging Face hub.
 
-A published model is a run folder with configuration, weights, gate and calibration, without the state of training.
-`vidboot.load` reads it as well, without DeepSpeed.
+What is in it: configuration, weights, gate and calibration. `vidboot.load` reads it as well, without DeepSpeed.
+`vidboot.evaluation.publishing` puts it on the hub.
 """
 
-import tempfile
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from vidboot.errors import UserError
@@ -19,21 +18,6 @@ def save_pretrained(model: VideoModel, folder: str | Path) -> None:
     """Write a model into a folder, and read it back to check it."""
     save(model, Path(folder))
     load(folder)
-
-
-def push_to_hub(model: VideoModel, repo_id: str, private: bool = False, token: str | None = None) -> str:
-    """Publish a model as the hub repository `repo_id`, made if it isn't there; returns the address of the commit.
-
-    Raises `UserError` if the hub refuses.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        save_pretrained(model, folder)
-        try:
-            api = HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="vidboot model"))
-        except (HfHubHTTPError, HFValidationError) as error:
-            raise UserError(f"the hub refuses {repo_id}: {error}") from None
 
 
 def from_pretrained(source: str | Path, revision: str | None = None, device: str = "cpu") -> VideoModel:
