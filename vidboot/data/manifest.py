@@ -6,7 +6,7 @@ import typing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, overload
@@ -38,12 +38,6 @@ Timing = Literal["own", "dropped", "near", "slower"]
 
 Box = tuple[int, int, int, int]
 """Top, left, height, width in pixels."""
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    """The fields of a dataclass, looked up once: a manifest may have millions of rows."""
-    return tuple(field.name for field in fields(kind))
 
 
 @dataclass(frozen=True)
@@ -80,13 +74,17 @@ class ManifestRow:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "ManifestRow":
         """A row from plain values, as JSON and Arrow give them: lists become tuples, other columns are left out."""
-        given = {name: values[name] for name in _names(cls) if name in values}
+        given = {name: values[name] for name in _COLUMNS if name in values}
         row: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
         return cls(**row)
 
     def values(self) -> dict[str, Any]:
         """The row by column."""
-        return {name: getattr(self, name) for name in _names(type(self))}
+        return {name: getattr(self, name) for name in _COLUMNS}
+
+
+# Looked up once: a manifest may have millions of rows.
+_COLUMNS = tuple(column.name for column in fields(ManifestRow))
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:
@@ -217,12 +215,12 @@ def load_manifest(folder: str | Path) -> Manifest:
 
 
 def _shots(part: pa.RecordBatch, root: Path) -> Iterator[Shot]:
-    """The shots of some rows, by column: a fifth of the time that `ManifestRow`s would take."""
-    columns = {"mask_path": "mask"}
-    values = {name: part[columns.get(name, name)].to_pylist() for name in _names(Shot) if name != "root"}
+    """The shots of some rows, by column: to make a `ManifestRow` of each first would take longer than all else."""
+    names = [field.name for field in fields(Shot) if field.name != "root"]
+    values = {name: part["mask" if name == "mask_path" else name].to_pylist() for name in names}
     values["crop"] = [tuple(crop) for crop in values["crop"]]
     values["views"] = [frozenset(views) for views in values["views"]]
-    return (Shot(*each, root=root) for each in zip(*values.values(), strict=True))
+    return (Shot(*each) for each in zip(*values.values(), [root] * part.num_rows, strict=True))
 
 
 def load_rows(folder: str | Path) -> Iterator[ManifestRow]:

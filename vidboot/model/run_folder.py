@@ -1,4 +1,4 @@
-"""A run folder: configuration, split, weights, calibration and gate. Reading checks that all of it fits together."""
+"""A run folder: configuration, split, weights, calibration, gate, form. Reading checks that all of it fits together."""
 
 import hashlib
 import json
@@ -20,12 +20,13 @@ from vidboot.errors import UserError
 from vidboot.method.calibration import Calibration
 from vidboot.method.edm import Preconditioned
 from vidboot.method.gate import Gate
+from vidboot.model.form import FORM_FILE, Form, base_weights, form_from, save_form
 from vidboot.model.made_for import MADE_FOR, made_for
 from vidboot.model.video_model import ContextFit, VideoModel, residual_network, view_network
 
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
 WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
-NAMES = (CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE, WEIGHTS_FILE, GATE_FILE)
+NAMES = (CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE, WEIGHTS_FILE, GATE_FILE, FORM_FILE)
 """What a model is read from: of a run folder at a URL, these files are fetched."""
 Made = TypeVar("Made")
 
@@ -108,10 +109,18 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
     if not residual or config.residual is None:
         fit = None if context is None else ContextFit(context)
         return VideoModel(config, views, calibration=weights, fps=fps, context_fit=fit)
-    network = load_weights(run_dir / "residual", residual_network(config))
+    form = load_form(run_dir)
+    network = load_weights(run_dir / "residual", residual_network(config, form.network))
     gate, context_gate = load_gate(run_dir / "residual")
-    both = ContextFit(context or weights or Calibration.counting(config.plan), context_gate or gate)
-    return VideoModel(config, views, network, gate, weights, fps, both)
+    composed = weights or Calibration.counting(config.plan)
+    with_context = base_weights(form.base_with_context, context or composed)
+    both = ContextFit(with_context, context_gate or gate)
+    return VideoModel(config, views, network, gate, base_weights(form.base, composed), fps, both)
+
+
+def load_form(run_dir: Path) -> Form:
+    """The form of a run's residual. Raises `UserError` if it can't be read."""
+    return read_json(run_dir / "residual" / FORM_FILE, "run tools/train.py --stage residual", form_from)
 
 
 def save(model: VideoModel, folder: Path) -> None:
@@ -129,12 +138,14 @@ def save(model: VideoModel, folder: Path) -> None:
     if model.residual is not None:
         save_weights(folder / "residual", model.residual)
         save_gate(folder / "residual", model.gate, model.context_fit.gate)
+        assert isinstance(model.residual, Preconditioned)  # as `load` made it
+        save_form(folder / "residual", Form.of(model.residual, model.calibration, model.context_fit.calibration), [])
 
 
 def weights_hash(run_dir: str | Path) -> str:
-    """A hash of all files that determine what a run generates: weights, gate, calibration and configuration."""
+    """A hash of all files that determine what a run generates: weights, gate, form, calibration and configuration."""
     digest, run_dir = hashlib.sha256(), folder_at_hand(Path(run_dir), NAMES)
-    for name in (WEIGHTS_FILE, GATE_FILE, CALIBRATION_FILE, CONFIG_FILE):
+    for name in (WEIGHTS_FILE, GATE_FILE, FORM_FILE, CALIBRATION_FILE, CONFIG_FILE):
         for path in sorted(Path(run_dir).rglob(name)):
             digest.update(path.relative_to(run_dir).as_posix().encode())
             digest.update(path.read_bytes())
