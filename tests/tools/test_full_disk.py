@@ -62,8 +62,8 @@ def test_a_kept_sample_of_another_request_is_not_used(run, disk, main_of, tmp_pa
 
 @pytest.mark.slow
 def test_a_small_shared_memory_is_one_sentence_and_a_larger_one_goes_on(tool, tiny_config, disk):
-    # In a mount namespace of its own, the training has a /dev/shm of two pages.
-    small = 'mount -t tmpfs -o size=8k none /dev/shm && exec "$@"'
+    # In a mount namespace of its own, the training has a /dev/shm that takes the locks, and less than a batch.
+    small = 'mount -t tmpfs -o size=96k none /dev/shm && exec "$@"'
     launcher = ("unshare", "--mount", "sh", "-c", small, "sh", sys.executable)
     words = ["--config", tiny_config, "--stage", "clip", "data.num_workers=1"]
     done = tool("train", *words, launcher=launcher)

@@ -145,7 +145,7 @@ def _fetch(url: str, kept: Path) -> None:
             if (member := member_of(url)) is None:
                 system.get_file(path, str(partial))
             else:  # only its part of the tar
-                partial.write_bytes(system.cat_file(path, member.offset, member.offset + member.size))
+                partial.write_bytes(system.cat_file(path, start=member.offset, end=member.offset + member.size))
             _CACHE.added(partial.stat().st_size)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
