@@ -4,18 +4,21 @@ python tests/bench/scale_training.py DIR
 
 The shots must be of 128×128 pixels, and some full videos of 128 frames. Prints JSON: loading the program, reading the
 manifest and sharing the shots out, the checks of all stages, making each view's samples ready with the first of them,
-the held-out videos that the calibration is fitted on (whose masks are read), and microseconds to draw a window.
+the held-out videos that the calibration is fitted on (whose masks are read), microseconds to draw a window, and
+kilobytes of memory for each shot.
 """
 
 import json
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
 from vidboot.config import RunConfig
 from vidboot.data.datasets import Windows, held_out_windows
+from vidboot.data.split import PARTS
 from vidboot.settings import check_settings
 from vidboot.training.run import check_run, run_split
 from vidboot.training.stages import stages_of
@@ -38,6 +41,12 @@ def settings(manifest: str, run_dir: str) -> dict:
     }
 
 
+def memory() -> int:
+    """What this process holds at present, kB (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
 def main() -> None:
     """Print the seconds."""
     last = time.process_time()
@@ -51,7 +60,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         config = check_settings(RunConfig, settings(sys.argv[1], folder), "the bench")
+        before = memory()
         split = run_split(config)
+        kilobytes = (memory() - before) / sum(len(getattr(split, part)) for part in PARTS)
         lap("manifest and split")
         check_run(config, split)
         lap("checks")
@@ -69,7 +80,11 @@ def main() -> None:
         lap("draws")
     draws = seconds.pop("draws")
     start = sum(seconds.values()) - seconds["program"]
-    print(json.dumps({**seconds, "all but the program": start, "µs a window": 1e6 * draws / DRAWS}))
+    print(
+        json.dumps(
+            {**seconds, "all but the program": start, "µs a window": 1e6 * draws / DRAWS, "kB a shot": kilobytes}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from vidboot.data.manifest import VERDICTS, load_manifest
 from vidboot.data.set_aside import FILE_NAME as SET_ASIDE_FILE
 from vidboot.errors import UserError
 from vidboot.evaluation.run_page import PAGE_FILE
+from vidboot.model.form import CANDIDATES, FORMS
 from vidboot.model.run_folder import load_config
 from vidboot.training.log import METRICS_FILE
 
@@ -19,8 +20,9 @@ SAMPLES_FOLDER = "samples"
 
 
 def stages(run: Path) -> list[str]:
-    """The stages that have written metrics, in their order."""
-    return [name for name in (*load_config(run).views, "residual") if (run / name / METRICS_FILE).is_file()]
+    """The stages that have written metrics, in their order, with each form of the residual that was begun."""
+    forms = [f"residual/{CANDIDATES}/{form}" for form in FORMS]
+    return [name for name in (*load_config(run).views, "residual", *forms) if (run / name / METRICS_FILE).is_file()]
 
 
 def metrics(run: Path, stage: str) -> dict[str, tuple[list[int], list[float]]]:
