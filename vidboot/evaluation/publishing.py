@@ -11,7 +11,7 @@ from vidboot.config import RunConfig
 from vidboot.errors import UserError
 from vidboot.evaluation.model_card import write_card
 from vidboot.model.hub import save_pretrained
-from vidboot.model.run_folder import load
+from vidboot.model.run_folder import load, load_config
 
 
 def write_repository(run: str | Path, folder: str | Path, name: str, licence: str | None = None) -> None:
@@ -31,14 +31,16 @@ def push_to_hub(
     The card shows two samples, which are made now. `licence` is one of the hub's names, like `cc-by-4.0`. No data are
     published, and no absolute path. Raises `UserError` if the hub refuses, and as `load`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        write_repository(run, folder, repo_id, licence)
-        try:
-            api = HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
+    load_config(Path(run))
+    api = HfApi(token=token)
+    try:
+        # First, because a name or a token that is refused would be known only after the samples.
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            write_repository(run, folder, repo_id, licence)
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="vidboot model"))
-        except (HfHubHTTPError, HFValidationError) as error:
-            raise UserError(f"the hub refuses {repo_id}: {error}") from None
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise UserError(f"the hub refuses {repo_id}: {error}") from None
 
 
 def _without_places(config: RunConfig) -> RunConfig:
