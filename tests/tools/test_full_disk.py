@@ -3,55 +3,17 @@
 The disk is a real one, a small tmpfs, of which a file of zeros leaves so many pages.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from small_disk import PAGE, one_sentence, small_disk
 from small_model import small_model
 
 from vidboot.model.run_folder import save
 
-PAGE = 4096
-
-
-class SmallDisk:
-    """A mounted tmpfs, most of which can be taken."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._taken = path, path / "taken"
-
-    def leave(self, pages: int) -> None:
-        """Fill the disk but for so many pages."""
-        self.make_room()
-        status = os.statvfs(self.path)
-        self._taken.write_bytes(bytes(max(0, status.f_bavail - pages) * status.f_frsize))
-
-    def make_room(self) -> None:
-        """Empty it again."""
-        self._taken.unlink(missing_ok=True)
-
 
 @pytest.fixture
 def disk(tmp_path):
-    path = tmp_path / "disk"
-    path.mkdir()
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a small disk")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield SmallDisk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def one_sentence(said: str) -> bool:
-    """Whether exactly one error is told, in words that name the way out."""
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    return len(errors) == 1 and "make room" in errors[0] and "Traceback" not in said
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="module")

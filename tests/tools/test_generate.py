@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -128,6 +129,17 @@ def test_a_stream_that_was_killed_goes_on_and_ends_the_same(trained_run, main_of
     one, other = (np.load(path) if ending == ".npy" else read(path)[0] for path in (whole, killed))
     assert np.abs(np.diff(one.astype(float), axis=1 if ending == ".npy" else 0)).max() > 0
     assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("more", [[], ["--stream"]])
+def test_an_output_is_made_by_one_process_at_a_time(trained_run, main_of, tmp_path, capfd, more):
+    words = ["--run", trained_run, "--frames", 4, "--steps", 1, "--output", tmp_path / "v.mp4", *more]
+    with FileLock(tmp_path / ".lock-v.mp4"):
+        assert main_of("generate", *words) == 2
+    assert f"another process makes {tmp_path / 'v.mp4'}: wait for it" in capfd.readouterr().err
+    assert not (tmp_path / "v.mp4").exists()
+    assert main_of("generate", *words) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.json", "v.mp4"]
 
 
 def test_given_first_frames_come_back_and_several_samples_are_a_grid(trained_run, main_of, tmp_path):

@@ -12,6 +12,7 @@ from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.reformatter import Colorspace
 
+from vidboot.data.members import for_ffmpeg, member_of, read_bytes, size_of
 from vidboot.errors import UserError
 
 NO_VIDEO_FORMATS = {"tty", "image2", "lavfi", "bin", "xbin", "adf", "idf"}
@@ -47,16 +48,14 @@ class UnreadableError(VideoError):
 
 def is_list(path: str | Path) -> bool:
     """Whether a file is a playlist (m3u, HLS, DASH, concat, asx, …); raises `OSError` if it can't be read."""
-    with Path(path).open("rb") as file:
-        head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    head = read_bytes(path, _HEAD).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if head.startswith(_XML):
         return any(b"<" + name in head for name in (b"mpd", b"asx", b"smil", b"playlist", b"compositionplaylist"))
     return head.startswith(_LISTS)
 
 
 def _is_fragment(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(8)[4:] in _FRAGMENTS
+    return read_bytes(path, 8)[4:] in _FRAGMENTS
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
     """
     path = Path(path)
     try:
-        if path.stat().st_size == 0:
+        if size_of(path) == 0:
             raise VideoError(path, "empty file (0 bytes)")
         if is_list(path):
             raise VideoError(path, LIST_OF_FILES)
@@ -93,7 +92,9 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
 
 def _opened(path: Path) -> av.container.InputContainer:
     # An absolute path: FFmpeg takes "a:b.mp4" for a protocol. No network, whatever a file refers to.
-    return av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
+    protocols = "file" if member_of(path) is None else "subfile,file"
+    options = {"protocol_whitelist": protocols}
+    return av.open(for_ffmpeg(path.absolute()), metadata_errors="replace", options=options)
 
 
 def _check_format(path: Path, container: av.container.InputContainer) -> None:
