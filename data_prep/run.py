@@ -16,6 +16,7 @@ from data_prep.report.outcome import Outcome, nothing_usable
 from data_prep.report.page import with_remarks, write_page
 from data_prep.storing import Plan, Storer, plans
 from data_prep.work.engine import Engine, make_engine
+from data_prep.work.garbage import no_full_collections
 from data_prep.work.locations import is_url
 from data_prep.work.scan import Remark, SetAside
 from data_prep.work.stopwatch import total_seconds
@@ -36,7 +37,8 @@ def preprocess(
     """
     check(settings)
     output = local_folder(output)
-    with at_work(output) as store, make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
+    workers = make_engine(engine, settings.workers, settings.timeout_minutes * 60)
+    with at_work(output) as store, workers, no_full_collections():
         found = find_inputs(inputs, output, settings, store, workers)
         state = state_of(found, settings)
         if (outcome := last_outcome(store, output, state)) is not None:
