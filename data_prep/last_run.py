@@ -65,7 +65,7 @@ def keep_outcome(store: Store, outcome: Outcome, state: str, named: Iterable[str
     }
     with store.together():
         store.clear("named")
-        store.put_many("named", ((key, b"") for key in named))
+        store.put_many("named", ((key, b"") for key in sorted(named)))  # in the order of the table
         store.put("last", _OUTCOME, packed({"state": state, "stamps": _stamps(outcome.root), "outcome": values}))
 
 

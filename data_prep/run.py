@@ -18,6 +18,7 @@ from data_prep.report.outcome import Outcome, nothing_usable
 from data_prep.report.page import with_remarks, write_page
 from data_prep.storing import Plan, Storer, plans
 from data_prep.work.engine import Engine, make_engine
+from data_prep.work.garbage import no_full_collections
 from data_prep.work.locations import is_url
 from data_prep.work.scan import Remark, SetAside
 from data_prep.work.stopwatch import total_seconds
@@ -41,6 +42,7 @@ def preprocess(
     with (
         at_work(place.folder, place.fetch) as store,
         make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers,
+        no_full_collections(),
     ):
         outcome = _outcome(inputs, place, settings, store, workers)
         place.publish()

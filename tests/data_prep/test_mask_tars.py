@@ -1,6 +1,7 @@
 """Masks of many shots in one tar: read by other programs, made anew when lost, whole after a kill."""
 
 import io
+import re
 import shutil
 import tarfile
 
@@ -53,6 +54,8 @@ def test_all_masks_are_in_one_tar_that_other_programs_read(made):
         at = {f"masks/{files[0].name}#{one.offset_data}+{one.size}": tar.extractfile(one).read() for one in tar}
     manifest = load_manifest(made / "out")
     assert sorted(at) == sorted(shot.mask_path for shot in manifest) and len(at) == 3
+    # No folder gets as many entries as there are videos.
+    assert all(re.fullmatch(r"shots/(..)/\1[0-9a-f]{18}/0000000-0000012\.mp4", shot.path) for shot in manifest)
     covered = np.zeros((36, 64), bool)
     covered[:10, :16] = True  # the box at half the size
     for shot in manifest:

@@ -329,14 +329,14 @@ def test_two_playlists_of_the_same_text_are_lists_and_their_own_segments_are_use
 
 
 def test_folders_of_the_users_that_are_named_like_a_runs_are_used(tmp_path):
-    for number, name in enumerate(("shots", "masks", "records")):
+    for number, name in enumerate(("shots", "masks", "records", "shots/ab")):
         write(tmp_path / name / "film.mp4", moving_scene(number, 12))
     first = preprocess([tmp_path], tmp_path, SETTINGS)
     again = preprocess([tmp_path], tmp_path, SETTINGS)
     for outcome in (first, again):
         found = [Path(shot.source).relative_to(tmp_path).as_posix() for shot in outcome.manifest]
-        assert found == ["masks/film.mp4", "records/film.mp4", "shots/film.mp4"]
-    assert (first.new, again.new, again.videos) == (3, 0, 3)
+        assert found == ["masks/film.mp4", "records/film.mp4", "shots/ab/film.mp4", "shots/film.mp4"]
+    assert (first.new, again.new, again.videos) == (4, 0, 4)
 
 
 def test_a_tilde_in_inputs_lists_and_output_is_the_home_folder(tmp_path, monkeypatch):
