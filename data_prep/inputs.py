@@ -8,6 +8,7 @@ from pathlib import Path
 from data_prep.config import Preprocess
 from data_prep.jobs import HashJob
 from data_prep.masking import matching
+from data_prep.published import Output
 from data_prep.tasks import hash_file
 from data_prep.text.model import model_for
 from data_prep.work.engine import Engine, TaskError, with_progress
@@ -46,14 +47,14 @@ def check(settings: Preprocess) -> None:
 
 
 def find_inputs(
-    inputs: Sequence[str | Path], output: Path, settings: Preprocess, store: Store, engine: Engine
+    inputs: Sequence[str | Path], place: Output, settings: Preprocess, store: Store, engine: Engine
 ) -> Inputs:
     """All inputs; set aside are unreadable files, copies, and masks that match no file."""
-    sources, set_aside = scan(inputs, _made(output))
+    sources, set_aside = scan(inputs, _made(place.folder), place.url)
     used = {number for source in sources for number in matching(settings.masks, source.path)}
     unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
     set_aside += [SetAside(f"masks.{number} for {pattern}", "fits none of the files") for number, pattern in unused]
-    by_content, unreadable = _by_content(sources, output, store, engine)
+    by_content, unreadable = _by_content(sources, place.folder, store, engine)
     set_aside += unreadable
     for first, *twins in by_content.values():
         set_aside += [SetAside(str(twin.path), f"the same file as {first.path}") for twin in twins]

@@ -38,6 +38,7 @@ low_res:
     train: {{ steps: 4, batch_size: 2, warmup_steps: 2 }}
 calibration: {{ num_videos: 2, sigmas: [0.3, 3.0] }}
 residual:
+  form: reads_base
   train: {{ steps: 4, batch_size: 2, learning_rate: 1.0e-3, warmup_steps: 2 }}
 evaluation: {{ sigmas: [0.5, 2.0], num_videos: 2 }}
 log: {{ log_every: 1, evaluate_every: 2, sample_every: 4, sample_steps: 2, checkpoint_every: 2 }}

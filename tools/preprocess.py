@@ -21,7 +21,7 @@ from vidboot.settings import load_settings
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help="video files, folders, URLs, or .txt lists of these")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for shots, masks and manifest")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder, or URL, for shots, masks and manifest")
     parser.add_argument("--config", metavar="FILE", help="YAML settings; see configs/preprocess.yaml")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where the work is done")
     parser.add_argument("--preview", type=int, metavar="N", help="only draw what is found in N videos; store nothing")

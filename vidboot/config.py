@@ -5,14 +5,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from vidboot.data.config import DataConfig
 from vidboot.method.edm import karras_sigmas, sample_sigma
@@ -154,10 +147,20 @@ class LowResConfig(Strict):
     weights, others at random (None: all)."""
 
 
+ResidualForm = Literal["clip", "long_range", "reads_base"]
+"""What the residual network is, cheapest first (see `vidboot.training.candidate`)."""
+
+
 class ResidualConfig(Strict):
     """The residual network; it starts as the clip network, and its regularisation is the method."""
 
     train: OptimizationConfig
+    """`steps` are those of the form `reads_base`, and give the budget: other forms, and the choice among all, take as
+    many operations, the base's predictions included."""
+    form: Literal["auto", ResidualForm] = "auto"
+    """What the network is: `clip` (the clip network at full length), `long_range` (layers that reach over all frames
+    beside), `reads_base` (an input for the base's prediction beside). `auto`: all are begun, and held-out error says
+    which goes on, and whether the composed base is worth its cost."""
     p_mean: float = 1.4
     """Mean of ln σ in its training. It is high, because only at high noise does a network need all frames to recognise
     what a video shows; at lower noise the views are better, and the gate stays closed."""
@@ -167,11 +170,11 @@ class ResidualConfig(Strict):
     """Weight of ‖θ − θ_start‖² in the loss, which pulls the weights towards those of the clip network that they start
     from."""
     penalty: NonNegativeFloat = 0.05
-    """Weight of ‖D_θ − D_base‖² in the loss, beside ‖D_θ − x0‖²."""
+    """Weight of ‖D_θ − D_base‖² in the loss, beside ‖D_θ − x0‖², where the network reads the base."""
     draws: PositiveInt | None = None
     """Train on this many noisy full videos again and again, so that the base has to denoise each only once; its
     predictions stay in memory, 4 bytes per value (None: fresh noise in each step, of which the base then takes about
-    half the time)."""
+    half the time). Forms that don't read the base always get fresh noise."""
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "ResidualConfig":

@@ -16,7 +16,6 @@ from data_prep.work import engine
 from data_prep.work.store import open_store
 from vidboot.data import load_manifest
 from vidboot.data.members import read_bytes
-from vidboot.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("in_process")
 SETTINGS = Preprocess(height=36, width=64, workers=1).model_copy(
@@ -176,15 +175,6 @@ def test_near_duplicates_here_and_far_away_are_told(far, films, tmp_path):
     ]
     # Kept and read again, a remark has the same place.
     assert preprocess([films / "talks/film0.mp4", "far://z.mp4"], tmp_path / "out", SETTINGS) == replace(outcome, new=0)
-
-
-def test_a_remote_output_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^--output s3://bucket/out is on a remote file system, .* give a folder here"):
-        preprocess([tmp_path], "s3://bucket/out", SETTINGS)
-    with pytest.raises(UserError, match=r"^s3:/bucket/out is on a remote file system, .*: copy it here$"):
-        load_manifest("s3://bucket/out")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_worker_processes_fetch_for_themselves(films, tmp_path, monkeypatch):

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -25,8 +26,9 @@ _LIST_FORMATS = {"hls", "concat", "dash", "sdp", "imf"}
 # Boxes that an mp4 never begins with, but pieces of one for streaming do.
 _FRAGMENTS = {b"styp", b"moof", b"sidx"}
 _XML, _HEAD = b"<?xml", 2048
-# Packets that are looked at, at most, to tell a film from a single picture beside it.
-_LOOKED_AT = 2000
+# Packets that are looked at, at most, to tell a film from pictures beside it. A stream that has so many times fewer of
+# them than another one shows about a picture a second, or less.
+_LOOKED_AT, _SLIDES = 2000, 20
 # From this size on, pictures that do not say how their colours are coded are HD, as mpv takes them too.
 _HD_HEIGHT, _HD_WIDTH = 720, 1280
 
@@ -112,25 +114,25 @@ def pictures_of(container: av.container.InputContainer) -> list[av.VideoStream]:
 
 
 def films_of(path: Path, container: av.container.InputContainer) -> list[av.VideoStream]:
-    """Those of `pictures_of` that have more than one picture, unless none has: covers are not always marked as such."""
+    """Those of `pictures_of` that have many pictures: covers and slides are not always marked as such.
+
+    They are counted: AVI's headers count what isn't there, too. If none has more than one picture, all are returned.
+    """
     streams = pictures_of(container)
     if len(streams) < 2:
         return streams
-    counts = {stream.index: stream.frames for stream in streams}
-    if not all(counts.values()):
-        counts = _counted(path, set(counts))
-    return [stream for stream in streams if counts[stream.index] > 1] or streams
+    counts = _counted(path)
+    least = max(1.0, max(counts.values(), default=0) / _SLIDES)
+    return [stream for stream in streams if counts[stream.index] > least] or streams
 
 
-def _counted(path: Path, wanted: set[int]) -> Counter[int]:
-    """Packets of each stream, counted in the beginning of the file until each of them has two."""
+def _counted(path: Path) -> Counter[int]:
+    """Packets of each video stream in the beginning of the file, up to damage."""
     counts: Counter[int] = Counter()
-    with _opened(path) as container:
-        for number, packet in enumerate(container.demux(list(container.streams.video))):
+    with suppress(av.FFmpegError), _opened(path) as container:
+        for packet in islice(container.demux(list(container.streams.video)), _LOOKED_AT):
             if packet.size:
                 counts[packet.stream.index] += 1
-            if number >= _LOOKED_AT or all(counts[index] > 1 for index in wanted):
-                break
     return counts
 
 

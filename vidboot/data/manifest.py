@@ -19,6 +19,8 @@ from jaxtyping import Bool, UInt8
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
 from vidboot.data.members import file_of
+from vidboot.data.remote import at_hand, content_of
+from vidboot.data.urls import url_of
 from vidboot.data.video import read_frames
 from vidboot.errors import UserError
 
@@ -127,17 +129,17 @@ class Shot:
     mask_path: str | None
     label: str | None
     root: Path = field(compare=False, repr=False)
-    """Folder of the manifest, which `path` and `mask_path` are relative to."""
+    """Folder of the manifest, or its URL as a path; `path` and `mask_path` are relative to it."""
 
     def frames(self, indices: Sequence[int] | None = None) -> UInt8[np.ndarray, "T H W C"]:
         """The stored frames with these numbers (None: all), RGB; raises `VideoError` if the file can't be read."""
-        return read_frames(self.root / self.path, indices)
+        return read_frames(at_hand(self.root, self.path), indices)
 
     def mask(self, indices: Sequence[int] | None = None) -> Bool[np.ndarray, "T H W"]:
         """The masks of these frames, true where a pixel is clean; raises `UserError` if the file can't be read."""
         if self.mask_path is None:
             return MaskTrack(self.num_frames, self.height, self.width).frames(indices)
-        path = self.root / self.mask_path
+        path = at_hand(self.root, self.mask_path)
         holder = Path(file_of(path))
         return _mask_track(path, holder.stat().st_mtime_ns if holder.exists() else None).frames(indices)
 
@@ -206,7 +208,7 @@ def write_manifest(folder: str | Path, rows: Iterable[ManifestRow]) -> None:
 
 
 def load_manifest(folder: str | Path) -> Manifest:
-    """Read the manifest of a preprocessed folder; raises `UserError` as `load_rows` does."""
+    """Read the manifest of a preprocessed folder, or of one at a URL; raises `UserError` as `load_rows` does."""
     folder = Path(folder)
     table = _read_table(folder, _SCHEMA.names)
     return Manifest(folder, [shot for part in table.to_batches(_AT_ONCE) for shot in _shots(part, folder)])
@@ -243,18 +245,18 @@ def named_files(folder: str | Path) -> set[str]:
 
 def _read_table(folder: Path, columns: Sequence[str]) -> pa.Table:
     """Columns of the manifest in a folder; raises `UserError` if it is missing, damaged or of another version."""
-    path = folder / FILE_NAME
+    url, path = url_of(folder), folder / FILE_NAME
     again = "run tools/preprocess.py with --output on that folder"
-    if not path.is_file():
-        if str(folder).partition("/")[0].endswith(":"):  # a path keeps one slash of a URL's two
-            raise UserError(f"{folder} is on a remote file system, and shots are read from this machine: copy it here")
-        raise UserError(f"there is no manifest in {folder}; {again}")
+    content = None if url is None else content_of(f"{url}/{FILE_NAME}")
+    if content is None and (url is not None or not path.is_file()):
+        raise UserError(f"there is no manifest in {url or folder}; {again}")
+    file = path if content is None else pa.BufferReader(content)
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(file)
         version = (schema.metadata or {}).get(b"vidboot_schema_version", b"none").decode()
         missing = set(columns) - set(schema.names)
         if version == str(SCHEMA_VERSION) and not missing:
-            return pq.read_table(path, columns=list(columns))
+            return pq.read_table(file, columns=list(columns))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"the manifest {path} can't be read ({error}); {again}") from None
     if version != str(SCHEMA_VERSION):

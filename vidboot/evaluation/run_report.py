@@ -25,7 +25,7 @@ from vidboot.evaluation.run_csv import write_csv
 from vidboot.evaluation.run_page import print_tables, write_page
 from vidboot.evaluation.video_statistics import REAL, TRAINING, measure_statistics
 from vidboot.generation.sampling import generate_videos
-from vidboot.model.run_folder import load
+from vidboot.model.run_folder import load, load_form
 from vidboot.model.start import started_from
 from vidboot.model.video_model import VideoModel
 
@@ -77,6 +77,7 @@ def _protocol(request: RunRequest, data: HeldOutData, config: RunConfig, frames:
     starts = {name: started_from(request.run / name) for name in config.views}
     return {
         **{name: f"{name} {text}" for name, text in starts.items() if text},
+        **({} if config.residual is None else {"form": f"{WHOLE}: {load_form(request.run)}"}),
         "generated": f"{request.samples} videos of {frames} frames, Heun, {request.steps} steps, seeds from "
         f"{request.seed}; against {len(data.real)} held-out videos of {config.video.num_frames} frames, of "
         f"{len(data.independent)} shots",

@@ -6,12 +6,13 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
@@ -101,19 +102,31 @@ def render(
     identity = {key: value for key, value in record.items() if key not in WITHOUT_EFFECT}
     shape = (request.samples, 3, resolved.frames, video.height, video.width)
     kept = KeptSample(request.output, shape, identity)
-    with _enough_memory(resolved):
+    with _alone(request.output), _enough_memory(resolved):
         if request.stream:
             _stream(resolved, sampling, model, inputs, identity, on_progress)
         else:
             _joint(resolved, sampling, model, inputs, kept, on_progress)
-    write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
-    kept.delete()
-    if request.stream:
-        # Only now: a stream that is killed before its record is written has its last chunk made again. The state goes
-        # first, because without it the rest of the folder is of no use, and the next stream of that name deletes it.
-        _state_file(request.output).unlink()
-        shutil.rmtree(_state_file(request.output).parent)
+        write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+        kept.delete()
+        if request.stream:
+            # Only now: a stream that is killed before its record is written has its last chunk made again. The state
+            # goes first, because without it the rest of the folder is of no use, and the next stream deletes it.
+            _state_file(request.output).unlink()
+            shutil.rmtree(_state_file(request.output).parent)
     return record
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Lock `output` against other generations."""
+    lock = output.with_name(f".lock-{output.name}")
+    try:
+        with FileLock(lock, timeout=0), ExitStack() as at_end:
+            at_end.callback(lock.unlink, missing_ok=True)
+            yield
+    except Timeout:
+        raise UserError(f"another process makes {output}: wait for it, or choose another --output") from None
 
 
 def load_for_sampling(run: Path) -> VideoModel:

@@ -62,9 +62,10 @@ class GenerateRequest(SamplingOptions):
     """What to make, from what, into which file."""
 
     run: Annotated[Path, Option(metavar="DIR")]
-    """Run folder that tools/train.py wrote."""
+    """Run folder that tools/train.py wrote, or its URL."""
     output: Path
-    """File to write: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without an ending, a folder of PNG frames."""
+    """File to write, or its URL: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without an ending, a folder of PNG
+    frames."""
     frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)] | None = None
     """Number of frames, also beyond the training length (default: as many as the low-resolution or damaged video
     has)."""

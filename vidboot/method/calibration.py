@@ -88,6 +88,11 @@ class Calibration:
         """The base score by counting numbers at every noise level: the choice without any full video."""
         return cls(plan, (1.0,), (tuple(counting_weights(plan, level) for level in range(len(plan.scales))),))
 
+    @classmethod
+    def whole(cls, plan: ViewPlan) -> "Calibration":
+        """The clip network run at full length alone: the cheapest choice, one pass of one network."""
+        return cls(plan, (1.0,), (tuple({Estimate("whole", 1): 1.0} for _ in plan.scales),))
+
     def at(self, sigma: float) -> tuple[dict[Estimate, float], ...]:
         """The weights at one noise level, for each band; estimates of weight zero are left out."""
         above = bisect.bisect_left(self.sigmas, sigma)

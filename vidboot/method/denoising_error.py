@@ -47,7 +47,12 @@ def denoising_errors(
     return errors
 
 
+def edm_weights(sigmas: Sequence[float], sigma_data: float) -> Float[Tensor, "S"]:
+    """λ(σ) of the training loss over the number of noise levels: what each one's error counts in their mean."""
+    return loss_weight(torch.tensor(list(sigmas), dtype=torch.float64), sigma_data) / len(sigmas)
+
+
 def edm_weighted(errors: Mapping[float, float], sigma_data: float) -> float:
     """Mean over the noise levels σ of λ(σ) · error(σ), with the λ of the training loss: one number for comparisons."""
-    weights: list[float] = loss_weight(torch.tensor(list(errors), dtype=torch.float64), sigma_data).tolist()
-    return sum(w * error for w, error in zip(weights, errors.values(), strict=True)) / len(errors)
+    weights: list[float] = edm_weights(list(errors), sigma_data).tolist()
+    return sum(w * error for w, error in zip(weights, errors.values(), strict=True))

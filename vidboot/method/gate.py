@@ -47,22 +47,23 @@ OPEN = Gate((1.0,), (1.0,))
 
 
 class GateFit:
-    """Sums over held-out videos, from which the gate is computed: call `add` for each batch, then `gate`.
+    """What the gate follows from: of each held-out video, at each noise level, how its error depends on γ.
 
-    `sums` holds for each noise level Σ a, Σ b, Σ a², Σ ab, Σ b² and the number of videos, where a video's
-    a = ⟨D_θ − D_base, x0 − D_base⟩ and b = ‖D_θ − D_base‖². The sums of several processes may be added up.
+        ‖D − x0‖² = e − 2γ a + γ² b        a = ⟨D_θ − D_base, x0 − D_base⟩,   b = ‖D_θ − D_base‖²,   e = ‖D_base − x0‖²
+
+    `terms` holds a, b and e, as means over a video's values. Call `add` for each video and noise level; the terms of
+    several processes, each with some of the videos, may be added up.
     """
 
-    def __init__(self, sigmas: Sequence[float]) -> None:
+    def __init__(self, sigmas: Sequence[float], num_videos: int) -> None:
         self.sigmas = tuple(sorted(sigmas))
-        self.sums: Float[Tensor, "S 6"] = torch.zeros(len(self.sigmas), 6, dtype=torch.float64)
+        self.terms: Float[Tensor, "S N 3"] = torch.zeros(len(self.sigmas), num_videos, 3, dtype=torch.float64)
 
-    def add(self, sigma: float, base: Tensor, network: Tensor, x0: Tensor) -> None:
-        """Add one batch at noise level σ: the predictions of base and network, and the clean videos, all B C T H W."""
-        step = (network - base).double().flatten(1)
-        a, b = (step * (x0 - base).double().flatten(1)).sum(1), (step**2).sum(1)
-        terms = torch.stack([a, b, a * a, a * b, b * b, torch.ones_like(a)])
-        self.sums[self.sigmas.index(sigma)] += terms.sum(1).cpu()
+    def add(self, number: int, sigma: float, base: Tensor, network: Tensor, x0: Tensor) -> None:
+        """Add video `number` at noise level σ: the predictions of base and network, and the truth, all 1 C T H W."""
+        step, error = (network - base).double().flatten(), (x0 - base).double().flatten()
+        terms = torch.stack([step @ error, step @ step, error @ error]) / len(step)
+        self.terms[self.sigmas.index(sigma), number] = terms.cpu()
 
     def gate(self) -> Gate:
         """Σ a / Σ b less its standard error over the videos; 0 where the network doesn't differ from the base.
@@ -70,14 +71,31 @@ class GateFit:
         From few videos γ is uncertain, and too large a γ raises the error on other videos: where videos disagree, the
         standard error lowers it.
         """
-        a, b, aa, ab, bb, n = self.sums.unbind(1)
-        ratio = torch.where(b > 0, a / b, 0.0)
-        spread = (aa - 2 * ratio * ab + ratio**2 * bb).clamp(min=0)  # Σ (a − γ b)²
-        error = torch.where((b > 0) & (n > 1), (spread * n / (n - 1)).sqrt() / b, 0.0)
-        return Gate(self.sigmas, tuple((ratio - error).clamp(0, 1).tolist()))
+        return Gate(self.sigmas, tuple(_gammas(self.terms).tolist()))
 
-    def gains(self, gate: Gate) -> dict[float, float]:
-        """By how much the gated network lowers the squared error of the base, summed over videos: Σ 2γa − γ²b."""
-        a, b = self.sums[:, 0], self.sums[:, 1]
-        values = torch.tensor(gate.values, dtype=torch.float64)
-        return dict(zip(self.sigmas, (2 * values * a - values**2 * b).tolist(), strict=True))
+    def errors(self, gammas: Float[Tensor, "S"]) -> Float[Tensor, "S N"]:
+        """Mean square error of each video at each noise level, for one γ at each."""
+        a, b, e = self.terms.unbind(-1)
+        return e - 2 * gammas[:, None] * a + gammas[:, None] ** 2 * b
+
+    def cross_fitted(self) -> Float[Tensor, "S N"]:
+        """The same, for each video with the gate that the other videos give: no video judges a gate fitted to itself.
+
+        A single video has no others; then it is its own gate's.
+        """
+        count = self.terms.shape[1]
+        if count < 2:
+            return self.errors(_gammas(self.terms))
+        others = [torch.arange(count) != n for n in range(count)]
+        apart = [self.errors(_gammas(self.terms[:, kept]))[:, n] for n, kept in enumerate(others)]
+        return torch.stack(apart, dim=1)
+
+
+def _gammas(terms_SN3: Float[Tensor, "S N 3"]) -> Float[Tensor, "S"]:
+    """γ at each noise level, from the terms of some videos."""
+    a, b, _ = terms_SN3.unbind(-1)
+    total, n = b.sum(1), b.shape[1]
+    ratio = torch.where(total > 0, a.sum(1) / total, 0.0)
+    spread = ((a - ratio[:, None] * b) ** 2).sum(1)
+    error = torch.where(total > 0, (spread * n / max(1, n - 1)).sqrt() / total, 0.0) if n > 1 else 0.0
+    return (ratio - error).clamp(0, 1)

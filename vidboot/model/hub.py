@@ -9,8 +9,10 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from vidboot.data.remote import folder_at_hand
+from vidboot.data.urls import url_of
 from vidboot.errors import UserError
-from vidboot.model.run_folder import load, save
+from vidboot.model.run_folder import NAMES, load, save
 from vidboot.model.video_model import VideoModel
 
 
@@ -29,10 +31,12 @@ def from_pretrained(source: str | Path, revision: str | None = None, device: str
 
 
 def fetched(source: str | Path, revision: str | None = None) -> Path:
-    """The folder of a hub repository's JSON and safetensors files on this machine: no others are fetched.
+    """The folder on this machine of the JSON and safetensors files of a hub repository, or of a run folder at a URL.
 
     Without a network it is what was fetched before. Raises `UserError` if there is nothing.
     """
+    if url_of(source) is not None:
+        return folder_at_hand(Path(source), NAMES)
     try:
         return Path(snapshot_download(str(source), revision=revision, allow_patterns=["*.json", "*.safetensors"]))
     except LocalEntryNotFoundError:

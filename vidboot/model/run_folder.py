@@ -1,4 +1,4 @@
-"""A run folder: configuration, split, weights, calibration and gate. Reading checks that all of it fits together."""
+"""A run folder: configuration, split, weights, calibration, gate, form. Reading checks that all of it fits together."""
 
 import hashlib
 import json
@@ -15,15 +15,19 @@ from torch import Tensor, nn
 
 from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path, write_atomic
+from vidboot.data.remote import folder_at_hand
 from vidboot.errors import UserError
 from vidboot.method.calibration import Calibration
 from vidboot.method.edm import Preconditioned
 from vidboot.method.gate import Gate
+from vidboot.model.form import FORM_FILE, Form, base_weights, form_from, save_form
 from vidboot.model.made_for import MADE_FOR, made_for
 from vidboot.model.video_model import ContextFit, VideoModel, residual_network, view_network
 
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
 WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
+NAMES = (CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE, WEIGHTS_FILE, GATE_FILE, FORM_FILE)
+"""What a model is read from: of a run folder at a URL, these files are fetched."""
 Made = TypeVar("Made")
 
 
@@ -75,7 +79,7 @@ def save_config(run_dir: Path, config: RunConfig) -> None:
 
 def load_config(run_dir: Path) -> RunConfig:
     """Read a run's configuration; raises `UserError` if this is no run folder."""
-    path = run_dir / CONFIG_FILE
+    path = folder_at_hand(run_dir, NAMES) / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{run_dir} is not a run folder (no {CONFIG_FILE}); give the run_dir that tools/train.py wrote")
     try:
@@ -87,8 +91,12 @@ def load_config(run_dir: Path) -> RunConfig:
 
 
 def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
-    """The trained model of a run folder. Raises `UserError` if a network is missing, damaged or of another shape."""
-    return load_parts(load_config(Path(run_dir)), Path(run_dir)).to(device)
+    """The trained model of a run folder, or of one at a URL.
+
+    Raises `UserError` if a network is missing, damaged or of another shape.
+    """
+    folder = folder_at_hand(Path(run_dir), NAMES)
+    return load_parts(load_config(folder), folder).to(device)
 
 
 def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, residual: bool = True) -> VideoModel:
@@ -101,10 +109,18 @@ def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, resid
     if not residual or config.residual is None:
         fit = None if context is None else ContextFit(context)
         return VideoModel(config, views, calibration=weights, fps=fps, context_fit=fit)
-    network = load_weights(run_dir / "residual", residual_network(config))
+    form = load_form(run_dir)
+    network = load_weights(run_dir / "residual", residual_network(config, form.network))
     gate, context_gate = load_gate(run_dir / "residual")
-    both = ContextFit(context or weights or Calibration.counting(config.plan), context_gate or gate)
-    return VideoModel(config, views, network, gate, weights, fps, both)
+    composed = weights or Calibration.counting(config.plan)
+    with_context = base_weights(form.base_with_context, context or composed)
+    both = ContextFit(with_context, context_gate or gate)
+    return VideoModel(config, views, network, gate, base_weights(form.base, composed), fps, both)
+
+
+def load_form(run_dir: Path) -> Form:
+    """The form of a run's residual. Raises `UserError` if it can't be read."""
+    return read_json(run_dir / "residual" / FORM_FILE, "run tools/train.py --stage residual", form_from)
 
 
 def save(model: VideoModel, folder: Path) -> None:
@@ -122,12 +138,14 @@ def save(model: VideoModel, folder: Path) -> None:
     if model.residual is not None:
         save_weights(folder / "residual", model.residual)
         save_gate(folder / "residual", model.gate, model.context_fit.gate)
+        assert isinstance(model.residual, Preconditioned)  # as `load` made it
+        save_form(folder / "residual", Form.of(model.residual, model.calibration, model.context_fit.calibration), [])
 
 
 def weights_hash(run_dir: str | Path) -> str:
-    """A hash of all files that determine what a run generates: weights, gate, calibration and configuration."""
-    digest = hashlib.sha256()
-    for name in (WEIGHTS_FILE, GATE_FILE, CALIBRATION_FILE, CONFIG_FILE):
+    """A hash of all files that determine what a run generates: weights, gate, form, calibration and configuration."""
+    digest, run_dir = hashlib.sha256(), folder_at_hand(Path(run_dir), NAMES)
+    for name in (WEIGHTS_FILE, GATE_FILE, FORM_FILE, CALIBRATION_FILE, CONFIG_FILE):
         for path in sorted(Path(run_dir).rglob(name)):
             digest.update(path.relative_to(run_dir).as_posix().encode())
             digest.update(path.read_bytes())

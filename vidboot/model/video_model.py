@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vidboot.config import ClipConfig, LowResConfig, RunConfig
+from vidboot.config import ClipConfig, LowResConfig, ResidualForm, RunConfig
 from vidboot.distributed import has_bf16
 from vidboot.method.calibration import CalibratedDenoiser, Calibration
 from vidboot.method.composition import Denoiser, Network, ResidualDenoiser, by_scale
@@ -37,10 +37,13 @@ def view_network(config: RunConfig, view: ClipConfig | LowResConfig) -> Precondi
     return Preconditioned(network, config.noise.sigma_data)
 
 
-def residual_network(config: RunConfig) -> Preconditioned:
-    """The residual network before its warm start."""
+def residual_network(config: RunConfig, form: ResidualForm = "reads_base") -> Preconditioned:
+    """The residual network of a form, before its warm start."""
+    if form == "clip":
+        return view_network(config, config.clip)
     size = config.clip.network.model_dump() | {"conditions": _conditions(config)}
-    return Preconditioned(ResidualUNet(config.video.num_frames, DATA_CHANNELS, **size), config.noise.sigma_data)
+    network = ResidualUNet(config.video.num_frames, DATA_CHANNELS, reads_base=form == "reads_base", **size)
+    return Preconditioned(network, config.noise.sigma_data)
 
 
 def _conditions(config: RunConfig) -> Conditions:

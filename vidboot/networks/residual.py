@@ -35,16 +35,16 @@ class DilatedBlock(nn.Module):
 
 
 class ResidualUNet(UNet):
-    """A clip network's U-Net with input channels for the base prediction and a long temporal reach at the bottleneck.
+    """A clip network's U-Net with a long temporal reach at the bottleneck, and input channels for the base prediction.
 
-    `num_frames` is the training length. Dilations double until every frame reaches every other; `unet` holds the other
-    arguments of `UNet`.
+    `num_frames` is the training length. Dilations double until every frame reaches every other; without `reads_base`
+    it has no such input; `unet` holds the other arguments of `UNet`.
     """
 
-    def __init__(self, num_frames: int, data_channels: int = 3, **unet: Any) -> None:
+    def __init__(self, num_frames: int, data_channels: int = 3, reads_base: bool = True, **unet: Any) -> None:
         super().__init__(data_channels, **unet)
         width = self.conv_in.out_channels
-        self.conv_base = zero_init(nn.Conv2d(data_channels, width, 3, padding=1))
+        self.conv_base = zero_init(nn.Conv2d(data_channels, width, 3, padding=1)) if reads_base else None
         self.dilations = [2**i for i in range(max(1, math.ceil(math.log2(num_frames))))]
         self.long_range = nn.ModuleList([DilatedBlock(self.coarsest_channels, d) for d in self.dilations])
         self.long_attention = TemporalAttention(
@@ -64,9 +64,9 @@ class ResidualUNet(UNet):
             raise ValueError(f"the clip network has other layers than this one: {unexpected or missing}")
 
     def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D H W"]:
-        """Features of the noisy video, plus those of the base prediction."""
+        """Features of the noisy video, plus those of the base prediction if the network reads it."""
         h = super().read_inputs(x, inputs)
-        if inputs.base is None:
+        if inputs.base is None or self.conv_base is None:
             return h
         return h + self.conv_base(rearrange(inputs.base, "b c t h w -> (b t) c h w").to(h.dtype))
 

@@ -20,7 +20,7 @@ from vidboot.method.calibration import Calibration
 from vidboot.method.calibration_fit import ErrorCovariance, fit_weights, measure
 from vidboot.method.conditioning import Observation
 from vidboot.method.denoising_error import fixed_noise
-from vidboot.method.gate import Gate, GateFit
+from vidboot.method.gate import GateFit
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.model.video_model import VideoModel
 from vidboot.seeds import torch_seed
@@ -53,10 +53,10 @@ def calibrate_with_context(
 @torch.no_grad()
 def gate_with_context(
     model: VideoModel, network: nn.Module, videos: Float[Tensor, "N C T H W"], lenders: Sequence[Shot]
-) -> Gate:
-    """γ for the pixels outside the context, from held-out full videos; the processes share them."""
+) -> GateFit:
+    """What γ follows from for the pixels outside the context, from held-out full videos; the processes share them."""
     config = model.config
-    fit = GateFit(config.evaluation.sigmas)
+    fit = GateFit(config.evaluation.sigmas, len(videos))
     whole = VideoModel(config, model.views, network, calibration=model.calibration, context_fit=model.context_fit)
     for n in share_of(len(videos)):
         ((x0, observation),) = _with_context(config, videos[n], n, lenders, 1)
@@ -69,9 +69,9 @@ def gate_with_context(
             full = observing.residual(x, level, inputs=NetworkInputs(base=base))
             # The result has the observed values whatever γ is, so they must not count.
             base, full = (torch.where(observation.pixels, x0, prediction) for prediction in (base, full))
-            fit.add(sigma, base, full, x0)
-    fit.sums = sum_over_ranks(fit.sums.to(device())).cpu()
-    return fit.gate()
+            fit.add(n, sigma, base, full, x0)
+    fit.terms = sum_over_ranks(fit.terms.to(device())).cpu()
+    return fit
 
 
 def _with_context(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from rich.table import Table
 from torch import Tensor
 
-from vidboot.config import RunConfig
+from vidboot.config import ResidualForm, RunConfig
 from vidboot.data.datasets import held_out_windows, mean_image
 from vidboot.data.display import print_table
 from vidboot.data.files import write_atomic
@@ -21,6 +21,7 @@ from vidboot.errors import UserError
 from vidboot.method.composition import Denoiser
 from vidboot.method.denoising_error import denoising_errors
 from vidboot.method.views import pool
+from vidboot.model.run_folder import load_form
 from vidboot.model.video_model import VideoModel, view_network
 from vidboot.seeds import torch_seed
 from vidboot.training.networks import warm_started_residual
@@ -56,13 +57,13 @@ class Row:
     trained: list[float]
 
 
-def untrained(config: RunConfig) -> VideoModel:
-    """The same model before any training, composed by counting numbers."""
+def untrained(config: RunConfig, form: ResidualForm = "reads_base") -> VideoModel:
+    """The same model before any training, composed by counting numbers; `form` is that of its residual."""
     torch.manual_seed(torch_seed(config.seed))
     views = {name: view_network(config, view).eval() for name, view in config.views.items()}
     if config.residual is None:
         return VideoModel(config, views)
-    return VideoModel(config, views, warm_started_residual(config, views["clip"]).eval())
+    return VideoModel(config, views, warm_started_residual(config, views["clip"], form).eval())
 
 
 def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
@@ -74,7 +75,9 @@ def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
     config = model.config
     mean = mean_image(split.train)
     rows: dict[str, Row] = {}
-    for name, part in _parts(untrained(config).to(model.device).frozen(), model.frozen()).items():
+    form = None if config.residual is None else load_form(run_dir)
+    before = untrained(config, form.network if form else "reads_base").to(model.device).frozen()
+    for name, part in _parts(before, model.frozen()).items():
         try:
             rows[name] = _measure(part, config, split, mean, model.device)
         except UserError as error:
@@ -82,8 +85,11 @@ def report_results(model: VideoModel, split: Split, run_dir: Path) -> None:
     if rank() != 0:
         return
     results = {"sigmas": config.evaluation.sigmas, "rows": {name: asdict(row) for name, row in rows.items()}}
+    results |= {"form": asdict(form)} if form else {}
     write_atomic(run_dir / RESULTS_FILE, json.dumps(results, indent=2).encode())
     print_table(_table(config.evaluation.sigmas, rows))
+    if form is not None:
+        print(f"base + residual: {form}")
 
 
 def _parts(before: VideoModel, after: VideoModel) -> dict[str, Part]:

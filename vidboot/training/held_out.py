@@ -1,8 +1,11 @@
 """Held-out error while a network trains: of view networks on their own view, of others on full videos."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from vidboot.config import EvaluationConfig, RunConfig
@@ -10,9 +13,9 @@ from vidboot.data.datasets import held_out_windows
 from vidboot.data.manifest import Shot
 from vidboot.distributed import device, share_of, sum_over_ranks
 from vidboot.method.composition import Denoiser, Network
-from vidboot.method.denoising_error import denoising_errors, edm_weighted, fixed_noise
-from vidboot.method.edm import squared_error
-from vidboot.method.gate import Gate, GateFit
+from vidboot.method.denoising_error import denoising_errors, edm_weights, fixed_noise
+from vidboot.method.gate import GateFit
+from vidboot.method.halving import best
 from vidboot.method.network_inputs import NetworkInputs
 
 
@@ -34,53 +37,74 @@ class HeldOutWindows:
         return {f"error@{sigma:g}": e for sigma, e in zip(self.sigmas, means, strict=True)}
 
 
-class HeldOut:
-    """Held-out full videos with fixed noise, by which a training's stopping point and the gate are chosen.
+@dataclass(frozen=True)
+class Measured:
+    """A network gated towards one of the bases, measured on held-out videos."""
 
-    The base's predictions are made at their first use and kept in memory. Raises `UserError` if there is no full video.
+    base: str
+    fit: GateFit
+    errors: Float[np.ndarray, "n"]
+    """Error of each video, EDM-weighted over the noise levels, with the gate that the other videos give."""
+
+
+class HeldOut:
+    """Held-out full videos with fixed noise, by which a training's stopping point, its gate and its base are chosen.
+
+    `bases` are denoisers that networks may be gated towards, the cheapest first. Their predictions are made at their
+    first use and kept in memory. Raises `UserError` if there is no full video.
     """
 
-    def __init__(self, config: RunConfig, base: Denoiser, shots: Sequence[Shot]) -> None:
-        self.config, self.base = config, base
+    def __init__(self, config: RunConfig, bases: Mapping[str, Denoiser], shots: Sequence[Shot]) -> None:
+        self.config, self.bases = config, bases
         self.sigmas = config.evaluation.sigmas
         self.videos, _ = held_out_windows(shots, config.video.num_frames, 1, config.evaluation.num_videos, clean=True)
-        self.predictions: dict[tuple[int, int], Tensor] = {}
+        self.predictions: dict[tuple[str, int, int], Tensor] = {}
 
-    def _fit(self, network: Network) -> tuple[GateFit, dict[float, float]]:
-        """Sums for the gate, and the base's error at each σ. Each process takes its share of the videos."""
-        fit, base_error = GateFit(self.sigmas), dict.fromkeys(self.sigmas, 0.0)
-        with torch.no_grad():
-            for n in share_of(len(self.videos)):
-                x0 = self.videos[n : n + 1].to(device())
-                for s, sigma in enumerate(self.sigmas):
-                    level = x0.new_full((1,), sigma)
-                    x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(device())
-                    if (n, s) not in self.predictions:
-                        self.predictions[n, s] = self.base(x, level).cpu()
-                    base = self.predictions[n, s].to(device())
-                    fit.add(sigma, base, network(x, level, inputs=NetworkInputs(base=base)), x0)
-                    base_error[sigma] += squared_error(base, x0).item() / len(self.videos)
-        fit.sums = sum_over_ranks(fit.sums.to(device())).cpu()
-        errors = sum_over_ranks(torch.tensor([*base_error.values()], dtype=torch.float64, device=device()))
-        return fit, dict(zip(base_error, errors.tolist(), strict=True))
+    def measure(self, network: Network, bases: Sequence[str] | None = None) -> Measured:
+        """The network, gated towards the best of these bases (None: of all); only a network that reads it is shown one.
 
-    def evaluate(self, network: Network) -> dict[str, float]:
+        A dearer base must be better than a cheaper one beyond chance (see `vidboot.method.halving`).
+        """
+        fits = self._fits(network, list(self.bases) if bases is None else bases)
+        found = {base: Measured(base, fit, self.weighted(fit.cross_fitted())) for base, fit in fits.items()}
+        return found[best({base: measured.errors for base, measured in found.items()})]
+
+    def evaluate(self, network: Network, bases: Sequence[str] | None = None) -> dict[str, float]:
         """Error of base + gated residual: at each σ (`error@σ`), and the EDM-weighted mean of these (`error`).
 
-        `ungated` is that mean for the network alone. With γ the gate,
-        ‖D − x0‖² = ‖D_base − x0‖² − 2γ⟨D_θ − D_base, x0 − D_base⟩ + γ²‖D_θ − D_base‖².
+        `ungated` is that mean for the network alone.
         """
-        fit, base_error = self._fit(network)
-        gated, ungated = (
-            {sigma: base_error[sigma] - gain / self.videos.numel() for sigma, gain in fit.gains(gate).items()}
-            for gate in (fit.gate(), Gate(fit.sigmas, (1.0,) * len(fit.sigmas)))
-        )
-        means = {
-            "error": edm_weighted(gated, self.config.noise.sigma_data),
-            "ungated": edm_weighted(ungated, self.config.noise.sigma_data),
-        }
-        return means | {f"error@{sigma:g}": error for sigma, error in gated.items()}
+        fit = self.measure(network, bases).fit
+        errors, alone = fit.cross_fitted(), fit.errors(torch.ones(len(fit.sigmas), dtype=torch.float64))
+        means = {"error": self.weighted(errors).mean(), "ungated": self.weighted(alone).mean()}
+        at_sigma = zip(fit.sigmas, errors.mean(1).tolist(), strict=True)
+        return {name: float(mean) for name, mean in means.items()} | {f"error@{s:g}": error for s, error in at_sigma}
 
-    def gate(self, network: Network) -> Gate:
-        """The gate of a trained network."""
-        return self._fit(network)[0].gate()
+    def weighted(self, errors_SN: Float[Tensor, "S N"]) -> Float[np.ndarray, "n"]:
+        """The EDM-weighted mean over the noise levels, of each video."""
+        weights = edm_weights(sorted(self.sigmas), self.config.noise.sigma_data)
+        weighted: Float[np.ndarray, n] = (weights @ errors_SN).numpy()
+        return weighted
+
+    @torch.no_grad()
+    def _fits(self, network: Network, bases: Sequence[str]) -> dict[str, GateFit]:
+        """The gate's terms towards each base. Each process takes its share of the videos."""
+        fits = {base: GateFit(self.sigmas, len(self.videos)) for base in bases}
+        for n in share_of(len(self.videos)):
+            x0 = self.videos[n : n + 1].to(device())
+            for s, sigma in enumerate(self.sigmas):
+                level = x0.new_full((1,), sigma)
+                x = x0 + sigma * fixed_noise(x0.shape[1:], n, s).to(device())
+                predicted = {base: self._prediction(base, n, s, x, level) for base in bases}
+                x0_hat = network(x, level, inputs=NetworkInputs(base=predicted[bases[-1]]))
+                for base, fit in fits.items():
+                    fit.add(n, sigma, predicted[base], x0_hat, x0)
+        for fit in fits.values():
+            fit.terms = sum_over_ranks(fit.terms.to(device())).cpu()
+        return fits
+
+    def _prediction(self, base: str, n: int, s: int, x: Tensor, level: Tensor) -> Tensor:
+        """A base's prediction of video n at noise level s: made once."""
+        if (base, n, s) not in self.predictions:
+            self.predictions[base, n, s] = self.bases[base](x, level).cpu()
+        return self.predictions[base, n, s].to(device())

@@ -34,12 +34,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train_network(training: NetworkTraining, folder: Path, config: RunConfig) -> Preconditioned:
-    """Train a network to its end, from its last checkpoint if there is one, and return its EMA.
+    """Train a network to its end (or `until`), from its last checkpoint if there is one, and return its EMA.
 
     Raises `Interrupted` on SIGINT or SIGTERM, after the current step and its checkpoint; `UserError` if the checkpoint
     can't be read or too many steps in a row are not finite.
     """
-    optimization, steps = training.optimization, training.optimization.steps
+    optimization, steps, last = training.optimization, training.optimization.steps, training.last_step
     ema = EMA(training.network, optimization.ema_decay)
     unet_of(training.network).recompute_activations(optimization.activation_checkpointing)
     checkpoints = Checkpoints(folder / "checkpoints", config.log.keep_checkpoints)
@@ -58,7 +58,7 @@ def train_network(training: NetworkTraining, folder: Path, config: RunConfig) ->
                 loss, stopping = train_step(step, micro_batches, rate, signals.requested)
             ema.update(engine.module, step)
             watch.after(step, micro_batches, {"loss": loss, "learning_rate": rate} | _extras(engine, train_step))
-            if step % config.log.checkpoint_every == 0 or stopping or step == steps:
+            if step % config.log.checkpoint_every == 0 or stopping or step == last:
                 checkpoints.save(step, engine, ema)
             if stopping:
                 break
@@ -96,13 +96,13 @@ class _Watch:
 
     def after(self, step: int, micro_batches: list[Batch], metrics: dict[str, float]) -> None:
         """Do what is due after a step; all processes call it."""
-        steps = self.training.optimization.steps
+        steps, last = self.training.optimization.steps, self.training.last_step
         self.videos += self.training.optimization.batch_size
         self.frames += self.training.optimization.batch_size * micro_batches[0].x0.shape[2]
-        if step % self.every.log_every == 0 or step == steps:
+        if step % self.every.log_every == 0 or step == last:
             self.log.progress(step, self.videos, self.frames, metrics)
             self.frames = self.videos = 0
-        if step % self.every.evaluate_every == 0 or step == steps:
+        if step % self.every.evaluate_every == 0 or step == last:
             held_out = self.training.evaluate(frozen(self.ema.network, self.config))
             self.log.write(step, held_out)
             self.best.offer(step, held_out, self.ema)

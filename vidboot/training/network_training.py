@@ -45,8 +45,16 @@ class NetworkTraining:
     """Strength of the pull towards the weights that training started from."""
     choose_by: str | None = None
     """Held-out metric that is lowest at the stopping point, whose weights are kept (None: the last weights)."""
+    until: int | None = None
+    """Pause after this many steps, with a checkpoint and a measurement (None: go on to the end)."""
     should_stop: Callable[[], bool] = lambda: False
     """Called after each step, on all processes; true ends the training early."""
+
+    @property
+    def last_step(self) -> int:
+        """The number of the step after which this training pauses or ends."""
+        steps = self.optimization.steps
+        return steps if self.until is None else min(self.until, steps)
 
 
 def draw_steps(training: NetworkTraining, start: int, num_workers: int) -> Iterator[list[Batch]]:
@@ -56,7 +64,7 @@ def draw_steps(training: NetworkTraining, start: int, num_workers: int) -> Itera
     """
     loader = DataLoader(
         training.dataset,
-        batch_sampler=_shares(training.optimization, start),
+        batch_sampler=_shares(training.optimization, start, training.last_step),
         num_workers=num_workers,
         # Spawned, not forked: decord hangs in a fork of a process that has read a video.
         multiprocessing_context="spawn" if num_workers else None,
@@ -74,9 +82,9 @@ def _with_noise(training: NetworkTraining, samples: Mapping[str, Any]) -> Batch:
     return with_noise(samples, training.scale, training.noise)
 
 
-def _shares(optimization: OptimizationConfig, start: int) -> Iterator[list[int]]:
+def _shares(optimization: OptimizationConfig, start: int, end: int) -> Iterator[list[int]]:
     """Sample numbers of this process in each step, in order. Step s has the numbers from s · `batch_size` on."""
     share, _ = batch_per_process(optimization)
-    for step in range(start, optimization.steps):
+    for step in range(start, end):
         first = step * optimization.batch_size + rank() * share
         yield list(range(first, first + share))

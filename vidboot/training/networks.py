@@ -1,6 +1,6 @@
 """The U-Nets inside a model's networks, which training sets up and starts from."""
 
-from vidboot.config import RunConfig
+from vidboot.config import ResidualForm, RunConfig
 from vidboot.method.edm import Preconditioned
 from vidboot.model.video_model import VideoModel, residual_network
 from vidboot.networks.residual import ResidualUNet
@@ -22,10 +22,11 @@ def clip_network(model: VideoModel) -> Preconditioned:
     return network
 
 
-def warm_started_residual(config: RunConfig, clip: Preconditioned) -> Preconditioned:
-    """The residual network of a run before training: it starts as the clip network."""
-    network = residual_network(config)
-    if not isinstance(network.network, ResidualUNet):
-        raise TypeError(f"a warm start needs a ResidualUNet, got {type(network.network).__name__}")
-    network.network.warm_start(unet_of(clip))
+def warm_started_residual(config: RunConfig, clip: Preconditioned, form: ResidualForm = "reads_base") -> Preconditioned:
+    """The residual network of a form before training: it starts as the clip network."""
+    network = residual_network(config, form)
+    if isinstance(network.network, ResidualUNet):
+        network.network.warm_start(unet_of(clip))
+    else:
+        network.load_state_dict(clip.state_dict())
     return network

@@ -71,11 +71,11 @@ def _costs(config: RunConfig, stages: list[Stage]) -> Table:
     table = Table(title=f"{title}; this config: ZeRO-{zero_stage(config.deepspeed)}")
     for column in ("stage", "TFLOP a step, at most", "activations", "GB a process at ZeRO 0 / 1 / 2 / 3", "GB on disk"):
         table.add_column(column, justify="right" if column != "stage" else "left")
-    for stage in stages:
-        if (cost := stage.cost()) is not None:
-            memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
-            disk = cost.checkpoint_bytes(zero_stage(config.deepspeed)) * (config.log.keep_checkpoints + 1) / 1e9
-            table.add_row(stage.name, _flops(cost), f"{cost.activations / 1e9:.2f} GB", memory, f"{disk:.2f}")
+    for stage in (stage for stage in stages if isinstance(stage, NetworkStage)):
+        cost, kept = stage.cost(), stage.trainings * (config.log.keep_checkpoints + 1)
+        memory = " / ".join(f"{cost.memory(zero, world_size()) / 1e9:.2f}" for zero in range(4))
+        disk = cost.checkpoint_bytes(zero_stage(config.deepspeed)) * kept / 1e9
+        table.add_row(stage.name, _flops(cost), f"{cost.activations / 1e9:.2f} GB", memory, f"{disk:.2f}")
     return table
 
 

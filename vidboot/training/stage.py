@@ -106,6 +106,11 @@ class NetworkStage(Stage):
     """Low-res factor of the network's videos."""
 
     @property
+    def trainings(self) -> int:
+        """How many networks it trains, each with checkpoints of its own."""
+        return 1
+
+    @property
     @abstractmethod
     def num_frames(self) -> int:
         """Frames of the network's own videos, which `optimization.micro_batch_size` counts."""

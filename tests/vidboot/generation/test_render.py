@@ -8,6 +8,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from small_model import small_model
 
@@ -22,6 +23,17 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     save(small_model(), folder)
     return folder
+
+
+@pytest.mark.parametrize("more", [[], ["--stream"]])
+def test_an_output_is_made_by_one_process_at_a_time(run, main_of, tmp_path, capfd, more):
+    words = ["--run", run, "--frames", 4, "--steps", 1, "--iterations", 0, "--output", tmp_path / "v.mp4", *more]
+    with FileLock(tmp_path / ".lock-v.mp4"):
+        assert main_of("generate", *words) == 2
+    assert f"another process makes {tmp_path / 'v.mp4'}: wait for it" in capfd.readouterr().err
+    assert not (tmp_path / "v.mp4").exists()
+    assert main_of("generate", *words) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.json", "v.mp4"]
 
 
 @pytest.mark.parametrize("ending", [".mp4", ""])

@@ -9,10 +9,10 @@ from vidboot.method.gate import Gate, GateFit
 
 def fit_to(a, b):
     """A fit to videos of one pixel, whose inner products are `a` and squared differences `b`."""
-    fit = GateFit([1.0])
-    for inner, norm in zip(a, b, strict=True):
+    fit = GateFit([1.0], len(a))
+    for n, (inner, norm) in enumerate(zip(a, b, strict=True)):
         step = torch.full((1, 1, 1, 1, 1), norm**0.5, dtype=torch.float64)
-        fit.add(1.0, torch.zeros_like(step), step, inner / step)
+        fit.add(n, 1.0, torch.zeros_like(step), step, inner / step)
     return fit
 
 
@@ -34,19 +34,50 @@ def test_the_gate_minimises_the_error():
     generator = torch.Generator().manual_seed(0)
     x0, base, network = (torch.randn(1, 3, 2, 4, 4, generator=generator, dtype=torch.float64) for _ in range(3))
     network = 0.6 * x0 + 0.4 * base + 0.3 * network
-    fit = GateFit([1.0])
-    for _ in range(4):  # videos that agree: nothing to take off
-        fit.add(1.0, base, network, x0)
+    fit = GateFit([1.0], 4)
+    for n in range(4):  # videos that agree: nothing to take off
+        fit.add(n, 1.0, base, network, x0)
     found = minimize_scalar(lambda g: float(((base + g * (network - base) - x0) ** 2).sum()), bounds=(0, 1))
     assert fit.gate().values[0] == pytest.approx(found.x, abs=1e-5)
 
 
+def test_each_video_is_judged_by_the_gate_that_the_others_give():
+    """Against predictions that are gated and measured one by one, for every video left out."""
+    generator = torch.Generator().manual_seed(1)
+    videos, sigmas = 5, [0.5, 2.0]
+    shape = (len(sigmas), videos, 1, 3, 2, 4, 4)
+    x0 = torch.randn(shape, generator=generator, dtype=torch.float64)
+    base = x0 + 0.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    network = base + 1.8 * (x0 - base) + 0.1 * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def fit_of(numbers):
+        fit = GateFit(sigmas, len(numbers))
+        for place, n in enumerate(numbers):
+            for s, sigma in enumerate(sigmas):
+                fit.add(place, sigma, base[s, n], network[s, n], x0[s, n])
+        return fit
+
+    found = fit_of(range(videos)).cross_fitted()
+    for n in range(videos):
+        gate = fit_of([other for other in range(videos) if other != n]).gate()
+        for s, gamma in enumerate(gate.values):
+            assert 0.3 < gamma < 0.7
+            error = ((torch.lerp(base[s, n], network[s, n], gamma) - x0[s, n]) ** 2).mean()
+            assert found[s, n].item() == pytest.approx(error.item(), rel=1e-10)
+
+
+def test_a_single_video_has_no_others_to_be_judged_by():
+    fit = fit_to([0.5], [1.0])
+    assert fit.gate().values == (0.5,)
+    torch.testing.assert_close(fit.cross_fitted(), fit.errors(torch.tensor([0.5], dtype=torch.float64)))
+
+
 def test_the_gate_stays_within_zero_and_one():
     x0, base = torch.ones(1, 1, 1, 2, 2), torch.zeros(1, 1, 1, 2, 2)
-    fit = GateFit([0.5, 1.0, 2.0])
-    fit.add(0.5, base, -x0, x0)  # away from the truth
-    fit.add(1.0, base, 0.5 * x0, x0)  # half way to it
-    fit.add(2.0, base, base, x0)  # no difference
+    fit = GateFit([0.5, 1.0, 2.0], 1)
+    fit.add(0, 0.5, base, -x0, x0)  # away from the truth
+    fit.add(0, 1.0, base, 0.5 * x0, x0)  # half way to it
+    fit.add(0, 2.0, base, base, x0)  # no difference
     assert fit.gate().values == (0.0, 1.0, 0.0)
 
 

@@ -1,16 +1,19 @@
 from collections import Counter
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from vidboot.config import RunConfig
+from vidboot.errors import UserError
 from vidboot.method.calibration import Calibration, Estimate
 from vidboot.method.composition import ComposedDenoiser, by_scale
 from vidboot.method.conditioning import Observation
 from vidboot.method.gate import Gate
 from vidboot.method.long_video import tapered, window_shift
 from vidboot.method.network_inputs import NetworkInputs
-from vidboot.model.run_folder import load, save
+from vidboot.model.form import FORMS, Form, base_weights, bases_of
+from vidboot.model.run_folder import load, load_form, save
 from vidboot.model.video_model import ContextFit, VideoModel, residual_network, view_network
 from vidboot.settings import load_settings
 
@@ -160,3 +163,46 @@ def test_videos_with_context_have_their_own_calibration_and_gate(tiny_config, tm
         again.context_fit == apart.context_fit and again.calibration == apart.calibration and again.gate == apart.gate
     )
     torch.testing.assert_close(again.observing(~nothing, known).full(x, sigma), both[1])
+
+
+FORMS_AND_BASES = [(form, base) for form in FORMS for base in bases_of(form)]
+
+
+@pytest.mark.parametrize("form, base", FORMS_AND_BASES)
+def test_a_run_of_each_form_denoises_as_its_closed_composition(tiny_config, form, base):
+    """What a stored and loaded run generates by, against the networks put together by hand."""
+    model = model_of(tiny_config)
+    composed = model.calibration
+    torch.manual_seed(1)
+    network = residual_network(model.config, form)
+    with torch.no_grad():
+        for parameter in network.eval().requires_grad_(False).parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    gate = Gate((0.5, 3.0), (0.4, 0.8))
+    weights = base_weights(base, composed)
+    run = VideoModel(model.config, model.views, network, gate, weights, context_fit=ContextFit(weights, gate))
+    folder = model.config.run_dir
+    save(run, folder)
+    loaded = load(folder)
+    assert str(load_form(folder)) == str(Form(form, base, base))
+
+    x, sigma = torch.randn(2, 3, 12, 8, 16), torch.tensor([0.5, 3.0])
+    denoisers = by_scale({1: model.views["clip"], 2: model.views["low_res_2"]})
+    of_base = {
+        "clip": model.views["clip"](x, sigma),
+        "composed": ComposedDenoiser(model.config.plan.regions(12), denoisers)(x, sigma),
+    }[base]
+    inputs = NetworkInputs(base=of_base) if form == "reads_base" else NetworkInputs()
+    expected = of_base + torch.tensor([0.4, 0.8])[:, None, None, None, None] * (network(x, sigma, inputs) - of_base)
+    torch.testing.assert_close(loaded.full(x, sigma), expected, rtol=1e-4, atol=1e-4)
+    long, level = torch.randn(1, 3, 31, 8, 16), torch.tensor([1.0])
+    torch.testing.assert_close(loaded.denoise(long, level), run.denoise(long, level), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("stored", ["{}", '{"network": "reads_base", "base": "clip", "base_with_context": "clip"}'])
+def test_a_form_that_there_is_not_is_refused(tiny_config, stored):
+    model = model_of(tiny_config)
+    save(model, model.config.run_dir)
+    (model.config.run_dir / "residual" / "form.json").write_text(stored)
+    with pytest.raises(UserError, match=r"form\.json is damaged .* run tools/train.py --stage residual"):
+        load(model.config.run_dir)

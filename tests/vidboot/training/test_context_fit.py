@@ -73,7 +73,7 @@ def test_the_gate_with_context_opens_for_a_network_that_helps_and_for_no_other()
     for strength, opens in ((1.0, True), (-1.0, False)):
         views = {"clip": Exact(0.5), "low_res_2": Exact(0.5)}
         spoilt = VideoModel(config, views, context_fit=ContextFit(counting))
-        gate = gate_with_context(spoilt, Exact(strength), constant_videos(config), [])
+        gate = gate_with_context(spoilt, Exact(strength), constant_videos(config), []).gate()
         assert isinstance(gate, Gate) and gate.sigmas == (0.3, 3.0)
         assert all(value > 0.9 for value in gate.values) if opens else not any(gate.values)
 
@@ -86,7 +86,7 @@ def test_pixels_of_the_context_do_not_count_for_the_gate(monkeypatch):
     first_columns[..., :3] = True  # the context ends within a low-res block
     monkeypatch.setattr("vidboot.training.context_fit.draw_context", lambda *arguments: first_columns)
     spoilt = VideoModel(config, {"clip": Exact(0.5), "low_res_2": Exact(0.5)})
-    assert not any(gate_with_context(spoilt, Exact(-1.0), constant_videos(config), []).values)
+    assert not any(gate_with_context(spoilt, Exact(-1.0), constant_videos(config), []).gate().values)
 
 
 NUMBER = threading.local()

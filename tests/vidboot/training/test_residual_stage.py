@@ -7,11 +7,11 @@ from small_model import small_model
 
 from vidboot.config import NoiseConfig
 from vidboot.data.manifest import load_manifest
-from vidboot.data.split import Split
 from vidboot.experiments.digits import write_digits
 from vidboot.method.conditioning import Observation
 from vidboot.method.network_inputs import NetworkInputs
 from vidboot.training.batch import with_noise
+from vidboot.training.candidate import Candidate
 from vidboot.training.held_out import HeldOut
 from vidboot.training.network_training import draw_steps
 from vidboot.training.residual_stage import ResidualStage
@@ -21,16 +21,16 @@ class NoHeldOut(HeldOut):
     def __init__(self):
         pass
 
-    def evaluate(self, network):
+    def evaluate(self, network, bases=None):
         return {}
 
 
-def stage_and_batches(model, shots, monkeypatch, draws):
-    """The stage, its batches over three rounds of two steps, and how often the base was called in all."""
+def stage_and_batches(model, shots, monkeypatch, draws, form="reads_base"):
+    """The training of a form, its batches over three rounds of two steps, and how often the base was called in all."""
     train = model.config.residual.train.model_copy(update={"steps": 6, "batch_size": 2})
     residual = model.config.residual.model_copy(update={"train": train, "draws": draws})
     config = model.config.model_copy(update={"residual": residual})
-    stage = ResidualStage(config, residual).training(model, Split(shots, (), ()), NoHeldOut())
+    stage = Candidate(config, residual, form).training(model, shots, shots, NoHeldOut())
     return stage, [micro_batches[0] for micro_batches in draw_steps(stage, 0, 0)]
 
 

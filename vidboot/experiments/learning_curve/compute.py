@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from vidboot.experiments.learning_curve.config import CurveConfig
+from vidboot.training.candidate import Candidate
 from vidboot.training.estimate import base_flops, training_pass
-from vidboot.training.residual_stage import ResidualStage
 from vidboot.training.stage import NetworkStage
 from vidboot.training.view_stage import view_stages
 
@@ -16,8 +16,8 @@ class Compute:
     views: float
     """Training all views."""
     residual: float
-    """Calibrating the base and training the residual network, on its frame counts' shares. The frozen base's
-    predictions are included, as if it used every estimate."""
+    """Calibrating the base, and the residual's budget, of which the choice of its form takes its part too. The frozen
+    base's predictions are included, as if it used every estimate."""
     full_step: float
     """A step of the clip network on full videos of all frames, as many as a step of the residual has."""
     clip_step: float
@@ -42,10 +42,10 @@ class Compute:
 def count_operations(config: CurveConfig) -> Compute:
     """Count the operations on `meta` tensors, where nothing is computed."""
     views = view_stages(config.run)
-    clip = views[0]
+    clip, residual = views[0], Candidate(config.run, config.residual, "reads_base")
     return Compute(
         views=sum(view.optimization.steps * _mean_step(view) for view in views),
-        residual=_calibration(config) + _residual_training(config),
+        residual=_calibration(config) + residual.operations(config.residual.train.steps),
         full_step=training_pass(clip, config.residual.train.batch_size, config.run.video.num_frames)[1],
         clip_step=_mean_step(clip),
     )
@@ -56,17 +56,6 @@ def _calibration(config: CurveConfig) -> float:
     settings = config.calibration
     noised = max(settings.num_videos, settings.num_draws) * len(settings.sigmas)
     return noised * base_flops(config.run, 1, config.run.video.num_frames)
-
-
-def _residual_training(config: CurveConfig) -> float:
-    """The residual's steps, and the base's predictions for them: for each draw once, or in every step."""
-    stage, settings = ResidualStage(config.run, config.residual), config.residual
-    steps, batch = settings.train.steps, settings.train.batch_size
-    predicted = steps if settings.draws is None else min(steps, settings.draws // batch)
-    return sum(
-        share * (steps * training_pass(stage, batch, n)[1] + predicted * base_flops(config.run, batch, n))
-        for n, share in stage.frame_counts().items()
-    )
 
 
 def _mean_step(stage: NetworkStage) -> float:

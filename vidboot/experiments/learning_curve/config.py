@@ -1,7 +1,7 @@
 """Settings of a learning curve: `configs/learning_curve.yaml`."""
 
 import itertools
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -39,6 +39,11 @@ class CurveConfig(Strict):
     """Learning rates of fine-tuning and of the residual; the best is chosen on the validation videos."""
     stopping_points: PositiveInt = 30
     """How often each training is measured on the validation videos, of which `run.evaluation.num_videos` are used."""
+    protocol: Literal["equal_operations", "best_stopping_point"] = "equal_operations"
+    """How long methods train on full videos: all with the same operations, or each until its own held-out error has
+    not fallen for as many operations, at most with 8 times as many. (Views are trained as long in both.)"""
+    special_cases: bool = False
+    """Measure base + residual in each of its forms too, beside the one that it chooses; each has all operations."""
     test_videos: PositiveInt
     """At most this many held-out videos are reported on."""
     samples: NonNegativeInt = 0
@@ -68,6 +73,11 @@ class CurveConfig(Strict):
         """How the clip network learns from long low-resolution videos."""
         assert self.run.clip.full_length is not None
         return self.run.clip.full_length
+
+    @property
+    def longer(self) -> int:
+        """How many times the operations of the settings a training on full videos may take."""
+        return 8 if self.protocol == "best_stopping_point" else 1
 
     @model_validator(mode="after")
     def _fits(self) -> "CurveConfig":

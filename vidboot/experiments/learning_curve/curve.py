@@ -19,6 +19,7 @@ from vidboot.experiments.learning_curve.data import CurveData, ids, load_data
 from vidboot.experiments.learning_curve.rows import Methods, Rows
 from vidboot.experiments.learning_curve.summary import write_curve
 from vidboot.experiments.learning_curve.tasks import Task, keyed_name, run_tasks
+from vidboot.model.form import FORMS
 from vidboot.model.run_folder import weights_hash
 from vidboot.settings import load_settings
 from vidboot.training.log import set_up_logging
@@ -73,14 +74,20 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
         tasks.insert(1, joint)
         trained.append((methods.joint_fine_tuned, (joint,)))
     trained += [(m, (views,)) for m in (methods.fine_tuned, methods.fine_tuned_like_residual, methods.bootstrapped)]
+    trained += [(partial(methods.special_case, form), (views,)) for form in FORMS if config.special_cases]
     for method, needs in trained:
         for count, seeds in zip(config.counts, config.seeds, strict=True):
             for seed in range(seeds):
                 own = {"count": count, "seed": seed, "full": ids(data.draw(count, seed))}
-                own |= {"rates": config.rates, "stopping_points": config.stopping_points}
-                name = f"{method.__name__}-n{count}-s{seed}"
+                own |= {"rates": config.rates, "stopping_points": config.stopping_points, "protocol": config.protocol}
+                name = f"{_name(method)}-n{count}-s{seed}"
                 tasks.append(Task(name, shared | held_out | own, _rows(partial(method, count, seed)), needs))
     return tasks
+
+
+def _name(method: Any) -> str:
+    """The name of a method, with the form of a special case."""
+    return f"{method.func.__name__}-{method.args[0]}" if isinstance(method, partial) else method.__name__
 
 
 def _settings(run: RunConfig) -> dict[str, Any]:

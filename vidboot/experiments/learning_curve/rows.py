@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.config import OptimizationConfig, RunConfig
+from vidboot.config import OptimizationConfig, ResidualForm, RunConfig
 from vidboot.data.datasets import held_out_windows
 from vidboot.data.split import Split
 from vidboot.distributed import device
@@ -27,7 +27,9 @@ from vidboot.experiments.learning_curve.training import (
     GATED,
     UNGATED,
     Best,
+    Patience,
     full_video_stage,
+    quiet,
     train_best,
     train_quietly,
 )
@@ -36,13 +38,15 @@ from vidboot.method.composition import AveragedWindows, ComposedDenoiser, Denois
 from vidboot.method.denoising_error import denoising_errors, edm_weighted
 from vidboot.method.edm import Preconditioned
 from vidboot.method.regions import region_graph, windows
+from vidboot.model.form import FORMS
 from vidboot.model.run_folder import load_parts, load_weights, save_weights
-from vidboot.model.video_model import VideoModel, residual_network, view_network
+from vidboot.model.video_model import VideoModel, view_network
 from vidboot.training.calibration_stage import fit_base
+from vidboot.training.choosing import Choice, candidates_of
 from vidboot.training.held_out import HeldOut
 from vidboot.training.network_training import NetworkTraining
 from vidboot.training.networks import clip_network
-from vidboot.training.residual_stage import ResidualStage
+from vidboot.training.residual_stage import ResidualStage, bases
 from vidboot.training.view_stage import ViewStage
 
 DIRECT = "direct training"
@@ -51,6 +55,7 @@ LIKE_RESIDUAL = "… fine-tuned like the residual, gated"
 JOINT = "trained on all data, fine-tuned"
 AVERAGED, JOINED = "averaged windows (MultiDiffusion)", "windows − overlaps (DiffCollage)"
 COUNTED, BASE, WHOLE = "base, counting numbers", "base, calibrated", "base + residual"
+SPECIAL_CASES: dict[ResidualForm, str] = {form: f"base + residual, form {form}" for form in FORMS}
 RIVALS = (DIRECT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, JOINT)
 """The methods that the data-efficiency ratio compares with. `LIKE_RESIDUAL` is trained like the residual, but without a
 base."""
@@ -131,7 +136,10 @@ class Methods:
         run = self.run(seed, work)
         torch.manual_seed(run.seed)
         network = view_network(run, run.clip).to(device())
-        update = {"steps": self.compute.direct_steps, "batch_size": self.config.residual.train.batch_size}
+        update = {
+            "steps": self.compute.direct_steps * self.config.longer,
+            "batch_size": self.config.residual.train.batch_size,
+        }
         return {DIRECT: self._plain(run, network, count, seed, run.clip.train.model_copy(update=update))}
 
     def joint_fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
@@ -143,7 +151,8 @@ class Methods:
     @property
     def _tuning(self) -> OptimizationConfig:
         """How a network is fine-tuned."""
-        return self.config.residual.train.model_copy(update={"steps": self.compute.fine_tuning_steps})
+        steps = self.compute.fine_tuning_steps * self.config.longer
+        return self.config.residual.train.model_copy(update={"steps": steps})
 
     def _plain(
         self,
@@ -155,7 +164,7 @@ class Methods:
         rates: list[float] | None = None,
     ) -> dict[str, Any]:
         """Train on the full videos, choose stopping point and rate (None: the rate of `optimization`), and score."""
-        held_out = HeldOut(run, lambda x, sigma: torch.zeros_like(x), self.data.validation)
+        held_out = HeldOut(run, {"nothing": lambda x, sigma: torch.zeros_like(x)}, self.data.validation)
         stage = full_video_stage(run, network, self.data.draw(count, seed), optimization)
         return self._ungated(self._best(stage, held_out, run, rates or [optimization.learning_rate]), network)
 
@@ -163,7 +172,7 @@ class Methods:
         """(b) The clip network at full length, fine-tuned on the full videos: alone, and gated towards the untuned."""
         run = self.run(seed, work)
         network, stage = self._tuned_clip(run, count, seed)
-        best = self._best(stage, HeldOut(run, self.clip, self.data.validation), run, self.config.rates)
+        best = self._best(stage, HeldOut(run, {"clip": self.clip}, self.data.validation), run, self.config.rates)
         return {FINE_TUNED: self._ungated(best, network), FINE_TUNED_GATED: self._gated(best, network)}
 
     def fine_tuned_like_residual(self, count: int, seed: int, work: Path) -> Rows:
@@ -172,7 +181,7 @@ class Methods:
         network, stage = self._tuned_clip(run, count, seed)
         levels = {"p_mean": self.config.residual.p_mean, "p_std": self.config.residual.p_std}
         stage = replace(stage, noise=run.noise.model_copy(update=levels), pull=self.config.residual.pull)
-        best = self._best(stage, HeldOut(run, self.clip, self.data.validation), run, self.config.rates)
+        best = self._best(stage, HeldOut(run, {"clip": self.clip}, self.data.validation), run, self.config.rates)
         return {LIKE_RESIDUAL: self._gated(best, network)}
 
     def _tuned_clip(self, run: RunConfig, count: int, seed: int) -> tuple[Preconditioned, NetworkTraining]:
@@ -182,7 +191,7 @@ class Methods:
 
     def _best(self, stage: NetworkTraining, held_out: HeldOut, run: RunConfig, rates: Sequence[float]) -> Best:
         """The best weights over these learning rates and the curve's number of stopping points."""
-        return train_best(stage, held_out, run, rates, self.config.stopping_points)
+        return train_best(stage, held_out, run, rates, self.config.stopping_points, self.config.longer)
 
     def _ungated(self, best: Best, network: Preconditioned) -> dict[str, Any]:
         """The row of the best weights alone."""
@@ -190,24 +199,57 @@ class Methods:
 
     def _gated(self, best: Best, network: Preconditioned) -> dict[str, Any]:
         """The row of the best weights, gated towards the untuned clip network."""
-        gate = best.held_out.gate(best.restored(network, GATED))
+        gate = best.held_out.measure(best.restored(network, GATED)).fit.gate()
         return self.score(ResidualDenoiser(self.clip, network, gate), **best.notes(GATED), gate=list(gate.values))
 
     def bootstrapped(self, count: int, seed: int, work: Path) -> Rows:
-        """(f, g) The base, calibrated on the full videos, without and with a gated residual trained on them."""
-        run, shots = self.run(seed, work), self.data.draw(count, seed)
-        model = VideoModel(run, self.model.views, calibration=self._calibrated(run, count, seed))
-        held_out = HeldOut(run, model.base, self.data.validation)
-        split = Split(shots, self.data.validation, self.data.test)
-        stage = ResidualStage(run, self.config.residual).training(model, split, held_out)
-        best = self._best(stage, held_out, run, self.config.rates)
-        network = best.restored(residual_network(run).to(device()), GATED)
-        gate = held_out.gate(network)
-        notes = best.notes(GATED) | {"gate": list(gate.values)}
+        """(f, g) The base, calibrated on the full videos, without and with a gated residual trained on them.
+
+        The residual chooses its own form, unless the settings do.
+        """
+        model = self._base(self.run(seed, work), count, seed)
         return {
             BASE: self.score_composed(model.base, seed),
-            WHOLE: self.score_composed(ResidualDenoiser(model.base, network, gate), seed, **notes),
+            WHOLE: self._whole(model, self.config.residual.form, count, seed),
         }
+
+    def special_case(self, form: ResidualForm, count: int, seed: int, work: Path) -> Rows:
+        """Base + residual in one of its forms."""
+        model = self._base(self.run(seed, work), count, seed)
+        return {SPECIAL_CASES[form]: self._whole(model, form, count, seed)}
+
+    def _base(self, run: RunConfig, count: int, seed: int) -> VideoModel:
+        """The views, and their base calibrated on the full videos."""
+        return VideoModel(run, self.model.views, calibration=self._calibrated(run, count, seed))
+
+    def _whole(self, model: VideoModel, form: Literal["auto", ResidualForm], count: int, seed: int) -> dict[str, Any]:
+        """The row of base + residual, with the best of the learning rates."""
+        shots, run, of_base = self.data.draw(count, seed), model.config, bases(model)
+        split, held_out = (
+            Split(shots, self.data.validation, self.data.test),
+            HeldOut(run, of_base, self.data.validation),
+        )
+        choices = {rate: self._choice(model, form, rate, split, held_out) for rate in self.config.rates}
+        rate, choice = min(choices.items(), key=lambda item: item[1].measured.errors.mean())
+        gate, base = choice.measured.fit.gate(), choice.measured.base
+        chosen = {"form": choice.candidate.form, "base": base, "choice": choice.record}
+        notes = {"rate": rate, "validation": float(choice.measured.errors.mean()), "gate": list(gate.values)}
+        return self.score_composed(ResidualDenoiser(of_base[base], choice.network, gate), seed, **notes, **chosen)
+
+    def _choice(
+        self, model: VideoModel, form: Literal["auto", ResidualForm], rate: float, split: Split, held_out: HeldOut
+    ) -> Choice:
+        """The residual of a run with this learning rate; all forms together take the budget of the settings."""
+        settings, longer, points = self.config.residual, self.config.longer, self.config.stopping_points
+        train = settings.train.model_copy(update={"learning_rate": rate, "steps": settings.train.steps * longer})
+        draws = None if settings.draws is None else settings.draws * longer
+        residual = settings.model_copy(update={"form": form, "train": train, "draws": draws})
+        run = model.config.model_copy(update={"residual": residual})
+        steps = max(candidate.last_step for candidate in candidates_of(run, residual))
+        run = quiet(run, steps, points * longer)
+        choosing = ResidualStage(run, residual).choosing(model, split, held_out, run.run_dir / f"rate-{rate:g}")
+        last = (lambda training: Patience.of(training, points)) if longer > 1 else choosing.at_last
+        return replace(choosing, at_last=last).run()
 
     def _calibrated(self, run: RunConfig, count: int, seed: int) -> Calibration:
         """The base's weights, fitted on the full videos."""

@@ -40,8 +40,9 @@ class Best:
     def begin(self, metrics: dict[str, float]) -> None:
         """Begin a training whose network has these errors at first: it is compared with its own errors only."""
         self.own = {criterion: metrics.get(criterion, math.inf) for criterion in self.error}
-        self.far_off = 0
-        """How many measurements in a row improved neither criterion and were far above the least ungated error."""
+        self.far_off = self.not_better = 0
+        """How many measurements in a row improved neither criterion, and of these were far above the least ungated
+        error."""
 
     def offer(self, network: Preconditioned, rate: float | None) -> dict[str, float]:
         """Measure a network trained at a learning rate (None: untrained); keep its weights if they are the best yet."""
@@ -54,6 +55,7 @@ class Best:
         self.own = {criterion: min(least, metrics[criterion]) for criterion, least in self.own.items()}
         far_off = not better and metrics[UNGATED] > FAR_OFF * self.own[UNGATED]
         self.far_off = self.far_off + 1 if far_off else 0
+        self.not_better = 0 if better else self.not_better + 1
         return metrics
 
     def notes(self, criterion: str) -> dict[str, float | None]:
@@ -66,11 +68,46 @@ class Best:
         return network.eval().requires_grad_(False)
 
 
+class Patience:
+    """Ends a training when its lowest held-out error is `limit` measurements ago."""
+
+    def __init__(self, training: NetworkTraining, limit: int) -> None:
+        self.training, self.limit = training, limit
+        self.least, self.since = math.inf, 0
+
+    def evaluate(self, network: Preconditioned) -> dict[str, float]:
+        """Measure, and note whether the error is the lowest yet."""
+        metrics = self.training.evaluate(network)
+        self.since = 0 if metrics[GATED] < self.least else self.since + 1
+        self.least = min(self.least, metrics[GATED])
+        return metrics
+
+    @classmethod
+    def of(cls, training: NetworkTraining, limit: int) -> NetworkTraining:
+        """The same training, which ends so."""
+        patience = cls(training, limit)
+        return replace(training, evaluate=patience.evaluate, should_stop=lambda: patience.since >= limit)
+
+
 def train_best(
-    stage: NetworkTraining, held_out: HeldOut, config: RunConfig, rates: Sequence[float], points: int
+    stage: NetworkTraining,
+    held_out: HeldOut,
+    config: RunConfig,
+    rates: Sequence[float],
+    points: int,
+    longer: int = 1,
 ) -> Best:
-    """Train once for each learning rate; the network before training counts as a stopping point too."""
+    """Train once for each learning rate; the network before training counts as a stopping point too.
+
+    A training of `longer` times as many steps is measured as much more often, and ends when it has not been better for
+    `points` measurements.
+    """
     best, start = Best(held_out), copy.deepcopy(stage.network)
+
+    def should_stop() -> bool:
+        """Whether the training is hopeless, or has long been at its best."""
+        return best.far_off > PATIENCE * points * longer or (longer > 1 and best.not_better >= points)
+
     untrained = best.offer(start.eval(), None)
     for rate in rates:
         best.begin(untrained)
@@ -82,18 +119,22 @@ def train_best(
             evaluate=partial(best.offer, rate=rate),
             sample=lambda network, path: None,
             choose_by=None,
-            should_stop=lambda: best.far_off > PATIENCE * points,
+            should_stop=should_stop,
         )
-        train_quietly(attempt, config.run_dir / f"rate-{rate:g}", config, points)
+        train_quietly(attempt, config.run_dir / f"rate-{rate:g}", config, points * longer)
     return best
 
 
 def train_quietly(stage: NetworkTraining, folder: Path, config: RunConfig, points: int) -> Preconditioned:
     """Train and measure `points` times. There are no checkpoints to go on from: a stopped task begins again."""
-    steps = stage.optimization.steps
+    return train_network(stage, folder, quiet(config, stage.optimization.steps, points))
+
+
+def quiet(config: RunConfig, steps: int, points: int) -> RunConfig:
+    """The run with a log that measures `points` times in so many steps, and does nothing else before their end."""
     every = {"evaluate_every": math.ceil(steps / points), "checkpoint_every": steps, "log_every": steps}
-    log = config.log.model_copy(update=every | {"sample_every": steps})
-    return train_network(stage, folder, config.model_copy(update={"log": log}))
+    log = config.log.model_copy(update=every | {"sample_every": steps, "keep_checkpoints": 1})
+    return config.model_copy(update={"log": log})
 
 
 def full_video_stage(

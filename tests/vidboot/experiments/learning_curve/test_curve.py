@@ -123,3 +123,15 @@ def test_full_videos_without_a_clean_window_are_not_drawn(tmp_path):
 def test_all_networks_of_a_curve_start_from_nothing(view):
     with pytest.raises(UserError, match="leave start_from out"):
         load_curve_settings(CONFIG, [LOW_RES, f"run.{view}.start_from=runs/other"], quick=False)
+
+
+def test_special_cases_are_tasks_beside_the_others(tmp_path):
+    plain, more = paths(tmp_path), paths(tmp_path, "special_cases=true")
+    assert plain.items() < more.items()
+    forms = ("clip", "long_range", "reads_base")
+    assert more.keys() - plain.keys() == {f"special_case-{form}-n4-s0" for form in forms}
+
+
+def test_a_longer_protocol_is_another_result_of_the_same_views(tmp_path):
+    equal, longer = paths(tmp_path), paths(tmp_path, "protocol=best_stopping_point")
+    assert {name for name in equal if equal[name] == longer[name]} == {"views", "fixed"}
