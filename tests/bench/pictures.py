@@ -4,8 +4,8 @@ python tests/bench/pictures.py repair --run RUN --output repair.webp       paint
 python tests/bench/pictures.py low-res --run RUN --output low_res.webp     what is made of a small video
 python tests/bench/pictures.py masks --data DATA --output masks.webp       what preprocessing masks, red
 
-RUN was trained on moving digits; the digits here are held-out ones, written by other people. DATA is a preprocessed
-folder. The output is an animated .webp or .gif.
+RUN was trained on moving digits; the videos here are others, with digits that other people wrote unless `--split train`
+is given. DATA is a preprocessed folder. The output is an animated .webp or .gif.
 """
 
 import argparse
@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="an animated .webp or .gif")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="a row of the picture for each")
     parser.add_argument("--digit-size", type=int, default=12, help="pixels of the digits that the run was trained on")
+    parser.add_argument("--split", default="test", choices=("train", "test"), help="of the handwritten digits")
+    parser.add_argument("--digits", type=int, help="how many of them the run was trained on (by default all)")
+    parser.add_argument("--pace", type=float, help="how fast they move, as in the run's videos")
     parser.add_argument("--factor", type=int, default=4, help="by which low-res videos are smaller")
     parser.add_argument("--fps", type=float, default=12.0)
     a = parser.parse_args()
@@ -55,15 +58,16 @@ def main() -> None:
     model = vidboot.load(a.run)
     rows = []
     for seed in a.seeds:
-        real = held_out(model, seed, a.digit_size)
+        real = unseen(model, seed, a)
         rows.append(repaired(model, real, seed) if a.picture == "repair" else followed(model, real, seed, a.factor))
     save(table(rows), a.output, a.fps)
 
 
-def held_out(model: VideoModel, seed: int, digit_size: int) -> Frames:
-    """A held-out video of the run's size."""
-    video = model.config.video
-    return digit_video((9, 0, seed), video.num_frames, "test", video.height, digit_size)
+def unseen(model: VideoModel, seed: int, a: argparse.Namespace) -> Frames:
+    """A video of the run's size that it was not trained on."""
+    video, given = model.config.video, {name: getattr(a, name) for name in ("digits", "pace")}
+    more = {name: value for name, value in given.items() if value is not None}
+    return digit_video((9, 0, seed), video.num_frames, a.split, video.height, a.digit_size, **more)
 
 
 def repaired(model: VideoModel, real: Frames, seed: int) -> dict[str, Frames]:

@@ -34,10 +34,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train_network(training: NetworkTraining, folder: Path, config: RunConfig) -> Preconditioned:
-    """Train a network to its end, from its last checkpoint if there is one, and return its EMA.
-
-    Of a training with `until` it is the EMA by then, with the weights of lowest held-out error so far if these are
-    chosen so; a later call goes on from there.
+    """Train a network to its end (or `until`), from its last checkpoint if there is one, and return its EMA.
 
     Raises `Interrupted` on SIGINT or SIGTERM, after the current step and its checkpoint; `UserError` if the checkpoint
     can't be read or too many steps in a row are not finite.
