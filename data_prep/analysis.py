@@ -11,8 +11,9 @@ import numpy as np
 
 from data_prep.analysis_types import Analysis, Overlay, Segment, Span, Text, pack
 from data_prep.config import Preprocess
-from data_prep.evidence import Picture, along_edges, judged
+from data_prep.evidence import Picture, along_edges, judged, moving_overlays
 from data_prep.finder.moments import Moment, MomentFinder, shipped
+from data_prep.finder.moving import Moving, MovingFinder
 from data_prep.finder.regions import Region, regions_of
 from data_prep.measure.borders import BorderFinder
 from data_prep.measure.fingerprint import Fingerprint
@@ -81,6 +82,7 @@ class _Analyser:
         self.overlays: list[Overlay] = []
         self.moments: list[Moment] = []
         self.regions: list[Region] = []
+        self.moving: list[Moving] = []
         self.segments: list[Segment] = []
         self.tickers, self.fingerprint, self.watch = TickerFinder(), Fingerprint(), Stopwatch()
         self.last: np.ndarray | None = None
@@ -95,7 +97,7 @@ class _Analyser:
         self.start = start
         self.unmeasured = True
         self.overlay, self.meter = OverlayFinder(*self.size), QualityMeter()
-        self.shot_moments = MomentFinder(*self.size, shipped())
+        self.shot_moments, self.shot_moving = MomentFinder(*self.size, shipped()), MovingFinder(shipped())
 
     def feed(self, number: int, grey: np.ndarray, small: np.ndarray, frame: av.VideoFrame) -> None:
         """Take the next frame: its brightness, a small colour picture of it, and the frame as decoded."""
@@ -118,7 +120,9 @@ class _Analyser:
             self.overlay.feed(reduced, self.texts.standing(self.start), self._colour(planes, frame.rotation))
             self.watch.lap("overlays")
             if self.finder != "rules":
-                self.shot_moments.feed(number, reduced, [upright(plane, frame.rotation) for plane in planes[1:]])
+                sample = self.shot_moments.sample(reduced, [upright(plane, frame.rotation) for plane in planes[1:]])
+                self.shot_moments.take(number, sample)
+                self.shot_moving.take(number, sample)
             self.watch.lap("finder")
         self._measure(number, grey)
         self.watch.lap("bars and quality")
@@ -148,13 +152,16 @@ class _Analyser:
         self.sums.add_shot(self.overlay.sums)
         self.colours.add_shot(self.overlay.colours)
         later = self.shot_moments.cut(end)
+        self.shot_moving.cut(end)
         moments = self.shot_moments.close()
         self.moments += moments
+        self.moving += self.shot_moving.close()
         self.regions += regions_of(moments, self.start, end)
         self.watch.lap("finder")
         self._begin(end)
         for number, sample in later:
             self.shot_moments.take(number, sample)
+            self.shot_moving.take(number, sample)
 
     def _overlays(self, sums: Sums, colours: Sums, picture: Crop) -> np.ndarray | None:
         """Covered pixels; None if the brightness moves too little to decide and the colours show no overlay.
@@ -236,7 +243,8 @@ class _Analyser:
         if self.finder == "learned":
             texts, self.overlays = [], []
         regions = [region for region in self.regions if not along_edges(region, pictures)]
-        return judged(texts, self.overlays, regions, self.moments, self.size)
+        texts, overlays = judged(texts, self.overlays, regions, self.moments, self.size)
+        return texts, [*overlays, *moving_overlays(self.moving, self.size)]
 
 
 def _common(pictures: Sequence[Crop]) -> Crop:

@@ -15,6 +15,7 @@ import numpy as np
 from data_prep.analysis_types import Overlay, Text, pack, unpack
 from data_prep.finder.areas import LEVELS, logit
 from data_prep.finder.moments import Moment
+from data_prep.finder.moving import Moving
 from data_prep.finder.regions import Region
 
 # From this probability on something is masked: what is missed costs more than what is lost, twice as much is supposed.
@@ -27,6 +28,9 @@ _TEXT = (0.87, 1.32, -1.73)
 _OVERLAY = (1.77, 2.39)
 _STANDING = (0.55, 0.9, 0.43, 1.87, 3.39, 1.29, -7.58)
 _PASSING = (0.76, 0.67, 0.17, 1.38, 3.16, 2.07, -7.26)
+# Things that move over the picture: their look, fitted by tests/bench/fit_moving.py on made marks. From the probability
+# on a shot is not called clean; they are not masked, as no mask follows them.
+_MOVING, _MOVES = (0.67, 0.61, 0.33, -3.21), 1 / 3
 # Share of a region that something must cover to be the same.
 _SAME = 0.3
 # A region is burnt in if so much of it is, as in fitting.
@@ -205,6 +209,18 @@ def overlay_of(region: Region, probability: float, size: Size) -> Overlay:
     return Overlay(
         region.start, region.end, pack(covered), None, probability >= MASKED, probability, _why("", probability)
     )
+
+
+def moving_overlays(found: Iterable[Moving], size: Size) -> list[Overlay]:
+    """The things that move and are probably burnt in, as doubts over all that they pass."""
+    overlays = []
+    for one in found:
+        probability = logistic(one.look, _MOVING)
+        if probability >= _MOVES:
+            covered = cv2.resize(one.covered().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+            why = _why("it moves over the picture", probability)
+            overlays.append(Overlay(one.start, one.end, pack(covered), None, False, probability, why))
+    return overlays
 
 
 def _area_of(text: Text, size: Size) -> np.ndarray:

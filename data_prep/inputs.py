@@ -8,6 +8,7 @@ from pathlib import Path
 from data_prep.config import Preprocess
 from data_prep.jobs import HashJob
 from data_prep.masking import matching
+from data_prep.published import Output
 from data_prep.tasks import hash_file
 from data_prep.text.model import model_for
 from data_prep.work.engine import Engine, TaskError, with_progress
@@ -18,10 +19,11 @@ from data_prep.work.workers import reason_of
 from vidboot.data.manifest import FILE_NAME
 from vidboot.data.video import VideoError
 
-# Folders of the files that runs write, named by 20 letters of a hash; and folders of records that earlier versions
-# wrote, named by all 64.
-FOLDERS, OLD_FOLDERS = ("shots", "masks"), ("analysis", "encoded", "pages", "records")
-HASH, OLD_RECORD = re.compile("[0-9a-f]{20}"), re.compile(r"([0-9a-f]{64}|hashes)\.(json|npz)")
+# Folders of what runs write, named by 20 letters of a hash, in folders named by the first two; and folders of records
+# that earlier versions wrote, named by all 64.
+_FOLDERS, OLD_FOLDERS = ("shots", "masks"), ("analysis", "encoded", "pages", "records")
+_HASH, OLD_RECORD = re.compile(r"[0-9a-f]{20}(\.tar)?"), re.compile(r"([0-9a-f]{64}|hashes)\.(json|npz)")
+_BEGINNING = re.compile("[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,14 @@ def check(settings: Preprocess) -> None:
 
 
 def find_inputs(
-    inputs: Sequence[str | Path], output: Path, settings: Preprocess, store: Store, engine: Engine
+    inputs: Sequence[str | Path], place: Output, settings: Preprocess, store: Store, engine: Engine
 ) -> Inputs:
     """All inputs; set aside are unreadable files, copies, and masks that match no file."""
-    sources, set_aside = scan(inputs, _made(output))
+    sources, set_aside = scan(inputs, _made(place.folder), place.url)
     used = {number for source in sources for number in matching(settings.masks, source.path)}
     unused = ((n, mask.source) for n, mask in enumerate(settings.masks) if n not in used)
     set_aside += [SetAside(f"masks.{number} for {pattern}", "fits none of the files") for number, pattern in unused]
-    by_content, unreadable = _by_content(sources, output, store, engine)
+    by_content, unreadable = _by_content(sources, place.folder, store, engine)
     set_aside += unreadable
     for first, *twins in by_content.values():
         set_aside += [SetAside(str(twin.path), f"the same file as {first.path}") for twin in twins]
@@ -65,12 +67,24 @@ def _made(output: Path) -> list[Path]:
     A folder of the user's own may have the same name: then it is only what lies in it beside the user's files.
     """
     made = [output / name for name in (FILE_NAME, "report.html", "preview.html", ".lock", *FILE_NAMES)]
-    for names, pattern in ((FOLDERS, HASH), (OLD_FOLDERS, OLD_RECORD)):
-        for folder in (output / name for name in names):
-            inside = list(folder.iterdir()) if folder.is_dir() else []
-            own = [path for path in inside if pattern.fullmatch(path.name)]
-            made += [folder] if len(own) == len(inside) else own
-    return made
+    return (
+        made
+        + [path for name in _FOLDERS for path in _own(output / name, _HASH)]
+        + [path for name in OLD_FOLDERS for path in _own(output / name, OLD_RECORD)]
+    )
+
+
+def _own(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    """What runs wrote into a folder of theirs: the folder itself, or all but what is the user's."""
+    if not folder.is_dir():
+        return []
+    own, inside = [], list(folder.iterdir())
+    for path in inside:
+        if pattern.fullmatch(path.name):
+            own.append(path)
+        elif _BEGINNING.fullmatch(path.name):
+            own += _own(path, pattern)
+    return [folder] if own == inside else own
 
 
 def _by_content(

@@ -73,6 +73,8 @@ class StoredVideo:
     record: dict[str, Any]
     files: dict[str, int]
     """Sizes of its files, which are relative to the output folder."""
+    masks: dict[str, bytes]
+    """Contents of its mask files, under the names that the record gives them."""
     encoded: dict[str, Any] | None = None
     pictures: dict[str, str] | None = None
     page: dict[str, Any] | None = None

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from data_prep.analysing import Ahead, Analyser
 from data_prep.config import Preprocess
-from data_prep.folder import at_work, local_folder
+from data_prep.folder import at_work
 from data_prep.inputs import check, find_inputs
+from data_prep.published import Output
 from data_prep.report.findings import look_alikes, remarks, stage_shares
 from data_prep.report.outcome import nothing_usable
 from data_prep.report.page import with_remarks, write_page
@@ -26,9 +27,13 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
     Raises `UserError` like `preprocess`.
     """
     check(settings)
-    output = local_folder(output)
-    with at_work(output) as store, make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers:
-        found = find_inputs(inputs, output, settings, store, workers)
+    place = Output.of(output)
+    output = place.folder
+    with (
+        at_work(output, place.fetch) as store,
+        make_engine("local", settings.workers, settings.timeout_minutes * 60) as workers,
+    ):
+        found = find_inputs(inputs, place, settings, store, workers)
         firsts = found.firsts(count)
         analyser = Analyser(firsts, settings, store, workers, Ahead(output, set(firsts), stores=False))
         analyses = analyser.run()

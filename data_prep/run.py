@@ -1,16 +1,18 @@
 """One preprocessing run: scan, hash, process what is new, write the manifest."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
 from data_prep.analysing import Ahead, Analyser
 from data_prep.analysis_types import Brief
 from data_prep.config import Preprocess
-from data_prep.folder import at_work, changing, local_folder
+from data_prep.folder import at_work, changing
 from data_prep.inputs import Inputs, check, find_inputs
 from data_prep.last_run import keep_outcome, last_outcome, state_of
 from data_prep.manifest_rows import Results
+from data_prep.published import Output
 from data_prep.report.findings import look_alikes, remarks, stage_shares
 from data_prep.report.outcome import Outcome, nothing_usable
 from data_prep.report.page import with_remarks, write_page
@@ -30,19 +32,31 @@ _ON_PAGE, _LINES = 200, 1000
 def preprocess(
     inputs: Sequence[str | Path], output: str | Path, settings: Preprocess, engine: str = "local"
 ) -> Outcome:
-    """Preprocess files and folders into `output`; work of earlier runs is not repeated.
+    """Preprocess files and folders into `output`, a folder or its URL; work of earlier runs is not repeated.
 
     Raises `UserError` if an input does not exist, another run uses `output`, or no shot is usable.
     """
     check(settings)
-    output = local_folder(output)
-    with at_work(output) as store, make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers:
-        found = find_inputs(inputs, output, settings, store, workers)
-        state = state_of(found, settings)
-        if (outcome := last_outcome(store, output, state)) is not None:
-            return outcome
-        with changing(store, output):
-            return _Run(found, output, settings, store, workers).outcome(state)
+    place = Output.of(output)
+    with (
+        at_work(place.folder, place.fetch) as store,
+        make_engine(engine, settings.workers, settings.timeout_minutes * 60) as workers,
+    ):
+        outcome = _outcome(inputs, place, settings, store, workers)
+        place.publish()
+        return outcome
+
+
+def _outcome(
+    inputs: Sequence[str | Path], place: Output, settings: Preprocess, store: Store, workers: Engine
+) -> Outcome:
+    found = find_inputs(inputs, place, settings, store, workers)
+    state = state_of(found, settings)
+    outcome = last_outcome(store, place.folder, state)
+    if outcome is None:
+        with changing(store, place.folder):
+            outcome = _Run(found, place.folder, settings, store, workers).outcome(state)
+    return replace(outcome, url=place.url)
 
 
 class _Run:

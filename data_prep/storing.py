@@ -10,6 +10,7 @@ from data_prep.analysing import key_of
 from data_prep.analysis_types import AnalysisRecords
 from data_prep.config import Preprocess
 from data_prep.jobs import StoredVideo, StoreJob
+from data_prep.mask_tars import keep_masks, pack_masks
 from data_prep.masking import matching
 from data_prep.tasks import store_video
 from data_prep.work.engine import Engine, TaskError, largest_first, with_progress
@@ -75,7 +76,9 @@ class Storer:
         """
         done = set(whole(self.store, (plan.key for plan in plans.values()), self.output))
         new = {content: plan for content, plan in plans.items() if plan.key not in done}
-        return set(new), self._store(new, drawn, ("storing", _TABLES))
+        failed = self._store(new, drawn, ("storing", _TABLES))
+        pack_masks(self.store, self.output)
+        return set(new), failed
 
     def draw(self, plans: Mapping[str, Plan]) -> dict[str, str]:
         """Make the report's part of stored videos that have none; returns why some failed."""
@@ -124,6 +127,8 @@ class Storer:
         ):
             if table in tables and record is not None:
                 self.store.put(table, key, packed(record))
+        if "stored" in tables:
+            keep_masks(self.store, job.key, made.masks)
 
     def _forget_if_damaged(self, job: StoreJob, error: VideoError | TaskError) -> None:
         records = AnalysisRecords(self.store)

@@ -75,16 +75,15 @@ def _at_once(job: AnalyseJob, path: Path, analysis: Analysis) -> tuple[dict[str,
 
 
 def store_video(job: StoreJob) -> StoredVideo | UnreadableError:
-    """Write the shots and masks of an analysed video; returns an error like `analyse_video`."""
+    """Write the shots of an analysed video, and make its masks; returns an error like `analyse_video`."""
     watch = Stopwatch()
     try:
         analysis = _analysis_of(job)
         shots, set_aside, masks = plan_shots(job, analysis)
         encoded, frames = _encoded(job, analysis, shots)
-        for shot, mask, fps in zip(shots, masks, encoded["fps"], strict=True):
+        for shot, fps in zip(shots, encoded["fps"], strict=True):
             shot["fps"] = fps
-            if mask.events:
-                mask.save(job.output / shot["mask"])
+        packed_masks = {s["mask"]: mask.packed() for s, mask in zip(shots, masks, strict=True) if mask.events}
         page = None
         if shots and job.drawn:
             images = {int(number): _image(text) for number, text in frames.items()}
@@ -93,13 +92,13 @@ def store_video(job: StoreJob) -> StoredVideo | UnreadableError:
     except UnreadableError as error:
         return error
     except UserError as error:
-        return StoredVideo({"refused": reason_of(error)}, {})
+        return StoredVideo({"refused": reason_of(error)}, {}, {})
     # With the time of encoding, even if an earlier run did it: the report shows the shares of the whole work.
     seconds = {"storing": max(watch.seconds["storing"], encoded["seconds"])}
-    sizes = {**encoded["files"], **_sizes(job.output, [shot["mask"] for shot in shots])}
     record = {"refused": None, "shots": shots, "set_aside": set_aside, "seconds": seconds}
     is_new, are_new = job.encoded is None, job.drawn and job.pictures is None
-    return StoredVideo(record, sizes, encoded if is_new else None, frames if are_new else None, page)
+    new = encoded if is_new else None, frames if are_new else None
+    return StoredVideo(record, encoded["files"], packed_masks, *new, page)
 
 
 def _encoded(job: StoreJob, analysis: Analysis, shots: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -156,8 +155,8 @@ def _stored(job: StoreJob, analysis: Analysis, shot: dict[str, Any]) -> StoredSh
     return StoredShot(start, end, crop, path, left_out, job.settings.fps)
 
 
-def _sizes(output: Path, names: list[str | None]) -> dict[str, int]:
-    return {name: (output / name).stat().st_size for name in names if name is not None}
+def _sizes(output: Path, names: list[str]) -> dict[str, int]:
+    return {name: (output / name).stat().st_size for name in names}
 
 
 def _text(image: np.ndarray) -> str:
@@ -207,7 +206,7 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
             {
                 "start": start, "end": end, "num_frames": len(timing.kept), "timing": timing.timing,
                 "crop": list(crop), "picture": list(span.picture),
-                "path": f"shots/{job.analysis[:20]}/{name}.mp4",
+                "path": f"shots/{job.analysis[:2]}/{job.analysis[:20]}/{name}.mp4",
                 "mask": f"masks/{job.key[:20]}/{name}.npz" if masked else None, "views": supplied,
                 "verdict": said, "reason": reason, **asdict(quality),
             }

@@ -25,8 +25,9 @@ class Unused:
 def unused(output: str | Path, delete: bool = False) -> Unused:
     """Count the shots and masks in a folder that its manifest does not name; with `delete`, they are deleted.
 
-    They are of other settings, or of videos that were not given again. Only files that a run has recorded, and that
-    have the size that it recorded, are counted or deleted. Analyses are kept: such a video is only encoded again.
+    They are of other settings, or of videos that were not given again; of a tar of masks the manifest names nothing.
+    Only files that a run has recorded, and that have the size that it recorded, are counted or deleted. Analyses are
+    kept: such a video is only encoded again.
     Raises `UserError` if there is no manifest, or a run is at work.
     """
     output = local_folder(output)
@@ -36,9 +37,8 @@ def unused(output: str | Path, delete: bool = False) -> Unused:
         if delete:
             for name in left:
                 (output / name).unlink(missing_ok=True)
-            for folder in {(output / name).parent for name in left}:
-                with suppress(OSError):  # other files are in it
-                    folder.rmdir()
+            for name in left:
+                _remove_empty((output / name).parent, output)
             _forget(store, left.keys())
         return Unused(len(left), sum(left.values()))
 
@@ -66,6 +66,14 @@ def _size(path: Path) -> int | None:
         return os.lstat(path).st_size
     except OSError:
         return None
+
+
+def _remove_empty(folder: Path, output: Path) -> None:
+    """Remove a folder inside `output` and those above it, as long as nothing is in them."""
+    with suppress(OSError):
+        while folder != output:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _forget(store: Store, names: Set[str]) -> None:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("vidboot", "data_prep", "tools")
 FLOORS = (
     ("vidboot.errors",),
-    ("vidboot.settings", "vidboot.distributed", "vidboot.launch", "vidboot.seeds"),
+    ("vidboot.settings", "vidboot.distributed", "vidboot.launch", "vidboot.seeds", "vidboot.pages"),
     ("vidboot.options",),
     ("vidboot.method",),
     ("vidboot.networks", "vidboot.data"),

@@ -15,15 +15,15 @@ def main() -> None:
     request = read_options(GenerateRequest, parser.parse_args())
 
     # Imported here: a mistake in the arguments is reported at once, not after the seconds that importing torch takes.
-    from vidboot.generation.render import render
+    from vidboot.generation.sending import render_and_send
 
     try:
-        record = render(request)
+        record = render_and_send(request)
     except KeyboardInterrupt:
         if request.stream:
             raise
         raise KeyboardInterrupt("nothing of the video is kept; one made with --stream can go on") from None
-    print(f"{request.output}: {record['frames']} frames at {record['fps']:g} fps")
+    print(f"{record['output']}: {record['frames']} frames at {record['fps']:g} fps")
 
 
 if __name__ == "__main__":

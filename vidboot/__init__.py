@@ -19,9 +19,9 @@ __all__ = [
     "weights_hash",
 ]
 
-_WHERE = {"VideoModel": "model.video_model", "generate": "generation.sampling"}
+_WHERE = {"VideoModel": "model.video_model", "generate": "generation.sampling", "push_to_hub": "evaluation.publishing"}
 _WHERE |= dict.fromkeys(("load", "weights_hash"), "model.run_folder")
-_WHERE |= dict.fromkeys(("from_pretrained", "push_to_hub", "save_pretrained"), "model.hub")
+_WHERE |= dict.fromkeys(("from_pretrained", "save_pretrained"), "model.hub")
 
 
 def __getattr__(name: str) -> object:

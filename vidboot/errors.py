@@ -7,9 +7,16 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors of the disk that all further work would get too."""
+
 
 class UserError(Exception):
     """Something the user can correct. The message says what is wrong and what to do next."""
+
+
+class UnreachableError(Exception):
+    """What is far away can't be reached now. A command ends, and goes on when it is started again."""
 
 
 def let_waiting_threads_sleep() -> None:
@@ -26,17 +33,24 @@ def let_waiting_threads_sleep() -> None:
 # What PyTorch and safetensors say when a write fails, which they do not say more exactly.
 _NOT_WRITTEN = ("No space left", "PytorchStreamWriter failed", "unexpected pos", "iostream error")
 
+# And where memory has run out, on a CPU and on a GPU.
+_NO_MEMORY = ("can't allocate memory", "CUDA out of memory")
+
 
 def sentence_of(error: BaseException) -> str | None:
     """What the machine lacks, and what to do, in words; None for an error of another kind, perhaps of the program."""
     said = str(error)
     again = "then run the same command again, which goes on from what is done"
     code = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, UnreachableError):
+        # From a decoding process it comes with that process's traceback before it.
+        what = said.splitlines()[-1].rpartition("UnreachableError: ")[2]
+        return f"{what}: check the network and your credentials, {again}"
     if code in (errno.ENOSPC, errno.EDQUOT) or any(words in said for words in _NOT_WRITTEN):
         return f"the disk is full ({said}): make room, {again}"
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no right to read or write there ({said}): give it, or choose another folder"
-    if isinstance(error, MemoryError) or code == errno.ENOMEM:
+    if isinstance(error, MemoryError) or code == errno.ENOMEM or any(words in said for words in _NO_MEMORY):
         return f"memory has run out: end other programs, or lower batch sizes and numbers of processes, {again}"
     if "DataLoader worker" in said and "Bus error" in said:
         way = "enlarge it (docker run --shm-size=8g) or set data.num_workers=0"

@@ -54,10 +54,22 @@ def network_size(height: int, width: int) -> tuple[int, int]:
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
 
 
-def maps(samples: Sequence[Sample], centre: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Window:
+    """A part of a picture, pixels; all even."""
+
+    top: int
+    left: int
+    height: int
+    """Height and width of the whole picture."""
+    width: int
+
+
+def maps(samples: Sequence[Sample], centre: int, window: Window | None = None) -> np.ndarray:
     """The channels for the picture `centre` of up to `LONG` samples of one shot, float32 `CHANNELS H/2 W/2`.
 
-    The short span are up to `SHORT` samples around the centre. All values are about 0 to 1.
+    The short span are up to `SHORT` samples around the centre. All values are about 0 to 1. `window` tells of which
+    part of the picture the samples are.
     """
     first = min(max(0, centre - SHORT // 2), max(0, len(samples) - SHORT))
     here, long, short = samples[centre], _Span.of(samples), _Span.of(samples[first : first + SHORT])
@@ -67,7 +79,7 @@ def maps(samples: Sequence[Sample], centre: int) -> np.ndarray:
         *short.small(),
         *(here.colours.astype(np.float32) / _LEVELS),
         *long.colours(samples),
-        *_constants(here.grey.shape, len(samples) / LONG, _motion(samples) / _DEVIATION),
+        *_constants(here.grey.shape, window, len(samples) / LONG, _motion(samples) / _DEVIATION),
     ]
     fours = [part[row::2, column::2] for part in large for row in (0, 1) for column in (0, 1)]
     return np.stack([*fours, *halves]).astype(np.float32)
@@ -109,7 +121,7 @@ class _Span:
 
     def small(self) -> list[np.ndarray]:
         """Maps at half the size: deviation, mean size of the gradients, how constant these are."""
-        deviation, every, static = map(_halved, (self.deviation, self.every, self.static.astype(np.float32)))
+        deviation, every, static = map(halved, (self.deviation, self.every, self.static.astype(np.float32)))
         return [deviation / _DEVIATION, every / _GRADIENT, static / (every + _NOISE)]
 
     def colours(self, samples: Sequence[Sample]) -> list[np.ndarray]:
@@ -126,7 +138,8 @@ class _Span:
         return constant
 
 
-def _halved(full: np.ndarray) -> np.ndarray:
+def halved(full: np.ndarray) -> np.ndarray:
+    """A picture at half its size."""
     height, width = full.shape
     return cv2.resize(full, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
@@ -140,17 +153,19 @@ def _motion(samples: Sequence[Sample]) -> float:
     return sum(changes) / len(changes) / small[0].size
 
 
-def _constants(shape: tuple[int, ...], share: float, motion: float) -> list[np.ndarray]:
+def _constants(shape: tuple[int, ...], window: Window | None, share: float, motion: float) -> list[np.ndarray]:
     """Maps that are the same for all moments: where a pixel is, its distance from the edge, how much was seen."""
-    height, width = shape[0] // 2, shape[1] // 2
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+    here = window or Window(0, 0, *shape[:2])
+    height, width = here.height // 2, here.width // 2
+    y, x = np.mgrid[: shape[0] // 2, : shape[1] // 2].astype(np.float32)
+    y, x = y + here.top // 2, x + here.left // 2
     edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y)) / 32
     return [
         (y + 0.5) / height,
         np.abs((x + 0.5) / width - 0.5) * 2,
         np.minimum(edge, 1),
-        np.full((height, width), np.float32(share)),
-        np.full((height, width), np.float32(min(motion, 1.0))),
+        np.full(y.shape, np.float32(share)),
+        np.full(y.shape, np.float32(min(motion, 1.0))),
     ]
 
 

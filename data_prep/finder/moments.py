@@ -47,7 +47,8 @@ class Moment:
 
 
 @cache
-def _network(path: str) -> cv2.dnn.Net:
+def network_of(path: str) -> cv2.dnn.Net:
+    """The network of a file."""
     return cv2.dnn.readNetFromONNX(path)
 
 
@@ -59,14 +60,14 @@ def shipped() -> str:
 def probabilities(samples: list[Sample], centre: int, network: str) -> np.ndarray:
     """Probability of *burnt in* at one of the samples of a shot, float32 `H/2 W/2`."""
     channels = maps(samples, centre)
-    net = _network(network)
+    net = network_of(network)
     net.setInput(padded(channels)[None])
     height, width = channels.shape[1:]
     return net.forward()[0, 0, :height, :width].copy()
 
 
 class MomentFinder:
-    """Feed some frames of a shot in order, `RATE` a second, and call `close` at its end."""
+    """Make samples of some frames of a shot, `RATE` a second, take them in order, and call `close` at its end."""
 
     def __init__(self, height: int, width: int, network: str) -> None:
         self.size, self.network = network_size(height, width), network
@@ -76,15 +77,15 @@ class MomentFinder:
         self._last: np.ndarray | None = None
         self.moments: list[Moment] = []
 
-    def feed(self, number: int, grey_HW: np.ndarray, colours: Sequence[np.ndarray]) -> None:
-        """Take the frame `number`: its brightness and its two colours U and V, uint8 pictures of any size."""
+    def sample(self, grey_HW: np.ndarray, colours: Sequence[np.ndarray]) -> Sample:
+        """The sample of a frame: its brightness and its two colours U and V, uint8 pictures of any size."""
         height, width = self.size
         shrinks = grey_HW.shape[0] > height
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         grey = grey_HW if grey_HW.shape == self.size else cv2.resize(grey_HW, (width, height), interpolation=way)
         half = width // 2, height // 2
         planes = [c if c.shape == half[::-1] else cv2.resize(c, half, interpolation=cv2.INTER_LINEAR) for c in colours]
-        self.take(number, Sample(grey, np.stack(planes)))
+        return Sample(grey, np.stack(planes))
 
     def take(self, number: int, sample: Sample) -> None:
         """Take the frame `number` as a sample."""

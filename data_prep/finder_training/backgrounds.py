@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from data_prep.overlays.motion import camera_motion
+from data_prep.video.motion import camera_motion
 from vidboot.errors import UserError
 
 _VIDEOS, _PHOTOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".ogv", ".mpg"}, {".jpg", ".jpeg", ".png", ".webp"}

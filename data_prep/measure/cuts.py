@@ -142,7 +142,9 @@ class CutFinder:
         asked = _usual(before)[:, None] | _usual(after)
         one, other = (np.stack([f.thumb.image.ravel() for f in side]).astype(np.float32) for side in (before, after))
         near = np.abs(one[:, None] - other[None]).mean(axis=2) < min(_CLOSE, _BACK * frames[at].moved)
-        return any(before[i].thumb.likeness(after[j].thumb) > _AGAIN for i, j in np.argwhere(asked & near))
+        alike = np.array([[f.thumb.likeness(g.thumb) for g in after] for f in before])
+        # A flash that fades is still bright when it lets the scene be seen.
+        return bool((asked & (near & (alike > _AGAIN) | (alike > _SAME))).any())
 
 
 def _usual(frames: list[_Frame]) -> Bool[np.ndarray, " N"]:

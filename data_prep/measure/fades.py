@@ -47,9 +47,10 @@ class _Picture:
 
 @dataclass
 class _Stretch:
-    """Empty pictures, the fading one farthest before them, and what follows."""
+    """Empty pictures, the last one before them and the fading one farthest before them, and what follows."""
 
     start: int
+    last: _Picture
     before: _Picture
     brightest: float
     end: int
@@ -84,7 +85,7 @@ class FadeFinder:
             yield from self.finish()
         if self._stretch is None and self._recent and not self.empty[picture.number - 1]:
             before = _farthest_fading(reversed(self._recent))
-            self._stretch = _Stretch(picture.number, before, 0.0, 0, [])
+            self._stretch = _Stretch(picture.number, self._recent[-1], before, 0.0, 0, [])
         if self._stretch is not None:
             self._stretch.brightest = max(self._stretch.brightest, picture.brightness)
             self._stretch.end = picture.number + 1
@@ -96,7 +97,10 @@ class FadeFinder:
             return
         after, length = _farthest_fading(one.after), one.end - one.start
         black = length >= _LEAST and one.brightest < _DARK
-        if black or length >= self._long or one.before.thumb.likeness(after.thumb) < _ALIKE:
+        # A scene that moves fast is best known by the pictures that are nearest to a flash.
+        pairs = ((one.before, after), (one.last, one.after[0]))
+        unlike = all(a.thumb.likeness(b.thumb) < _ALIKE for a, b in pairs)
+        if black or length >= self._long or unlike:
             yield Fade(one.before.number + 1, one.start, one.end, after.number)
 
 

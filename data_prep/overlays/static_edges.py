@@ -15,8 +15,8 @@ from typing import Self
 import cv2
 import numpy as np
 
-from data_prep.overlays.motion import camera_motion, displacements
 from data_prep.text.track import Box, gradients
+from data_prep.video.motion import camera_motion, displacements
 
 # Longer gradients (grey levels per pixel) are shortened to this: a few strong frames must not outweigh many.
 _CLIP = 10.0

@@ -43,6 +43,8 @@ class Outcome:
     """Frames of all usable videos."""
     seconds: dict[str, float]
     """Processor seconds of all usable videos, by stage."""
+    url: str | None = None
+    """Where a copy of the folder is, if one was asked for."""
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 
 from data_prep.analysis_types import Analysis
@@ -19,6 +18,7 @@ from data_prep.report.regions import Region, Regions, Shots, source_box
 from data_prep.work.locations import Location
 from data_prep.work.scan import Remark
 from vidboot.data.files import write_atomic
+from vidboot.pages import template
 
 # Pictures per row of a contact sheet, and width of one, pixels.
 _COLUMNS, _TILE = 4, 240
@@ -79,10 +79,7 @@ def contact_sheet(page: VideoPage) -> np.ndarray:
 
 
 # The page and its script are files beside this one.
-_FILES = jinja2.FileSystemLoader(Path(__file__).parent)
-_TEMPLATE = jinja2.Environment(loader=_FILES, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
-    "page.html"
-)
+_TEMPLATE = template(Path(__file__).with_name("page.html"))
 _KINDS = {"text": "text", "overlay": "overlay", "own": "your own mask", "removed": "taken away by you"}
 
 

@@ -24,7 +24,7 @@ def print_report(outcome: Outcome, console: Console) -> None:
         console.print(_listed("Worth knowing", "remark", [(item.what, item.text) for item in outcome.remarks]))
     console.print(_time_table(outcome))
     made = f"{outcome.shots} shots from {outcome.videos} video files, {outcome.new} of them new"
-    files = f"manifest: {outcome.root / FILE_NAME}\nreport: {outcome.page}"
+    files = f"manifest: {outcome.url or outcome.root}/{FILE_NAME}\nreport: {outcome.page}"
     console.print(escape(f"{made}\n{files}"), soft_wrap=True)
 
 

@@ -1,7 +1,7 @@
 """Decode one video in order and strictly: a damaged file is refused with the reason, not filled with grey."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -104,7 +104,7 @@ def probe(path: str | Path, deinterlace: bool = False) -> Probe:
             declared_frames=stream.frames,
             duration=_duration(container, stream),
             deinterlace=deinterlace,
-            notes=(*_streams_note(path, container), *_notes(first, aspect, left_out)),
+            notes=(*_streams_note(path, container), *_rate_note(stream, shown, fps), *_notes(first, aspect, left_out)),
         )
 
 
@@ -145,6 +145,11 @@ def _streams_note(path: str | Path, container: av.container.InputContainer) -> t
     several = (f"{len(films)} video streams, the largest one is used",) if len(films) > 1 else ()
     beside = len(every) - len(films)
     return (*several, f"single pictures beside the film, left out: {beside}") if beside else several
+
+
+def _rate_note(stream: av.VideoStream, shown: Sequence[int], fps: float) -> tuple[str, ...]:
+    """A remark on a raw stream whose headers say no rate, for which FFmpeg has a default."""
+    return () if shown or stream.codec_context.framerate else (f"says no frame rate, read as {fps:g} a second",)
 
 
 def _notes(first: av.VideoFrame, aspect: float, left_out: int) -> tuple[str, ...]:

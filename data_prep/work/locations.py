@@ -1,17 +1,10 @@
 """Where an input is: at a path of this machine, or at a URL of a remote file system."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vidboot.data.urls import is_url
 from vidboot.settings import home
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-
-def is_url(text: str) -> bool:
-    """Whether a text names something on a remote file system: `s3://…`, `https://…`."""
-    return _URL.match(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

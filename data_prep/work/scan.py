@@ -46,11 +46,13 @@ class Remark:
         return str(self.path) + (f" frames {self.frames[0]} to {self.frames[1]}" if self.frames else "")
 
 
-def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple[list[Source], list[SetAside]]:
+def scan(
+    inputs: Iterable[str | Path], left_out: Collection[Path] = (), output_url: str | None = None
+) -> tuple[list[Source], list[SetAside]]:
     """All input files (absolute paths or URLs, each once), and what is set aside: empty folders, broken links, …
 
     A folder gives all files below it except hidden ones; a `.txt` file gives the paths and URLs that it lists, one per
-    line, relative to itself. Everything below the paths `left_out` (resolved) is ignored.
+    line, relative to itself. Everything below the paths `left_out` (resolved) and below `output_url` is ignored.
     Raises `UserError` if an input does not exist, or can't be reached.
     """
     left_out = frozenset(left_out)
@@ -60,6 +62,8 @@ def scan(inputs: Iterable[str | Path], left_out: Collection[Path] = ()) -> tuple
     remote = _remote_files(items)
     for item in items:
         sources, others = (remote[item], []) if isinstance(item, Remote) else _local_files(item, left_out)
+        if output_url is not None:
+            sources = [one for one in sources if not str(one.path).startswith(f"{output_url}/")]
         if not sources and not others:
             others = [SetAside(_printable(item), "empty folder")]
         for source in sources:

@@ -22,16 +22,19 @@ from vidboot.errors import UserError
 
 Item = TypeVar("Item")
 
-RECORD_VERSION = 13
+RECORD_VERSION = 14
 FILE_NAME = "records.sqlite"
 FILE_NAMES = (FILE_NAME, f"{FILE_NAME}-journal")
 """The store's own file, and the one beside it that SQLite keeps during a transaction."""
 
 TABLES = (
-    "hashes", "analyses", "briefs", "maps", "pooled", "encoded", "stored", "files", "pictures", "pages", "last", "named"
+    "hashes", "analyses", "briefs", "maps", "pooled", "encoded", "stored", "files", "masks", "pictures", "pages",
+    "last", "named",
 )  # fmt: skip
-# Version of the tables; keys asked for at a time, of the 32,766 that SQLite allows.
-_SCHEMA, _CHUNK = 1, 500
+# Those that still say something when records have another version: what files hold, and which were written.
+_LASTING = ("hashes", "encoded", "files")
+# Keys asked for at a time, of the 32,766 that SQLite allows.
+_CHUNK = 500
 _LACKING = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, and run the same command again",
     sqlite3.SQLITE_BUSY: "another program has them open: close it, and run the same command again",
@@ -74,10 +77,12 @@ class Store:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # SQLite has rolled back itself, for example, where the disk is full.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def get(self, table: str, key: str) -> bytes | None:
         """The value of a key, or None."""
@@ -97,8 +102,12 @@ class Store:
         return (key for (key,) in self._connection.execute(f"SELECT key FROM {table} ORDER BY key"))
 
     def rows(self, table: str) -> Iterator[tuple[str, bytes]]:
-        """Key and value of all."""
+        """Key and value of all, in no fixed order."""
         return self._connection.execute(f"SELECT key, value FROM {table}")
+
+    def first(self, table: str, count: int) -> list[tuple[str, bytes]]:
+        """Key and value of the first ones, keys ascending."""
+        return self._connection.execute(f"SELECT key, value FROM {table} ORDER BY key LIMIT ?", (count,)).fetchall()
 
     def put(self, table: str, key: str, value: bytes) -> None:
         """Keep a value, in place of an earlier one."""
@@ -154,16 +163,20 @@ def open_store(output: Path) -> Iterator[Store]:
 
 
 def _make_tables(connection: sqlite3.Connection, file: Path) -> None:
+    """Make the tables that are missing; those of an earlier version are emptied, as no key is in use any longer."""
     connection.execute("PRAGMA journal_mode = DELETE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == _SCHEMA:
+    if version == RECORD_VERSION:
         return
-    if version:
+    if version > RECORD_VERSION:
         raise UserError(
-            f"the records in {file} are of version {version}, this program reads {_SCHEMA}; choose another --output"
+            f"the records in {file} are of version {version}, this program reads {RECORD_VERSION}; choose another "
+            "--output"
         )
     connection.execute("BEGIN IMMEDIATE")
     for table in TABLES:
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
-    connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+        if table not in _LASTING:
+            connection.execute(f"DELETE FROM {table}")
+    connection.execute(f"PRAGMA user_version = {RECORD_VERSION}")
     connection.execute("COMMIT")

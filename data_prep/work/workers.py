@@ -1,12 +1,7 @@
 """What worker processes have in common, on this machine and on a cluster: errors, and one thread each."""
 
-import errno
-
 from vidboot.data.video import VideoError
-from vidboot.errors import UserError
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""Errors of the disk that all other tasks would get too."""
+from vidboot.errors import NO_ROOM, UserError
 
 
 class TaskError(UserError):

@@ -17,13 +17,13 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from vidboot.data.config import DataConfig
-from vidboot.data.datasets import ViewDataset, draw_window, leave_signals_to_parent
+from vidboot.data.datasets import ViewDataset, Windows, leave_signals_to_parent
 from vidboot.data.manifest import Shot, load_manifest
 
 
 def clip_of(shots: list[Shot], num_frames: int, number: int) -> tuple[str, list[int]]:
     """File and frames of a random clip, drawn as training draws them."""
-    shot, frames = draw_window(shots, num_frames, 1, np.random.default_rng(number))
+    shot, frames = Windows(shots, num_frames, 1).draw(np.random.default_rng(number))
     return str(shot.root / shot.path), list(frames)
 
 

@@ -1,13 +1,19 @@
 """What a run costs beside the work on the videos, at 1,000, 10,000 and 100,000 videos. Run by hand:
 
 python tests/bench/bench_scale.py [--videos 1000 10000 100000] [--films FILE…] [--folder DIR]
+python tests/bench/bench_scale.py --real 500 5000 [--folder DIR]
 
-A few real videos (the trailer of the tests, in parts, if none are given) are preprocessed. Each of the many has the
-records of one of them under its own keys, with random fingerprints, and hard links to its shots. Their input files are
-tiny, because a run that finds nothing new does not read them. In turns of their own process: records are handed back;
-a run that makes manifest and report from the records, without real maps for shared overlays; and a run that finds
-nothing new. Milliseconds of processor time and kilobytes of memory for each video, by stage; in brackets milliseconds
-of wall time, which other programs on the machine make longer. Needs no network, and 2 GB of disk for 100,000 videos.
+First: a few real videos (the trailer of the tests, in parts, if none are given) are preprocessed. Each of the many has
+the records of one of them under its own keys, with random fingerprints, and hard links to its shots; one in a thousand
+looks like one before it. Their input files are tiny, because a run that finds nothing new does not read them. Records
+are handed back, and masks are packed. Then, in processes of their own: a run that makes manifest and report from the
+records, without real maps for shared overlays; a run that finds nothing new; and the start of a training. Processor
+time for each video by stage, in brackets wall time, which other programs on the machine make longer; and memory. At
+the end the cost of a further video from each number of videos to the next, which leaves out what does not depend on
+their number. Needs no network, and 2 GB of disk for 100,000 videos.
+
+Second: `tools/preprocess.py` on so many real videos, each of 16 frames of 64×48 pixels with a texture of its own, in
+folders of 100: processor seconds of the whole command with its workers, and again when nothing is new.
 """
 
 import argparse
@@ -21,19 +27,25 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scale_real import bytes_of, real_videos
 
 from data_prep import inputs, run
 from data_prep.analysing import Analyser, key_of
 from data_prep.config import Preprocess
+from data_prep.mask_tars import keep_masks, pack_masks
 from data_prep.storing import Storer
 from data_prep.text.model import model_for
 from data_prep.work.hashes import keep_hash
 from data_prep.work.store import Store, chunks, open_store, packed, unpacked
+from vidboot.data.manifest import load_manifest, write_manifest
+from vidboot.data.members import read_bytes
 from vidboot.data.video import VideoWriter, read_frames
 
 ROOT = Path(__file__).parents[2]
@@ -41,24 +53,23 @@ TRAILER = ROOT / "tests/data/big_buck_bunny_trailer.mp4"
 SETTINGS = Preprocess(workers=1, text={"detector": "opencv"})
 # Videos of a folder; videos whose records are handed back at the same time, as 16 workers do.
 FOLDER, BATCH = 100, 16
-# Files by number of links that one of them may have.
-MOST_LINKS = 30_000
+# Files by number of links that one of them may have; and one video in how many looks like one before it.
+MOST_LINKS, TWINS = 30_000, 1000
 
 
 def templates(films: list[Path], output: Path) -> list[dict[str, Any]]:
-    """The records of real videos, in a folder that a real run has made."""
+    """The records of real videos, in a folder that a real run has made, and the contents of their masks."""
     run.preprocess(films, output, SETTINGS)
+    found = []
     with open_store(output) as store:
-        found = []
+        stored = {unpacked(value)["shots"][0]["path"].split("/")[2]: key for key, value in store.rows("stored")}
         for key in store.keys("encoded"):
             record = {t: store.get(t, key) for t in ("briefs", "analyses", "encoded", "maps")}
-            found.append({"key": key, **record})
-        for name in ("stored", "files", "pages"):
-            for key, value in store.rows(name):
-                files = unpacked(store.get("files", key))
-                mine = next(one for one in found if any(one["key"][:20] in path for path in files))
-                mine[name] = value
-        return [one for one in found if "stored" in one]
+            shots = stored[key[:20]]
+            record |= {"stored": unpacked(store.get("stored", shots)), "pages": store.get("pages", shots)}
+            masks = [shot["mask"] for shot in record["stored"]["shots"]]
+            found.append({"key": key, "masks": [m and read_bytes(output / m) for m in masks], **record})
+    return found
 
 
 def parts_of(film: Path, folder: Path) -> list[Path]:
@@ -75,25 +86,28 @@ def parts_of(film: Path, folder: Path) -> list[Path]:
     return paths
 
 
-def moved(template: dict[str, Any], analysis: str, key: str) -> dict[str, Any]:
-    """The records that name files, with the names that they have under other keys."""
-    text = json.dumps({name: unpacked(template[name]) for name in ("files", "stored", "encoded")})
-    masks = {name.split("/")[1] for name in unpacked(template["files"]) if name.startswith("masks/")}
-    for name, new in [(template["key"][:20], analysis[:20]), *((mask, key[:20]) for mask in masks)]:
-        text = text.replace(name, new)
-    return json.loads(text)
+def moved(template: dict[str, Any], analysis: str, key: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, bytes]]:
+    """The records `stored` and `encoded` and the masks, with the names that they have under other keys."""
+    records = {"stored": template["stored"], "encoded": unpacked(template["encoded"])}
+    there, here = (f"{name[:2]}/{name[:20]}" for name in (template["key"], analysis))
+    records = json.loads(json.dumps(records).replace(there, here))
+    masks = {}
+    for shot, content in zip(records["stored"]["shots"], template["masks"], strict=True):
+        if content is not None:
+            shot["mask"] = f"masks/{key[:20]}/{shot['start']:07d}-{shot['end']:07d}.npz"
+            masks[shot["mask"]] = content
+    return records["stored"], records["encoded"], masks
 
 
 def make(count: int, films: Path, output: Path, found: list[dict[str, Any]], source: Path) -> None:
-    """The input files and the files of the shots of many videos; no records."""
+    """The input files and the shots of many videos; no records."""
     for number in range(count):
         path = films / f"{number // FOLDER:06}" / f"{number:08}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(number.to_bytes(8, "big"))
         template = found[number % len(found)]
-        analysis, key = keys_of(number)
-        new, old = moved(template, analysis, key)["files"], unpacked(template["files"])
-        for name, original in zip(new, old, strict=True):
+        encoded = moved(template, *keys_of(number))[1]["files"]
+        for name, original in zip(encoded, unpacked(template["encoded"])["files"], strict=True):
             (output / name).parent.mkdir(parents=True, exist_ok=True)
             copy = source / f"{original}.{number // MOST_LINKS}"
             if not copy.exists():
@@ -118,12 +132,19 @@ def content_of(number: int) -> str:
 
 def fill(count: int, films: Path, output: Path, found: list[dict[str, Any]]) -> None:
     """Keep the records of many videos, as they come from the workers."""
-    rng = np.random.default_rng(0)
     with open_store(output) as store:
         for numbers in chunks(range(count), BATCH):
             with store.together():
                 for number in numbers:
-                    _fill_one(store, number, films, found[number % len(found)], rng)
+                    # A twin has the fingerprint of the one before it that has the same records.
+                    seed = number - len(found) if number % TWINS == TWINS - 1 else number
+                    _fill_one(store, number, films, found[number % len(found)], np.random.default_rng(seed))
+
+
+def pack(output: Path) -> None:
+    """Put the masks of the videos into tars."""
+    with open_store(output) as store:
+        pack_masks(store, output)
 
 
 def _fill_one(store: Store, number: int, films: Path, template: dict[str, Any], rng: np.random.Generator) -> None:
@@ -134,10 +155,11 @@ def _fill_one(store: Store, number: int, films: Path, template: dict[str, Any], 
     brief["fingerprint"] = rng.bytes(len(brief["fingerprint"]) // 2).hex()
     store.put("briefs", analysis, packed(brief))
     store.put("analyses", analysis, template["analyses"])
-    records = moved(template, analysis, key)
-    store.put("encoded", analysis, packed(records["encoded"]))
-    store.put("files", key, packed(records["files"]))
-    store.put("stored", key, packed(records["stored"]))
+    stored, encoded, masks = moved(template, analysis, key)
+    store.put("encoded", analysis, packed(encoded))
+    store.put("files", key, packed(encoded["files"]))
+    store.put("stored", key, packed(stored))
+    keep_masks(store, key, masks)
     # Of each folder the first few have maps; here damaged ones, which a folder's overlay is not made of.
     store.put("maps", analysis, b"")
     if number < run._ON_PAGE:
@@ -186,12 +208,21 @@ def one_run(films: Path, output: Path) -> dict[str, Any]:
     """Seconds by stage, and peak memory above that of the program itself."""
     seconds: Seconds = defaultdict(lambda: [0.0, 0.0])
     timed(seconds)
+    warm_up()
     # From here on, the largest memory counts anew (Linux).
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS")
     outcome = _timed(run.preprocess, "all", seconds)([films], output, SETTINGS)
     kilobytes = _kilobytes("VmHWM") - before
-    return {"seconds": seconds, "kilobytes": kilobytes, "new": outcome.new, "shots": outcome.shots}
+    alike = sum("looks like" in one.text for one in outcome.remarks)
+    return {"seconds": seconds, "kilobytes": kilobytes, "new": outcome.new, "shots": outcome.shots, "alike": alike}
+
+
+def warm_up() -> None:
+    """Let Arrow load what it needs once, which takes up to a second."""
+    with tempfile.TemporaryDirectory() as name:
+        write_manifest(name, [])
+        load_manifest(name)
 
 
 def _kilobytes(name: str) -> int:
@@ -200,23 +231,13 @@ def _kilobytes(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def in_its_own_process(films: Path, output: Path) -> dict[str, Any]:
-    """`one_run`, whose memory nothing else has used before."""
-    command = [sys.executable, __file__, "--one", str(films), str(output)]
+def in_its_own_process(*given: str | Path) -> dict[str, Any]:
+    """What this program, or another one, prints as JSON in its last line; no other one has used its memory before."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, *map(str, given)], check=True, stdout=subprocess.PIPE, text=True, env=environment
     )
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def bytes_of(output: Path, count: int) -> Iterator[str]:
-    """What the files take, in words."""
-    sizes: dict[str, list[int]] = defaultdict(list)
-    for path in output.rglob("*"):
-        if path.is_file():
-            sizes[path.relative_to(output).parts[0]].append(path.stat().st_size)
-    for name, each in sizes.items():
-        yield f"  {name}: {len(each) / count:.3f} files, {sum(each) / count:,.0f} bytes a video"
 
 
 def show(seconds: Seconds, count: int) -> None:
@@ -225,21 +246,39 @@ def show(seconds: Seconds, count: int) -> None:
         print(f"    {stage}: {1000 * processor / count:.4f} ({1000 * wall / count:.4f}) ms a video")
 
 
-def measure(count: int, folder: Path, found: list[dict[str, Any]], source: Path) -> None:
-    """Make so many videos and print what runs on them cost."""
+def measure(count: int, folder: Path, found: list[dict[str, Any]], source: Path) -> dict[str, float]:
+    """Make so many videos, print what runs on them cost; returns milliseconds and kilobytes of all, by name."""
     films, output = folder / "films", folder / "out"
     output.mkdir(parents=True)
     make(count, films, output, found, source)
     seconds: Seconds = defaultdict(lambda: [0.0, 0.0])
     _timed(fill, "records handed back", seconds)(count, films, output, found)
+    _timed(pack, "masks packed", seconds)(output)
     print(f"\n{count} videos")
     show(seconds, count)
+    costs = {stage: 1000 * processor for stage, (processor, _) in seconds.items()}
     for name in ("everything from the records", "nothing new"):
-        result = in_its_own_process(films, output)
+        result = in_its_own_process(__file__, "--one", films, output)
         assert result["new"] == 0, result
+        assert result["alike"] == count // TWINS, result
         print(f"  {name}: {result['shots']} shots, {result['kilobytes'] / count:.2f} kB of memory a video")
         show(result["seconds"], count)
+        costs |= {f"{name}: {stage}": 1000 * processor for stage, (processor, _) in result["seconds"].items()}
+        costs[f"{name}: memory"] = result["kilobytes"]
+    training = in_its_own_process(ROOT / "tests/bench/scale_training.py", output)
+    print("  start of a training: " + ", ".join(f"{name} {value:.4g}" for name, value in training.items()))
     print("\n".join(bytes_of(output, count)), flush=True)
+    return costs
+
+
+def compare(costs: dict[int, dict[str, float]]) -> None:
+    """Print what a further video costs, from each number of videos to the next."""
+    counts = sorted(costs)
+    print("\nms (memory: kB) for each further video, " + ", ".join(f"{a} to {b}" for a, b in pairwise(counts)))
+    for name in costs[counts[0]]:
+        each = [(costs[b][name] - costs[a][name]) / (b - a) for a, b in pairwise(counts)]
+        ratio = f" (times {each[-1] / each[-2]:.2f})" if len(each) > 1 and each[-2] > 0 else ""
+        print(f"  {name}: " + ", ".join(f"{one:.4f}" for one in each) + ratio)
 
 
 def main() -> None:
@@ -248,28 +287,41 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--films", type=Path, nargs="+", help="real videos whose records are used")
     parser.add_argument("--folder", type=Path, help="where to work, and keep the real videos' run; by default nowhere")
+    parser.add_argument("--real", type=int, nargs="+", help="preprocess so many small real videos instead")
     parser.add_argument("--one", type=Path, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:
         print(json.dumps(one_run(*arguments.one)))
         return
-    if arguments.folder is not None:
-        bench(arguments.folder.resolve(), arguments.films, arguments.videos)
-        return
-    with tempfile.TemporaryDirectory() as name:
-        bench(Path(name), arguments.films, arguments.videos)
+    with ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if arguments.real is None:
+            bench(folder.resolve(), arguments.films, arguments.videos)
+        for count in arguments.real or ():
+            real_videos(count, folder.resolve() / f"real{count}")
+
+
+def work_of(found: list[dict[str, Any]]) -> tuple[float, int]:
+    """Processor seconds of analysis and storing, and frames, of the real videos."""
+    briefs = [unpacked(one["briefs"]) for one in found]
+    seconds = [one["seconds"] for one in briefs] + [one["stored"]["seconds"] for one in found]
+    return sum(sum(each.values()) for each in seconds), sum(one["frames"] for one in briefs)
 
 
 def bench(folder: Path, films: list[Path] | None, counts: list[int]) -> None:
     """Print all figures."""
     found = templates(films or parts_of(TRAILER, folder / "films"), folder / "real")
-    shots = [unpacked(one["stored"])["shots"] for one in found]
-    print(f"{len(found)} real videos, with {sum(map(len, shots))} shots")
+    shots = [len(one["stored"]["shots"]) for one in found]
+    seconds, frames = work_of(found)
+    print(f"{len(found)} real videos, {sum(shots)} shots; work on their pictures: {frames} frames, {seconds:.1f} s")
     print("\n".join(bytes_of(folder / "real", len(found))), flush=True)
-    for count in counts:
+    costs = {}
+    for count in sorted(counts):
         shutil.rmtree(folder / str(count), ignore_errors=True)
-        measure(count, folder / str(count), found, folder / "real")
+        costs[count] = measure(count, folder / str(count), found, folder / "real")
         shutil.rmtree(folder / str(count))
+    if len(costs) > 1:
+        compare(costs)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from scenedetect import AdaptiveDetector, ContentDetector, detect
 from data_prep.config import ShotSettings
 from data_prep.measure.shots import ShotFinder
 from data_prep.video.decode import Converter, probe, raw_frames
-from vidboot.data.video import read_frames
+from vidboot.data.video import iter_frames, read_frames
 
 Method = Callable[[Path], list[Transition]]
 # Seen by eye. The trailer: hard cuts, four fades through black and one dissolve.
@@ -84,17 +85,20 @@ def transnet() -> Method:
     return found
 
 
-def scenes_of(footage: Path, seed: int) -> list[np.ndarray]:
-    """Six shots of the films, drawn anew for each seed, at 160×90."""
+@cache
+def small_frames(path: Path) -> np.ndarray:
+    """All frames of a film at 160×90."""
     import cv2
 
-    generator, scenes = np.random.default_rng((seed, 4)), []
+    return np.stack([cv2.resize(f, (160, 90), interpolation=cv2.INTER_AREA) for f in iter_frames(path)])
+
+
+def scenes_of(footage: Path, seed: int) -> list[np.ndarray]:
+    """Six shots of the films, drawn anew for each seed, at 160×90."""
+    generator = np.random.default_rng((seed, 4))
     every = [(name, span) for name, spans in SHOTS.items() for span in spans]
-    for place in generator.permutation(len(every))[:6]:
-        name, (start, end) = every[place]
-        frames = read_frames(footage / name, range(start, min(end, start + 120)))
-        scenes.append(np.stack([cv2.resize(f, (160, 90), interpolation=cv2.INTER_AREA) for f in frames]))
-    return scenes
+    chosen = [every[place] for place in generator.permutation(len(every))[:6]]
+    return [small_frames(footage / name)[start : min(end, start + 120)] for name, (start, end) in chosen]
 
 
 def films(footage: Path, folder: Path) -> dict[tuple[str, Path], list[Transition]]:

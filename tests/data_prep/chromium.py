@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_SECONDS = 60
+_SECONDS = 300  # a machine that does much else is slow to answer
 
 
 class Page:

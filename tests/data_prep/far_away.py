@@ -16,6 +16,8 @@ class FarAway(MemoryFileSystem):
     fetched: list[str] = []
     breaks: dict[str, int] = {}
     """Bytes after which the connection breaks, by name."""
+    sent: list[str] = []
+    """Files that were written, in order."""
     full: list[bool] = []
     """Not empty if this machine's disk has no room for a copy."""
 
@@ -32,6 +34,13 @@ class FarAway(MemoryFileSystem):
         names = super().find(path, maxdepth, withdirs, **kwargs)
         return {name: self.info(name) for name in names} if detail else names
 
+    def put_file(self, lpath, rpath, **kwargs):
+        name = self._strip_protocol(rpath)
+        if name in self.breaks:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        super().put_file(lpath, rpath, **kwargs)
+        self.sent.append(name)
+
     def get_file(self, rpath, lpath, **kwargs):
         name = self._strip_protocol(rpath)
         self.fetched.append(name)
@@ -47,7 +56,7 @@ class FarAway(MemoryFileSystem):
 def begin() -> type[FarAway]:
     """The file system, empty."""
     fsspec.register_implementation("far", FarAway, clobber=True)
-    for kept in (FarAway.store, FarAway.says, FarAway.fetched, FarAway.breaks, FarAway.full):
+    for kept in (FarAway.store, FarAway.says, FarAway.fetched, FarAway.sent, FarAway.breaks, FarAway.full):
         kept.clear()
     FarAway.pseudo_dirs[:] = [""]
     return FarAway

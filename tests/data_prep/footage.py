@@ -22,7 +22,7 @@ _TIMES = re.compile(rb"<table><tr><th>stage</th>.*?</table>", re.DOTALL)
 
 def results(output: Path) -> dict[str, bytes]:
     """The results of a preprocessing run: manifest, masks, shots and report, without processing times."""
-    kept = [p for p in output.rglob("*") if p.suffix in (".parquet", ".npz", ".mp4", ".html")]
+    kept = [p for p in output.rglob("*") if p.suffix in (".parquet", ".tar", ".mp4", ".html")]
     read = {str(p.relative_to(output)): p.read_bytes() for p in kept if not p.name.startswith(".")}
     return {name: _TIMES.sub(b"", content) if name.endswith(".html") else content for name, content in read.items()}
 

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 
 import pytest
+from bucket import s3_bucket
 from footage import moving_scene, write
 
 from data_prep.config import Preprocess
@@ -85,22 +86,8 @@ def test_a_web_address_that_leads_nowhere_is_told(web):
 @pytest.fixture
 def bucket(monkeypatch):
     """The client of an S3 server on this machine, which has a bucket `films`."""
-    servers, s3fs = pytest.importorskip("moto.server"), pytest.importorskip("s3fs")
-    server = servers.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    client = s3fs.S3FileSystem()
-    if not client.exists("films"):  # servers of one process share their memory
-        client.mkdir("films")
-    yield client
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+    with s3_bucket(monkeypatch, "films") as client:
+        yield client
 
 
 def test_videos_of_a_bucket_are_worked_on_by_worker_processes_and_known_afterwards(bucket, tmp_path, monkeypatch):

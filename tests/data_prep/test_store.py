@@ -15,6 +15,7 @@ from data_prep import analysing, storing
 from data_prep.config import Preprocess
 from data_prep.run import preprocess
 from data_prep.takeover import take_over
+from data_prep.unused import Unused, unused
 from data_prep.work.store import RECORD_VERSION, TABLES, open_store, unpacked
 from vidboot.errors import UserError
 
@@ -34,63 +35,59 @@ def everything(output: Path, without: tuple[str, ...] = ()) -> dict[tuple[str, s
         return {(table, key): value for table in TABLES if table not in without for key, value in store.rows(table)}
 
 
-def as_earlier_versions_wrote(output: Path) -> None:
-    """Put the records of a run into files, in the way of versions that had no store."""
-    with open_store(output) as store:
-        hashes = {path: value.decode().split() for path, value in store.rows("hashes")}
-        known = {path: [int(size), int(changed), digest] for path, (size, changed, digest) in hashes.items()}
-        records = {f"analysis/{key}": {"refused": None} | unpacked(value) for key, value in store.rows("analyses")} | {
-            f"encoded/{key}": unpacked(value) | {"pictures": {}} for key, value in store.rows("encoded")
-        }
-        refused = {f"analysis/{key}": unpacked(value) for key, value in store.rows("briefs")}
-        records |= {name: record for name, record in refused.items() if "refused" in record}
-        for key, value in store.rows("stored"):
-            records[f"records/{key}"] = unpacked(value) | {"files": unpacked(store.get("files", key))}
-            records[f"pages/{key}"] = unpacked(store.get("pages", key))
-        for folder in ("analysis", "encoded", "records", "pages"):
-            (output / folder).mkdir()
-        for name, record in records.items():
-            (output / f"{name}.json").write_text(
-                json.dumps({"version": RECORD_VERSION, **record}, indent=1, sort_keys=True)
-            )
-        for key, value in store.rows("maps"):
-            (output / f"analysis/{key}.npz").write_bytes(value)
-    (output / "records/hashes.json").write_text(json.dumps(known))
-    (output / "records.sqlite").unlink()
+def as_the_first_versions_wrote(output: Path, hashes: dict[str, list]) -> dict[str, bytes]:
+    """Records in files of their own, and the shot and the mask that they name."""
+    key, other = "ab" * 32, "cd" * 32
+    made = {f"shots/{key[:20]}/0000000-0000024.mp4": b"a shot", f"masks/{other[:20]}/0000000-0000024.npz": b"its mask"}
+    sizes = {name: len(content) for name, content in made.items()}
+    records = {
+        f"analysis/{key}.json": {"version": 3, "frames": 24},
+        f"analysis/{key}.npz": {},
+        f"encoded/{key}.json": {"version": 3, "fps": [24], "files": {name: sizes[name] for name in list(sizes)[:1]}},
+        f"records/{other}.json": {"version": 3, "shots": [], "files": sizes},
+        f"pages/{other}.json": {"version": 3},
+        "records/hashes.json": hashes,
+    }
+    for name, content in (made | {name: json.dumps(one).encode() for name, one in records.items()}).items():
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_bytes(content)
+    return made
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
-    """Films, the output of a run on them, and the same as an earlier version would have left it."""
+    """Films, and the output of a run on them."""
     root = tmp_path_factory.mktemp("old")
     films(root / "in")
     (root / "in/words.mp4").write_text("no film\n" * 100)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("data_prep.run.make_engine", InProcess)
         preprocess([root / "in"], root / "new", SETTINGS)
-    shutil.copytree(root / "new", root / "old")
-    as_earlier_versions_wrote(root / "old")
     return root
 
 
-def test_records_in_files_are_taken_over_and_equal_those_of_a_fresh_run(old, tmp_path, monkeypatch):
-    output = shutil.copytree(old / "old", tmp_path / "out")
+def test_of_records_in_files_the_hashes_and_the_names_of_shots_are_taken_over(old, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    with open_store(old / "new") as store:
+        hashes = {path: value.decode().split() for path, value in store.rows("hashes")}
+    made = as_the_first_versions_wrote(output, {path: [int(a), int(b), c] for path, (a, b, c) in hashes.items()})
     (output / "records/mine.txt").write_text("not written by a run")
-    wanted, before = results(old / "new"), everything(old / "new", ("pictures", "pages", "last"))
-    monkeypatch.setattr("data_prep.tasks.analyse", None)
-    monkeypatch.setattr("data_prep.tasks.store_shots", None)
-    assert preprocess([old / "in"], output, SETTINGS).new == 0
-    assert results(output) == wanted
-    assert everything(output, ("pictures", "pages", "last")) == before
-    left = {path.relative_to(output).parts[0] for path in output.rglob("*")}
-    assert left == {".lock", "manifest.parquet", "report.html", "records.sqlite", "shots", "records"}
-    assert [path.name for path in (output / "records").iterdir()] == ["mine.txt"]
+    monkeypatch.setattr("data_prep.inputs.hash_file", None)  # no file is read to be hashed
+    preprocess([old / "in"], output, SETTINGS)
+    wanted = results(old / "new")
+    assert {name: content for name, content in results(output).items() if name not in made} == wanted
+    left = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    records = {"report.html", "records.sqlite", ".lock", "records/mine.txt"}
+    assert left == wanted.keys() | made.keys() | records
+    assert unused(output, delete=True) == Unused(2, sum(map(len, made.values())))
+    assert not any((output / name).exists() for name in made)
 
 
 @pytest.mark.parametrize("deleted", [0, 1, 5])
-def test_a_takeover_that_was_interrupted_is_done_again(old, tmp_path, monkeypatch, deleted):
-    output = shutil.copytree(old / "old", tmp_path / "out")
-    files = {path: path.read_bytes() for path in output.rglob("*.json")}
+def test_a_takeover_that_was_interrupted_is_done_again(tmp_path, monkeypatch, deleted):
+    hashes = {"/films/a.mp4": [5, 7, "0" * 64]}
+    made = as_the_first_versions_wrote(tmp_path, hashes)
+    files = [path for path in tmp_path.rglob("*.*") if path.relative_to(tmp_path).as_posix() not in made]
     unlink, count = Path.unlink, iter(range(deleted))
 
     def failing(path, missing_ok=False):
@@ -99,24 +96,24 @@ def test_a_takeover_that_was_interrupted_is_done_again(old, tmp_path, monkeypatc
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", failing)
-    with pytest.raises(KeyboardInterrupt), open_store(output) as store:
-        take_over(store, output)
+    with pytest.raises(KeyboardInterrupt), open_store(tmp_path) as store:
+        take_over(store, tmp_path)
     monkeypatch.undo()
-    assert sum(path.exists() for path in files) >= len(files) - deleted
-    with open_store(output) as store:
-        take_over(store, output)
-    without = ("pictures", "pages", "last", "named", "pooled")
-    assert everything(output, without) == everything(old / "new", without)
-    assert not any(path.exists() for path in files)
+    assert sum(path.exists() for path in files) == len(files) - deleted
+    with open_store(tmp_path) as store:
+        take_over(store, tmp_path)
+        assert dict(store.rows("hashes")) == {"/films/a.mp4": b"5 7 " + b"0" * 64}
+        names = {name for _, value in store.rows("files") for name in unpacked(value)}
+    assert names == made.keys() and not any(path.exists() for path in files)
 
 
-def test_before_all_is_taken_over_no_file_is_deleted(old, tmp_path, monkeypatch):
-    output = shutil.copytree(old / "old", tmp_path / "out")
-    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
-    monkeypatch.setattr("data_prep.takeover._take_hashes", lambda *given: 1 / 0)
-    with pytest.raises(ZeroDivisionError), open_store(output) as store:
-        take_over(store, output)
-    assert {path: path.read_bytes() for path in before} == before and everything(output) == {}
+def test_records_of_an_earlier_version_are_cleared_and_what_they_name_is_known(old, tmp_path):
+    output = shutil.copytree(old / "new", tmp_path / "out")
+    with sqlite3.connect(output / "records.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("DROP TABLE masks")
+    kept = everything(old / "new")
+    assert everything(output) == {row: value for row, value in kept.items() if row[0] in ("hashes", "encoded", "files")}
 
 
 @pytest.mark.parametrize("damage", ["words", "zeros", "half"])
@@ -157,7 +154,7 @@ def test_a_store_of_a_later_version_is_not_touched(old, tmp_path):
     with sqlite3.connect(output / "records.sqlite") as connection:
         connection.execute("PRAGMA user_version = 99")
     before = (output / "records.sqlite").read_bytes()
-    with pytest.raises(UserError, match="are of version 99, this program reads 1"):
+    with pytest.raises(UserError, match=f"are of version 99, this program reads {RECORD_VERSION}"):
         preprocess([old / "in"], output, SETTINGS)
     assert (output / "records.sqlite").read_bytes() == before
 

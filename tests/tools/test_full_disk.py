@@ -3,55 +3,19 @@
 The disk is a real one, a small tmpfs, of which a file of zeros leaves so many pages.
 """
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from small_disk import PAGE, one_sentence, small_disk
 from small_model import small_model
 
 from vidboot.model.run_folder import save
 
-PAGE = 4096
-
-
-class SmallDisk:
-    """A mounted tmpfs, most of which can be taken."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._taken = path, path / "taken"
-
-    def leave(self, pages: int) -> None:
-        """Fill the disk but for so many pages."""
-        self.make_room()
-        status = os.statvfs(self.path)
-        self._taken.write_bytes(bytes(max(0, status.f_bavail - pages) * status.f_frsize))
-
-    def make_room(self) -> None:
-        """Empty it again."""
-        self._taken.unlink(missing_ok=True)
-
 
 @pytest.fixture
 def disk(tmp_path):
-    path = tmp_path / "disk"
-    path.mkdir()
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a small disk")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield SmallDisk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def one_sentence(said: str) -> bool:
-    """Whether exactly one error is told, in words that name the way out."""
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    return len(errors) == 1 and "make room" in errors[0] and "Traceback" not in said
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +58,16 @@ def test_a_kept_sample_of_another_request_is_not_used(run, disk, main_of, tmp_pa
     assert main_of("generate", *generated(run, tmp_path / "v.mp4"), "--seed", 7) == 0
     assert (disk.path / "v.mp4").read_bytes() == (tmp_path / "v.mp4").read_bytes()
     assert not [path for path in disk.path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_a_small_shared_memory_is_one_sentence_and_a_larger_one_goes_on(tool, tiny_config, disk):
+    # In a mount namespace of its own, the training has a /dev/shm that takes the locks, and less than a batch.
+    small = 'mount -t tmpfs -o size=96k none /dev/shm && exec "$@"'
+    launcher = ("unshare", "--mount", "sh", "-c", small, "sh", sys.executable)
+    words = ["--config", tiny_config, "--stage", "clip", "data.num_workers=1"]
+    done = tool("train", *words, launcher=launcher)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert said.startswith("error: shared memory (/dev/shm) is too small: enlarge it")
+    assert tool("train", *words).returncode == 0

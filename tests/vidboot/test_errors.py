@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidboot.errors import UserError, command, sentence_of
+from vidboot.errors import UnreachableError, UserError, command, sentence_of
 
 # On Linux, every write to this device fails as on a full disk. Nothing that renames a file into place may write here,
 # as safetensors does: for the root user that replaces the device.
@@ -70,12 +70,40 @@ def test_a_loader_that_is_killed_is_one_sentence():
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that …"), "/dev/shm"),
         (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "the disk is full"),
         (MemoryError(), "memory has run out"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "memory has run out"),
+        (UnreachableError("s3://a/b can't be fetched (reset)"), "s3://a/b can't be fetched (reset): check the network"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "/a"), "no right to read or write there"),
     ],
 )
 def test_what_is_lacking_is_named(error, says):
     assert says in sentence_of(error)
+
+
+def test_memory_that_torch_does_not_get_is_told(capfd):
+    assert ended(lambda: torch.empty(2**60)) == 2
+    assert capfd.readouterr().err.startswith("error: memory has run out: end other programs")
+
+
+FAR = """
+from torch.utils.data import DataLoader, Dataset
+from vidboot.errors import UnreachableError, command
+
+class Away(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        raise UnreachableError("s3://a/b can't be fetched (reset)")
+
+command(lambda: list(DataLoader(Away(), num_workers=1)))()
+"""
+
+
+def test_a_loader_that_reaches_nothing_is_one_sentence():
+    result = subprocess.run([sys.executable, "-c", FAR], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: s3://a/b can't be fetched (reset): check the network and your credentials")
 
 
 def test_other_errors_are_not_hidden():

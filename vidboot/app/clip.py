@@ -27,6 +27,7 @@ from data_prep.work.workers import reason_of
 from vidboot.app.request import AppRequest
 from vidboot.app.uploads import check_upload
 from vidboot.config import RunConfig
+from vidboot.data.files import write_atomic
 from vidboot.data.manifest import Manifest, load_manifest, write_manifest
 from vidboot.errors import UserError
 
@@ -96,7 +97,10 @@ class Clip:
         """Store the shots, with their masks, beside the clip. Raises `UserError` if that fails or there is no shot."""
         folder = self.path.parent
         masks = hashlib.sha256("".join(mask.digest() for mask in settings.masks).encode()).hexdigest()
-        record = _run(store_video, _job(self.path, masks, settings, self.analysis), request).record
+        stored = _run(store_video, _job(self.path, masks, settings, self.analysis), request)
+        record = stored.record
+        for name, content in stored.masks.items():
+            write_atomic(folder / name, content)
         if record["refused"] is not None:
             raise UserError(f"the clip can't be used: {record['refused']}")
         if not record["shots"]:

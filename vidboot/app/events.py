@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """Of events that compute: one at a time, whoever asks; the others wait in the queue, which says their place."""
+NOT_MADE = "Not made; the message says why."
+"""Stands where progress stood, when an event ends with a message."""
 
 
 def sentences(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from vidboot.app.events import MODEL, path_of, sentences, shown, whole
+from vidboot.app.events import MODEL, NOT_MADE, path_of, sentences, shown, whole
 from vidboot.app.generating import Studio, Wanted, generate
+from vidboot.app.parts import DROP, downloads, player
 
 NO_CLASS = "none"
 
@@ -19,11 +20,13 @@ def build(studio: Studio) -> None:
     with gr.Row():
         with gr.Column():
             frames = gr.Number(config.video.num_frames, precision=0, label="Length, frames", elem_id="frames")
-            seed = gr.Number(0, precision=0, label="Seed: the same one gives the same video")
+            seed = gr.Number(0, precision=0, label="Seed: the same one gives the same video", elem_id="seed")
             classes = [NO_CLASS, *config.data.classes]
             name = gr.Dropdown(classes, value=NO_CLASS, label="Class", visible=len(classes) > 1)
-            init = gr.File(label="First frames: an image or a video", file_types=["image", "video"], elem_id="init")
-            low_res = gr.File(label="Low-resolution version: a video", file_types=["video"])
+            kinds = ["image", "video"]
+            init = gr.File(label="First frames: an image or a video", file_types=kinds, elem_id="init", height=DROP)
+            kinds = ["video"]
+            low_res = gr.File(label="Low-resolution version: a video", file_types=kinds, elem_id="low-res", height=DROP)
             label = f"Beyond {config.video.num_frames} frames: chunk after chunk, shown as they are made"
             chunks = gr.Checkbox(True, label=label)
             with gr.Row():
@@ -31,14 +34,11 @@ def build(studio: Studio) -> None:
                 stop = gr.Button("Stop")
         with gr.Column():
             said = gr.Markdown(elem_id="generate-said")
-            video = gr.Video(label="Video", interactive=False, autoplay=True, loop=True, elem_id="generated")
-            files = gr.Files(
-                label="To download: the video, and what is needed to make it again",
-                elem_id="generated-files",
-                interactive=False,
-            )
+            video = player(studio, "Video", "generated")
+            files = downloads("To download: the video, and what is needed to make it again", "generated-files")
     inputs, outputs = [frames, seed, name, init, low_res, chunks], [said, video, files]
-    event = make.click(_handler(studio), inputs, outputs, show_progress="minimal", **MODEL)
+    event = make.click(_handler(studio), inputs, outputs, show_progress_on=said, api_name="generate", **MODEL)
+    event.failure(lambda: NOT_MADE, None, said)
     stop.click(lambda: "Stopped.", None, said, cancels=[event])
 
 

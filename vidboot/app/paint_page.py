@@ -7,21 +7,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import gradio as gr
 import numpy as np
 
 from data_prep.config import MaskSettings, Preprocess
 from data_prep.report.regions import Region
 from vidboot.app.clip import Clip, open_clip
-from vidboot.app.events import MODEL, path_of, sentences, shown, whole
+from vidboot.app.events import MODEL, NOT_MADE, path_of, sentences, shown, whole
 from vidboot.app.generating import Studio
 from vidboot.app.painting import paint_out
+from vidboot.app.parts import DROP, downloads, player
 from vidboot.errors import UserError
 
 HELP = (
     "Red is masked, and will be painted out. Untick what is not burnt in; to add a box, click on two opposite corners. "
     "The white border is what the run's pictures can hold."
 )
+# Yellow: seen on red too.
+_CROSS = (255, 220, 0)
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,7 @@ class Editing:
 
 
 def _label(region: Region) -> str:
-    sure = "found by rules" if region.probability is None else f"{region.probability:.0%}"
-    return f"{region.kind}, frames {region.start} to {region.end - 1}, {sure}: {region.why}"
+    return f"{region.kind}, frames {region.start} to {region.end - 1}: {region.why}"
 
 
 class _Parts(NamedTuple):
@@ -67,7 +70,7 @@ def build(studio: Studio) -> None:
     """Lay the page out, inside the tab that is open."""
     minutes = studio.request.keep_minutes
     editing = gr.State(None, time_to_live=60 * minutes, delete_callback=forget)
-    upload = gr.File(label="A clip: a video", file_types=["video"], elem_id="clip")
+    upload = gr.File(label="A clip: a video", file_types=["video"], elem_id="clip", height=DROP)
     said = gr.Markdown(elem_id="paint-said")
     with gr.Row():
         with gr.Column():
@@ -82,9 +85,8 @@ def build(studio: Studio) -> None:
                 paint = gr.Button("Paint out", variant="primary", elem_id="paint")
                 stop = gr.Button("Stop")
     with gr.Row():
-        original = gr.Video(label="Original", interactive=False, autoplay=True, loop=True, elem_id="original")
-        result = gr.Video(label="Painted out", interactive=False, autoplay=True, loop=True, elem_id="painted")
-    files = gr.Files(label="To download: the video, and how it was made", interactive=False)
+        original, result = player(studio, "Original", "original"), player(studio, "Painted out", "painted")
+    files = downloads("To download: the video, and how it was made", "painted-files")
     parts = _Parts(editing, said, picture, number, ticked, first, last, original, result, files)
     _connect(studio, parts, upload, paint, stop)
 
@@ -92,14 +94,16 @@ def build(studio: Studio) -> None:
 def _connect(studio: Studio, parts: _Parts, upload: Any, paint: Any, stop: Any) -> None:
     """Say what each click does."""
     editing, said, picture, number, ticked = parts[:5]
-    upload.upload(_find(studio), [editing, upload], parts[:7], **MODEL)
+    search = upload.upload(_find(studio), [editing, upload], parts[:7], show_progress_on=said, **MODEL)
+    search.failure(lambda: "Not used; the message says why.", None, said)
     upload.clear(_cleared, editing, [editing, said, picture, ticked])
     for event in (number.release, ticked.input):
         event(draw, [editing, number, ticked], picture, show_progress="hidden")
     inputs = [editing, number, ticked, parts.first, parts.last]
     picture.select(add_corner, inputs, [editing, said, picture, ticked], show_progress="hidden")
     outputs = [said, parts.original, parts.result, parts.files]
-    event = paint.click(_paint(studio), [editing, ticked], outputs, show_progress="minimal", **MODEL)
+    event = paint.click(_paint(studio), [editing, ticked], outputs, show_progress_on=said, **MODEL)
+    event.failure(lambda: NOT_MADE, None, said)
     stop.click(lambda: "Stopped.", None, said, cancels=[event])
 
 
@@ -154,18 +158,25 @@ def add_corner(
         raise UserError("drop a clip first")
     corner = int(where.index[0]), int(where.index[1])
     if editing.corner is None:
-        yield replace(editing, corner=corner), "Now click on the opposite corner.", gr.update(), gr.update()
+        picture = with_corner(editing.clip.overlay(int(number), editing.settings(ticked)), *corner)
+        yield replace(editing, corner=corner), "Now click on the opposite corner.", picture, gr.update()
         return
     try:
         frames = whole(first, "box's first frame"), whole(last, "box's last frame") + 1
         box = editing.clip.box(editing.corner, corner, *frames)
     except UserError as error:  # the first corner goes too, so that the next click begins anew
-        yield replace(editing, corner=None), str(error), gr.update(), gr.update()
+        picture = editing.clip.overlay(int(number), editing.settings(ticked))
+        yield replace(editing, corner=None), str(error), picture, gr.update()
         return
     editing = Editing(editing.clip, (*editing.boxes, box))
     now = [*ticked, f"b{len(editing.boxes) - 1}"]
     picture = editing.clip.overlay(int(number), editing.settings(now))
     yield editing, HELP, picture, gr.update(choices=editing.choices(), value=now)
+
+
+def with_corner(picture: np.ndarray, x: int, y: int) -> np.ndarray:
+    """The picture with a cross at the first corner of a box, so that one sees where the next click closes it."""
+    return cv2.drawMarker(picture, (x, y), _CROSS, cv2.MARKER_CROSS, max(picture.shape) // 20, 2)
 
 
 def _paint(studio: Studio) -> Any:

@@ -37,19 +37,23 @@ def metrics(run: Path, stage: str) -> dict[str, tuple[list[int], list[float]]]:
     return found
 
 
-def curves(run: Path, stage: str) -> Figure:
-    """The training loss of a stage, and its held-out errors, against the step."""
+def curves(run: Path, stage: str) -> tuple[Figure, Figure]:
+    """The training loss of a stage, and its held-out errors, against the step; two, which a phone shows in a column."""
     measured = metrics(run, stage)
+    loss, errors = ({name: measured[name] for name in measured if name.startswith(s)} for s in ("loss", "error"))
+    return _plot(loss), _plot(errors)
+
+
+def _plot(lines: dict[str, tuple[list[int], list[float]]]) -> Figure:
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9, 3.4), layout="constrained")
-        panels = figure.subplots(1, 2)
-        for panel, title, first in zip(panels, ("training loss", "held-out error"), ("loss", "error"), strict=True):
-            for name in (name for name in measured if name.startswith(first)):
-                panel.plot(*measured[name], "o-", markersize=3, linewidth=1, label=name)
-            panel.set(xlabel="step", title=title)
-            if panel.lines:
-                panel.legend(frameon=False)
-                panel.set_yscale("log")
+        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+        panel = figure.subplots()
+        for name, (steps, values) in lines.items():
+            panel.plot(steps, values, "o-", markersize=3, linewidth=1, label=name)
+        panel.set(xlabel="step")
+        if lines:
+            panel.legend(frameon=False)
+            panel.set_yscale("log")
     return figure
 
 

@@ -14,6 +14,7 @@ import gradio as gr
 
 from vidboot.app import generate_page, paint_page, runs_page
 from vidboot.app.generating import Studio
+from vidboot.app.parts import CSS, IN_STEP
 from vidboot.app.request import AppRequest
 from vidboot.errors import UserError
 
@@ -49,9 +50,11 @@ def build(studio: Studio) -> Any:
     request = studio.request
     keep = (CLEANING_SECONDS, 60 * request.keep_minutes)
     with gr.Blocks(title=f"vidboot: {request.run.name}", analytics_enabled=False, delete_cache=keep) as app:
+        video, fps = studio.model.config.video, studio.model.fps
         gr.Markdown(
-            f"# {request.run.name}\n\nFiles that you drop have at most {request.max_megabytes} MB and "
-            f"{request.max_frames} frames. They are deleted after {request.keep_minutes} minutes."
+            f"# {request.run.name}\n\nA model of {video.num_frames} frames of {video.width}×{video.height} pixels, "
+            f"{fps:g} in a second. Files that you drop have at most {request.max_megabytes} MB and "
+            f"{request.max_frames} frames; they are deleted after {request.keep_minutes} minutes."
         )
         with gr.Tab("Generate"):
             generate_page.build(studio)
@@ -74,6 +77,8 @@ def launch(app: Any, request: AppRequest) -> tuple[Any, str, str]:
         state_session_capacity=SESSIONS,
         # Gradio's own themes load their fonts from elsewhere.
         theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        css=CSS,
+        head=f"<script>{IN_STEP}</script>",
         footer_links=[],
         run_history=False,
         mcp_server=False,

@@ -11,7 +11,7 @@ class DataConfig(Strict):
     """Which shots a run is trained on, and how samples are made of them."""
 
     manifest: Folder
-    """Folder that `tools/preprocess.py` wrote."""
+    """Folder that `tools/preprocess.py` wrote, or its URL."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the full videos that no network is trained on: half of them to calibrate and to choose gate and stopping
     point, half to report on."""

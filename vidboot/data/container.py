@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.reformatter import Colorspace
 
+from vidboot.data.members import for_ffmpeg, member_of, read_bytes, size_of
 from vidboot.errors import UserError
 
 NO_VIDEO_FORMATS = {"tty", "image2", "lavfi", "bin", "xbin", "adf", "idf"}
@@ -24,8 +26,9 @@ _LIST_FORMATS = {"hls", "concat", "dash", "sdp", "imf"}
 # Boxes that an mp4 never begins with, but pieces of one for streaming do.
 _FRAGMENTS = {b"styp", b"moof", b"sidx"}
 _XML, _HEAD = b"<?xml", 2048
-# Packets that are looked at, at most, to tell a film from a single picture beside it.
-_LOOKED_AT = 2000
+# Packets that are looked at, at most, to tell a film from pictures beside it. A stream that has so many times fewer of
+# them than another one shows about a picture a second, or less.
+_LOOKED_AT, _SLIDES = 2000, 20
 # From this size on, pictures that do not say how their colours are coded are HD, as mpv takes them too.
 _HD_HEIGHT, _HD_WIDTH = 720, 1280
 
@@ -47,16 +50,14 @@ class UnreadableError(VideoError):
 
 def is_list(path: str | Path) -> bool:
     """Whether a file is a playlist (m3u, HLS, DASH, concat, asx, …); raises `OSError` if it can't be read."""
-    with Path(path).open("rb") as file:
-        head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    head = read_bytes(path, _HEAD).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if head.startswith(_XML):
         return any(b"<" + name in head for name in (b"mpd", b"asx", b"smil", b"playlist", b"compositionplaylist"))
     return head.startswith(_LISTS)
 
 
 def _is_fragment(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(8)[4:] in _FRAGMENTS
+    return read_bytes(path, 8)[4:] in _FRAGMENTS
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
     """
     path = Path(path)
     try:
-        if path.stat().st_size == 0:
+        if size_of(path) == 0:
             raise VideoError(path, "empty file (0 bytes)")
         if is_list(path):
             raise VideoError(path, LIST_OF_FILES)
@@ -93,7 +94,9 @@ def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, 
 
 def _opened(path: Path) -> av.container.InputContainer:
     # An absolute path: FFmpeg takes "a:b.mp4" for a protocol. No network, whatever a file refers to.
-    return av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
+    protocols = "file" if member_of(path) is None else "subfile,file"
+    options = {"protocol_whitelist": protocols}
+    return av.open(for_ffmpeg(path.absolute()), metadata_errors="replace", options=options)
 
 
 def _check_format(path: Path, container: av.container.InputContainer) -> None:
@@ -111,25 +114,25 @@ def pictures_of(container: av.container.InputContainer) -> list[av.VideoStream]:
 
 
 def films_of(path: Path, container: av.container.InputContainer) -> list[av.VideoStream]:
-    """Those of `pictures_of` that have more than one picture, unless none has: covers are not always marked as such."""
+    """Those of `pictures_of` that have many pictures: covers and slides are not always marked as such.
+
+    They are counted: AVI's headers count what isn't there, too. If none has more than one picture, all are returned.
+    """
     streams = pictures_of(container)
     if len(streams) < 2:
         return streams
-    counts = {stream.index: stream.frames for stream in streams}
-    if not all(counts.values()):
-        counts = _counted(path, set(counts))
-    return [stream for stream in streams if counts[stream.index] > 1] or streams
+    counts = _counted(path)
+    least = max(1.0, max(counts.values(), default=0) / _SLIDES)
+    return [stream for stream in streams if counts[stream.index] > least] or streams
 
 
-def _counted(path: Path, wanted: set[int]) -> Counter[int]:
-    """Packets of each stream, counted in the beginning of the file until each of them has two."""
+def _counted(path: Path) -> Counter[int]:
+    """Packets of each video stream in the beginning of the file, up to damage."""
     counts: Counter[int] = Counter()
-    with _opened(path) as container:
-        for number, packet in enumerate(container.demux(list(container.streams.video))):
+    with suppress(av.FFmpegError), _opened(path) as container:
+        for packet in islice(container.demux(list(container.streams.video)), _LOOKED_AT):
             if packet.size:
                 counts[packet.stream.index] += 1
-            if number >= _LOOKED_AT or all(counts[index] > 1 for index in wanted):
-                break
     return counts
 
 

@@ -3,6 +3,7 @@
 import logging
 import signal
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -88,11 +89,6 @@ class Windows:
         chosen = int(np.searchsorted(self._ends, where, side="right"))
         start = where - int(self._ends[chosen] - self._starts[chosen])
         return self.shots[chosen], range(start, start + self.span, self.stride)
-
-
-def draw_window(shots: Sequence[Shot], num_frames: int, stride: int, rng: np.random.Generator) -> tuple[Shot, range]:
-    """One window of these shots, as `Windows` draws it."""
-    return Windows(shots, num_frames, stride).draw(rng)
 
 
 class LentMasks:
@@ -242,11 +238,12 @@ def held_out_windows(
     return torch.stack(videos), torch.stack(masks)
 
 
-def held_out_spans(shots: Sequence[Shot], num_frames: int, clean: bool = False) -> list[tuple[Shot, range]]:
-    """All windows among which `held_out_windows` chooses; reads masks, but no video."""
-    spans = [(s, range(t, t + num_frames)) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames)]
-    if clean:
-        spans = [(s, frames) for s, frames in spans if _is_clean(s, frames)]
+def held_out_spans(
+    shots: Sequence[Shot], num_frames: int, clean: bool = False, most: int | None = None
+) -> list[tuple[Shot, range]]:
+    """All windows among which `held_out_windows` chooses, or the first `most`; reads masks, but no video."""
+    every = ((s, range(t, t + num_frames)) for s in shots for t in range(0, s.num_frames - num_frames + 1, num_frames))
+    spans = list(islice((one for one in every if not clean or _is_clean(*one)), most))
     if not spans:
         longest = max((s.num_frames for s in shots), default=0)
         raise UserError(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vidboot.data.urls import url_of
 from vidboot.errors import UserError
 
 
@@ -29,7 +30,9 @@ def write_atomic(path: str | Path, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for results, before hours are spent on them. Raises `UserError` if it can't be made."""
+    """Make a folder for results, before hours are spent on them. Raises `UserError` if it can't be made here."""
+    if (url := url_of(path)) is not None:
+        raise UserError(f"no results are written to {url}: give a folder of this machine, and copy it there afterwards")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -4,7 +4,7 @@ import difflib
 import types
 import typing
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import islice
@@ -18,6 +18,9 @@ from jaxtyping import Bool, UInt8
 
 from vidboot.data.files import atomic_path
 from vidboot.data.masks import MaskTrack
+from vidboot.data.members import file_of
+from vidboot.data.remote import at_hand, content_of
+from vidboot.data.urls import url_of
 from vidboot.data.video import read_frames
 from vidboot.errors import UserError
 
@@ -45,7 +48,7 @@ class ManifestRow:
     source: Annotated[str, "path or URL of the file that the shot was cut from"]
     start: Annotated[int, "first source frame, counted in display order from 0"]
     end: Annotated[int, "source frame after the last one"]
-    path: Annotated[str, "stored video, relative to the manifest's folder"]
+    path: Annotated[str, "stored video, relative to the manifest's folder; in a tar: TAR#OFFSET+BYTES"]
     num_frames: Annotated[int, "frames stored: one for each source frame, or fewer (see timing)"]
     fps: Annotated[float, "frames per second; the mean over the shot if the source's rate varies"]
     height: Annotated[int, "stored height, pixels"]
@@ -65,19 +68,23 @@ class ManifestRow:
     motion: Annotated[float | None, "mean change from frame to frame, grey levels of 0 to 255"] = None
     brightness: Annotated[float | None, "mean brightness, 0 to 255"] = None
     blockiness: Annotated[float | None, "steps at the borders of 8x8 blocks over steps elsewhere; 1 is none"] = None
-    mask: Annotated[str | None, "mask file, relative to the manifest's folder; null: every pixel is clean"] = None
+    mask: Annotated[str | None, "mask, named like path; null: every pixel is clean"] = None
     label: Annotated[str | None, "folder of the source, relative to the input folder; null at its top"] = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "ManifestRow":
         """A row from plain values, as JSON and Arrow give them: lists become tuples, other columns are left out."""
-        given = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        given = {name: values[name] for name in _COLUMNS if name in values}
         row: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
         return cls(**row)
 
     def values(self) -> dict[str, Any]:
         """The row by column."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name in _COLUMNS}
+
+
+# Looked up once: a manifest may have millions of rows.
+_COLUMNS = tuple(column.name for column in fields(ManifestRow))
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:
@@ -122,24 +129,19 @@ class Shot:
     mask_path: str | None
     label: str | None
     root: Path = field(compare=False, repr=False)
-    """Folder of the manifest, which `path` and `mask_path` are relative to."""
-
-    @classmethod
-    def of(cls, row: ManifestRow, root: Path) -> "Shot":
-        """The shot that a row of the manifest in the folder `root` describes."""
-        values = row.values() | {"views": frozenset(row.views), "mask_path": row.mask, "root": root}
-        return cls(**{f.name: values[f.name] for f in fields(cls)})
+    """Folder of the manifest, or its URL as a path; `path` and `mask_path` are relative to it."""
 
     def frames(self, indices: Sequence[int] | None = None) -> UInt8[np.ndarray, "T H W C"]:
         """The stored frames with these numbers (None: all), RGB; raises `VideoError` if the file can't be read."""
-        return read_frames(self.root / self.path, indices)
+        return read_frames(at_hand(self.root, self.path), indices)
 
     def mask(self, indices: Sequence[int] | None = None) -> Bool[np.ndarray, "T H W"]:
         """The masks of these frames, true where a pixel is clean; raises `UserError` if the file can't be read."""
         if self.mask_path is None:
             return MaskTrack(self.num_frames, self.height, self.width).frames(indices)
-        path = self.root / self.mask_path
-        return _mask_track(path, path.stat().st_mtime_ns if path.exists() else None).frames(indices)
+        path = at_hand(self.root, self.mask_path)
+        holder = Path(file_of(path))
+        return _mask_track(path, holder.stat().st_mtime_ns if holder.exists() else None).frames(indices)
 
 
 @lru_cache(maxsize=512)
@@ -206,18 +208,28 @@ def write_manifest(folder: str | Path, rows: Iterable[ManifestRow]) -> None:
 
 
 def load_manifest(folder: str | Path) -> Manifest:
-    """Read the manifest of a preprocessed folder; raises `UserError` as `load_rows` does."""
+    """Read the manifest of a preprocessed folder, or of one at a URL; raises `UserError` as `load_rows` does."""
     folder = Path(folder)
-    return Manifest(folder, [Shot.of(row, folder) for row in load_rows(folder)])
+    table = _read_table(folder, _SCHEMA.names)
+    return Manifest(folder, [shot for part in table.to_batches(_AT_ONCE) for shot in _shots(part, folder)])
 
 
-def load_rows(folder: str | Path) -> list[ManifestRow]:
-    """The rows of the manifest in a preprocessed folder.
+def _shots(part: pa.RecordBatch, root: Path) -> Iterator[Shot]:
+    """The shots of some rows, by column: to make a `ManifestRow` of each first would take longer than all else."""
+    names = [field.name for field in fields(Shot) if field.name != "root"]
+    values = {name: part["mask" if name == "mask_path" else name].to_pylist() for name in names}
+    values["crop"] = [tuple(crop) for crop in values["crop"]]
+    values["views"] = [frozenset(views) for views in values["views"]]
+    return (Shot(*each) for each in zip(*values.values(), [root] * part.num_rows, strict=True))
+
+
+def load_rows(folder: str | Path) -> Iterator[ManifestRow]:
+    """The rows of the manifest in a preprocessed folder, made one after another.
 
     Raises `UserError` if it is missing, damaged or of another schema version.
     """
     table = _read_table(Path(folder), _SCHEMA.names)
-    return [ManifestRow.of(values) for part in table.to_batches(_AT_ONCE) for values in part.to_pylist()]
+    return (ManifestRow.of(values) for part in table.to_batches(_AT_ONCE) for values in part.to_pylist())
 
 
 def count_sources(folder: str | Path) -> dict[str, int]:
@@ -226,25 +238,25 @@ def count_sources(folder: str | Path) -> dict[str, int]:
 
 
 def named_files(folder: str | Path) -> set[str]:
-    """The shots and masks that the manifest names, relative to `folder`; raises `UserError` as `load_rows` does."""
+    """The files that hold the manifest's shots and masks, relative to `folder`; raises `UserError` as `load_rows`."""
     table = _read_table(Path(folder), ["path", "mask"])
-    return {name for column in table.columns for name in column.to_pylist() if name is not None}
+    return {file_of(name) for column in table.columns for name in column.to_pylist() if name is not None}
 
 
 def _read_table(folder: Path, columns: Sequence[str]) -> pa.Table:
     """Columns of the manifest in a folder; raises `UserError` if it is missing, damaged or of another version."""
-    path = folder / FILE_NAME
+    url, path = url_of(folder), folder / FILE_NAME
     again = "run tools/preprocess.py with --output on that folder"
-    if not path.is_file():
-        if str(folder).partition("/")[0].endswith(":"):  # a path keeps one slash of a URL's two
-            raise UserError(f"{folder} is on a remote file system, and shots are read from this machine: copy it here")
-        raise UserError(f"there is no manifest in {folder}; {again}")
+    content = None if url is None else content_of(f"{url}/{FILE_NAME}")
+    if content is None and (url is not None or not path.is_file()):
+        raise UserError(f"there is no manifest in {url or folder}; {again}")
+    file = path if content is None else pa.BufferReader(content)
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(file)
         version = (schema.metadata or {}).get(b"vidboot_schema_version", b"none").decode()
         missing = set(columns) - set(schema.names)
         if version == str(SCHEMA_VERSION) and not missing:
-            return pq.read_table(path, columns=list(columns))
+            return pq.read_table(file, columns=list(columns))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"the manifest {path} can't be read ({error}); {again}") from None
     if version != str(SCHEMA_VERSION):

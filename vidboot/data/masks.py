@@ -4,7 +4,9 @@ True means a clean pixel: one that no event covers. Each distinct shape is store
 shape and a subtitle one event, whatever the length of the shot.
 """
 
+import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from vidboot.data.files import atomic_path
+from vidboot.data.files import write_atomic
+from vidboot.data.members import read_bytes
 from vidboot.errors import UserError
 
 
@@ -64,22 +67,27 @@ class MaskTrack:
         events = [Event(start, end, event.covered) for event, start, end in places if start < end]
         return MaskTrack(len(numbers), self.height, self.width, events)
 
-    def save(self, path: str | Path) -> None:
-        """Write the masks, atomically; the same events give the same bytes."""
+    def packed(self) -> bytes:
+        """The content of a mask file; the same events give the same bytes."""
         shapes: dict[bytes, int] = {}
         rows = [(e.start, e.end, shapes.setdefault(np.packbits(e.covered).tobytes(), len(shapes))) for e in self.events]
         packed = np.frombuffer(b"".join(shapes), np.uint8).reshape(len(shapes), -1 if shapes else 0)
         size = np.array([self.num_frames, self.height, self.width], np.int64)
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, size=size, events=np.array(rows, np.int64).reshape(-1, 3), shapes=packed)
+        file = io.BytesIO()
+        np.savez_compressed(file, size=size, events=np.array(rows, np.int64).reshape(-1, 3), shapes=packed)
+        return file.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the masks, atomically."""
+        write_atomic(path, self.packed())
 
     @classmethod
     def load(cls, path: str | Path) -> "MaskTrack":
         """Read masks; raises `UserError` if the file is missing or damaged."""
         try:
-            with np.load(path) as data:
+            with np.load(io.BytesIO(read_bytes(path))) as data:
                 num_frames, height, width = (int(n) for n in data["size"])
                 shapes = [np.unpackbits(row, count=height * width).reshape(height, width) > 0 for row in data["shapes"]]
                 return cls(num_frames, height, width, [Event(int(s), int(e), shapes[k]) for s, e, k in data["events"]])
-        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"the mask file {path} can't be read ({error}); run preprocess again") from None

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vidboot.data.container import VideoError, check_not_mirrored, is_untagged_hd, open_video
+from vidboot.data.members import file_of, for_ffmpeg
 
 Frames = UInt8[np.ndarray, "T H W C"]
 Reader = Callable[[str, Sequence[int]], Frames | None]
@@ -26,7 +27,7 @@ def read_at(path: str | Path, indices: Sequence[int]) -> Frames | None:
     Raises `VideoError` if the file can't be opened.
     """
     reader = _reader()
-    return reader(str(path), indices) if reader is not None and _is_read_rightly(reader, path) else None
+    return reader(for_ffmpeg(path), indices) if reader is not None and _is_read_rightly(reader, path) else None
 
 
 @cache
@@ -53,7 +54,7 @@ def _is_read_rightly(reader: Reader, path: str | Path) -> bool:
     and each failure leaks memory, so that its first frame is tried here, once.
     """
     try:
-        status = Path(path).stat()
+        status = Path(file_of(path)).stat()
     except OSError as error:
         raise VideoError(path, f"can't be opened ({error.strerror})") from None
     return _probe(reader, str(path), status.st_mtime_ns, status.st_size)
@@ -71,7 +72,7 @@ def _probe(reader: Reader, path: str, _modified_ns: int, _size: int) -> bool:
         if first is None or first.rotation != 0 or is_untagged_hd(first):
             return False
         check_not_mirrored(path, first)
-    return reader(path, [0]) is not None
+    return reader(for_ffmpeg(path), [0]) is not None
 
 
 def _by_torchcodec(decoders: ModuleType, path: str, indices: Sequence[int]) -> Frames | None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import numpy as np
 from jaxtyping import Float
@@ -17,10 +16,12 @@ from torch import Tensor
 from vidboot.data.display import mp4_address, print_table
 from vidboot.data.files import write_atomic
 from vidboot.evaluation.intervals import ENOUGH
+from vidboot.pages import template
 
 PAGE_FILE, PLOTS = "index.html", {"errors": "denoising.png", "autocorrelation": "autocorrelation.png"}
 PLAYED = 8
 """How many videos of each kind the page plays."""
+_TEMPLATE = template(Path(__file__).with_name("run_page.html"))
 
 
 def print_tables(results: Mapping[str, Any]) -> None:
@@ -161,64 +162,3 @@ def _panel() -> tuple[Figure, Any]:
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(5, 3.4), layout="constrained")
         return figure, figure.subplots()
-
-
-_TEMPLATE = jinja2.Environment(autoescape=True, trim_blocks=True).from_string("""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>vidboot: evaluation of {{ run }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .25rem .8rem; text-align: right }
-th { border-bottom: 1px solid #888; font-weight: 600 } td:first-child { text-align: left }
-video { width: 8rem; margin: 0 .3rem .3rem 0; image-rendering: pixelated }
-</style>
-<h1>Evaluation of {{ run }}</h1>
-<h2>Samples beside real videos</h2>
-{% for name, addresses in players.items() %}<h3>{{ name }}</h3>
-<p>{% for address in addresses %}<video src="{{ address }}" autoplay loop muted playsinline></video>
-{% endfor %}</p>
-{% endfor %}
-<h2>Held-out denoising error</h2>
-<p>Mean squared error per pixel for values in [-1, 1], with the 95 % confidence interval (Student, of the
-logarithm) over the means of {{ test_shots }} held-out shots; the noise is the same for every row.</p>
-<table><tr><th></th>{% for sigma in sigmas %}<th>σ = {{ sigma }}</th>{% endfor %}</tr>
-{% for name, row in denoising.items() %}<tr><td>{{ name }}</td>{% for e in row %}
-<td>{{ error_cell(e) }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-{% if denoising_ratio %}<p>Error over that of the first row, by the bootstrap over shots, paired: models that differ
-less than shots do are told apart. Below 1 is better.{% if test_shots < enough %} Without intervals, because
-{{ test_shots }} shots are too few: it takes {{ enough }}.{% endif %}</p>
-<table><tr><th></th>{% for sigma in sigmas %}<th>σ = {{ sigma }}</th>{% endfor %}</tr>
-{% for name, row in denoising_ratio.items() %}<tr><td>{{ name }}</td>{% for e in row %}
-<td>{{ interval_cell(e) }}</td>{% endfor %}</tr>
-{% endfor %}</table>{% endif %}
-<img src="{{ pictures.errors }}" alt="Error against noise level">
-<h2>Generated videos</h2>
-<p>{{ protocol.generated }}.</p>
-{% for name, text in protocol.items() if name not in ("features", "generated", "copies") %}<p>{{ text }}.</p>
-{% endfor %}
-<p>{% for sentence in sentences %}{{ sentence }}<br>{% endfor %}</p>
-<p>Fréchet distance: {{ protocol.features }}. Real from real: the distance between random halves of the real videos, of
-the same numbers of videos; the interval has 95 % of them. No distance of so few videos can be read without it. The
-distance's own interval is by the bootstrap over videos.</p>
-<p>Motion: root mean square change of a value from frame to frame, over that of the held-out videos; 0 is a still video,
-whose denoising error may be fine. Noise counts as motion. The interval is by the bootstrap over videos.</p>
-<p>Autocorrelation: of frames less the mean held-out frame. Seam ratio: mean square change from frame to frame at the
-borders of windows, over that elsewhere (1 = no seams). Drift: change from the first to the last quarter, of brightness
-/ of contrast.</p>
-<table><tr><th></th>{% for title in titles %}<th>{{ title }}</th>{% endfor %}</tr>
-{% for name, row in cells.items() %}<tr><td>{{ name }}</td>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-<img src="{{ pictures.autocorrelation }}" alt="Autocorrelation against lag">
-{% if copies %}<h2>Copied or made?</h2>
-<p>{{ protocol.copies }}. Distance: root mean square difference of values in [-1, 1] between pictures of at most 32
-pixels a side, mean over a video's windows, each with its own nearest training window. “Closer than smoothness or chance
-explain”: nearer than half the usual squared distance of held-out videos, and than half that of the
-training video from the mean frame.</p>
-<table><tr><th></th><th>to the nearest training video, median</th><th>the same of held-out videos</th>
-<th>close below</th><th>nearest pair: sample, training video</th></tr>
-{% for name, row in copies.items() %}<tr><td>{{ name }}</td><td>{{ "%.3f" % row.median }}</td>
-<td>{{ "%.3f" % row.held_out_median }}</td><td>{{ "%.3f" % row.limit }}</td><td>{% for address in pairs[name] %}
-<video src="{{ address }}" autoplay loop muted playsinline></video>{% endfor %}</td></tr>
-{% endfor %}</table>{% endif %}
-</html>
-""")

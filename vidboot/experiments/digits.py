@@ -37,41 +37,58 @@ _KINDS = ("full", "clip", "low_res")
 
 
 @lru_cache(maxsize=1)
-def _digit_images() -> dict[str, Float[np.ndarray, "n 16 16"]]:
-    """Digits at twice their size, ink in [0, 1]. The last fifth is for tests; other people wrote it."""
+def _digits() -> Any:
+    """Scikit-learn's digits, with `images` and `target`."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
         raise UserError("moving digits need scikit-learn: pip install -e '.[dev]'") from None
-    small = load_digits().images.astype(np.float32) / 16
-    images = np.stack([cv2.resize(i, (DIGIT_SIZE, DIGIT_SIZE), interpolation=cv2.INTER_LINEAR) for i in small])
+    return load_digits()
+
+
+@lru_cache(maxsize=2)
+def digit_images(size: int = DIGIT_SIZE) -> dict[str, Float[np.ndarray, "n {size} {size}"]]:
+    """Digits of `size` pixels, ink in [0, 1]. The last fifth is for tests; other people wrote it."""
+    small = _digits().images.astype(np.float32) / 16
+    images = np.stack([cv2.resize(i, (size, size), interpolation=cv2.INTER_LINEAR) for i in small])
     cut = len(images) * 4 // 5
     return {"train": images[:cut], "test": images[cut:]}
 
 
 def digit_video(
-    seed: int | tuple[int, ...], num_frames: int = 32, split: Split = "train", size: int = 24
+    seed: int | tuple[int, ...],
+    num_frames: int = 32,
+    split: Split = "train",
+    size: int = 24,
+    digit_size: int = DIGIT_SIZE,
 ) -> UInt8[np.ndarray, "T H W C"]:
     """One video of `num_frames` frames of size × size pixels, RGB; the same seed always gives the same video.
 
-    `split` chooses between two disjoint sets of handwritten digits. Raises `ValueError` for a picture smaller than a
-    digit, or no frame.
+    `split` chooses between two disjoint sets of handwritten digits. Smaller digits move by as much less. Raises
+    `ValueError` for a picture smaller than a digit, or no frame.
     """
-    if size < DIGIT_SIZE or num_frames < 1:
-        raise ValueError(f"digits of {DIGIT_SIZE} pixels need at least as many, and 1 frame; got {size}, {num_frames}")
+    if size < digit_size or num_frames < 1:
+        raise ValueError(f"digits of {digit_size} pixels need at least as many, and 1 frame; got {size}, {num_frames}")
     rng = np.random.default_rng(seed)
-    images = _digit_images()[split]
+    images = digit_images(digit_size)[split]
     digit = images[rng.integers(len(images))]
-    places = _path(rng, num_frames, size - DIGIT_SIZE)
+    places = _path(rng, num_frames, size - digit_size, digit_size / DIGIT_SIZE)
     light, closed = _light(rng, num_frames), _curtain(rng, num_frames)
     frames = np.stack([_frame(digit, place, size, shut) for place, shut in zip(places, closed, strict=True)])
     levels = (255 * frames * light[:, None, None]).round().clip(0, 255).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=-1)
 
 
-def _path(rng: np.random.Generator, num_frames: int, room: int) -> Float[np.ndarray, "T 2"]:
-    """Positions of the digit's corner: uniform motion, reflected at 0 and `room`."""
-    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.4)
+def digit_class(seed: int | tuple[int, ...], split: Split = "train") -> int:
+    """Which digit, 0 to 9, is in the video of this seed."""
+    number = np.random.default_rng(seed).integers(len(digit_images()[split]))
+    first = 0 if split == "train" else len(digit_images()["train"])
+    return int(_digits().target[first + number])
+
+
+def _path(rng: np.random.Generator, num_frames: int, room: int, pace: float) -> Float[np.ndarray, "T 2"]:
+    """Positions of the digit's corner: uniform motion at 0.6 to 1.4 times `pace`, reflected at 0 and `room`."""
+    angle, speed = rng.uniform(0, 2 * np.pi), pace * rng.uniform(0.6, 1.4)
     velocity = speed * np.array([np.cos(angle), np.sin(angle)])
     straight = rng.uniform(0, max(room, 1), 2) + np.arange(num_frames)[:, None] * velocity
     return room - np.abs(straight % (2 * room) - room) if room else np.zeros((num_frames, 2))
@@ -96,7 +113,7 @@ def _curtain(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "T"
 
 
 def _frame(
-    digit: Float[np.ndarray, "16 16"], place: Float[np.ndarray, "2"], size: int, closed: float
+    digit: Float[np.ndarray, "d d"], place: Float[np.ndarray, "2"], size: int, closed: float
 ) -> Float[np.ndarray, "H W"]:
     """The digit at `place`, between pixels by linear interpolation, behind a curtain drawn from the left."""
     shift = np.array([[1, 0, place[1]], [0, 1, place[0]]], np.float32)
@@ -132,6 +149,8 @@ class DigitsFolder:
     scale: int = 2
     size: int = 24
     """Height and width in pixels."""
+    digit_size: int = DIGIT_SIZE
+    """Height and width of the digit in pixels."""
     subtitled: float = 0.0
     """Share of the clips and low-res videos with burnt-in white letters, and a mask for them."""
 
@@ -150,7 +169,8 @@ class DigitsFolder:
     def _video(self, kind: str, index: int) -> tuple[UInt8[np.ndarray, "T H W C"], Bool[np.ndarray, "H W"] | None]:
         """The frames of one video, and where letters cover them (None: nowhere)."""
         seed = (self.seed, _KINDS.index(kind), index)
-        frames = digit_video(seed, self.clip_frames if kind == "clip" else self.num_frames, self.split, self.size)
+        length = self.clip_frames if kind == "clip" else self.num_frames
+        frames = digit_video(seed, length, self.split, self.size, self.digit_size)
         share, covered = 0.0 if kind == "full" else self.subtitled, None
         if int((index + 1) * share) > int(index * share):
             letters, covered = subtitle(self.size, np.random.default_rng([*seed, 1]))

@@ -1,6 +1,7 @@
 """The files that say what is known of a video to generate, read a stretch of frames at a time."""
 
 import hashlib
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from vidboot.data.clock import TIMED_PACKETS, frame_rate
 from vidboot.data.container import VideoError, open_video
 from vidboot.data.datasets import to_tensor
 from vidboot.data.manifest import FILE_NAME, Shot, load_manifest
+from vidboot.data.members import member_of, read_bytes
 from vidboot.data.video import iter_frames, read_frames
 from vidboot.errors import UserError
 from vidboot.method.conditioning import Observation
@@ -191,7 +193,7 @@ def _first(path: Path) -> UInt8[np.ndarray, "H W C"]:
 def _hash(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with path.open("rb") if member_of(path) is None else io.BytesIO(read_bytes(path)) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 

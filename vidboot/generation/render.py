@@ -6,12 +6,13 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
@@ -23,7 +24,7 @@ from vidboot.generation.kept_sample import KeptSample
 from vidboot.generation.request import GenerateRequest, ResolvedRequest
 from vidboot.generation.sampling import Sampling, sample, seeded
 from vidboot.generation.streaming import StreamState, stream
-from vidboot.generation.writers import PNG_FOLDER, check_fps, check_path, grid, open_output
+from vidboot.generation.writers import AT_ONCE, PNG_FOLDER, Output, check_fps, check_path, enlarged, grid, open_output
 from vidboot.model.run_folder import load, weights_hash
 from vidboot.model.video_model import VideoModel
 from vidboot.networks.compiled import has_compiler
@@ -101,19 +102,31 @@ def render(
     identity = {key: value for key, value in record.items() if key not in WITHOUT_EFFECT}
     shape = (request.samples, 3, resolved.frames, video.height, video.width)
     kept = KeptSample(request.output, shape, identity)
-    with _enough_memory(resolved):
+    with _alone(request.output), _enough_memory(resolved):
         if request.stream:
             _stream(resolved, sampling, model, inputs, identity, on_progress)
         else:
             _joint(resolved, sampling, model, inputs, kept, on_progress)
-    write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
-    kept.delete()
-    if request.stream:
-        # Only now: a stream that is killed before its record is written has its last chunk made again. The state goes
-        # first, because without it the rest of the folder is of no use, and the next stream of that name deletes it.
-        _state_file(request.output).unlink()
-        shutil.rmtree(_state_file(request.output).parent)
+        write_atomic(request.output.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+        kept.delete()
+        if request.stream:
+            # Only now: a stream that is killed before its record is written has its last chunk made again. The state
+            # goes first, because without it the rest of the folder is of no use, and the next stream deletes it.
+            _state_file(request.output).unlink()
+            shutil.rmtree(_state_file(request.output).parent)
     return record
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Lock `output` against other generations."""
+    lock = output.with_name(f".lock-{output.name}")
+    try:
+        with FileLock(lock, timeout=0), ExitStack() as at_end:
+            at_end.callback(lock.unlink, missing_ok=True)
+            yield
+    except Timeout:
+        raise UserError(f"another process makes {output}: wait for it, or choose another --output") from None
 
 
 def load_for_sampling(run: Path) -> VideoModel:
@@ -181,7 +194,7 @@ def _joint(
         if videos is None:
             videos = _sampled(request, sampling, model, inputs, kept, on_progress)
         try:
-            output.append(grid(videos))
+            _append(output, videos, request.enlarge)
             output.finish()
         except KeyboardInterrupt:
             kept.delete()
@@ -222,7 +235,13 @@ def _size(request: ResolvedRequest, model: VideoModel) -> tuple[int, int, int]:
     """The output's channels, height and width: all samples in a grid."""
     video = model.config.video
     channels, _, height, width = grid(torch.zeros(request.samples, 3, 1, video.height, video.width)).shape
-    return channels, height, width
+    return channels, height * request.enlarge, width * request.enlarge
+
+
+def _append(output: Output, videos: Float[Tensor, "B C T H W"], times: int) -> None:
+    """Add frames of all samples, in a grid and enlarged; a few at a time, as enlarged ones take more memory."""
+    for part in grid(videos).split(AT_ONCE, dim=1):
+        output.append(enlarged(part, times))
 
 
 def _stream(
@@ -245,7 +264,7 @@ def _stream(
         while done < frames:
             fresh, state = next(chunks)
             fresh = fresh[:, :, : frames - done]
-            output.append(grid(fresh))
+            _append(output, fresh, request.enlarge)
             state.save(state_file, identity)
             done += fresh.shape[2]
             bar.update(fresh.shape[2])

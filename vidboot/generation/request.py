@@ -62,9 +62,10 @@ class GenerateRequest(SamplingOptions):
     """What to make, from what, into which file."""
 
     run: Annotated[Path, Option(metavar="DIR")]
-    """Run folder that tools/train.py wrote."""
+    """Run folder that tools/train.py wrote, or its URL."""
     output: Path
-    """File to write: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without an ending, a folder of PNG frames."""
+    """File to write, or its URL: .mp4, .gif or .npy (float32 C T H W in [-1, 1]); without an ending, a folder of PNG
+    frames."""
     frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)] | None = None
     """Number of frames, also beyond the training length (default: as many as the low-resolution or damaged video
     has)."""
@@ -76,6 +77,8 @@ class GenerateRequest(SamplingOptions):
     """Frames per second (default: that of a video given below, else that of the training videos)."""
     lossless: bool = False
     """Keep the RGB values exactly in the mp4."""
+    enlarge: Annotated[int, Field(ge=1, le=64), Option(metavar="K")] = 1
+    """Write frames K times as high and wide, by bicubic interpolation."""
     stream: bool = False
     """Make the video chunk by chunk, in constant memory; the same command resumes after a kill."""
     max_batch_frames: PositiveInt | None = None

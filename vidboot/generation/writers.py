@@ -266,3 +266,11 @@ def grid(videos: Float[Tensor, "B C T H W"], border: int = 2) -> Float[Tensor, "
     cells[: len(videos)] = framed
     whole = rearrange(cells, "(r c) d t h w -> d t (r h) (c w)", r=rows)
     return whole[..., :-border, :-border]
+
+
+def enlarged(video: Float[Tensor, "C T h w"], times: int) -> Float[Tensor, "C T H W"]:
+    """The video with frames `times` as high and wide, by bicubic interpolation; values stay in [-1, 1]."""
+    if times == 1:
+        return video
+    frames = torch.nn.functional.interpolate(video.transpose(0, 1), scale_factor=times, mode="bicubic")
+    return frames.transpose(0, 1).clamp(-1, 1)

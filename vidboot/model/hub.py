@@ -1,17 +1,18 @@
-"""Publishing and fetching trained models: a folder, or a repository on the Hugging Face hub.
+"""Trained models without the state of training: in a folder, or in a repository on the Hugging Face hub.
 
-A published model is a run folder with configuration, weights, gate and calibration, without the state of training.
-`vidboot.load` reads it as well, without DeepSpeed.
+What is in it: configuration, weights, gate and calibration. `vidboot.load` reads it as well, without DeepSpeed.
+`vidboot.evaluation.publishing` puts it on the hub.
 """
 
-import tempfile
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from vidboot.data.remote import folder_at_hand
+from vidboot.data.urls import url_of
 from vidboot.errors import UserError
-from vidboot.model.run_folder import load, save
+from vidboot.model.run_folder import NAMES, load, save
 from vidboot.model.video_model import VideoModel
 
 
@@ -19,21 +20,6 @@ def save_pretrained(model: VideoModel, folder: str | Path) -> None:
     """Write a model into a folder, and read it back to check it."""
     save(model, Path(folder))
     load(folder)
-
-
-def push_to_hub(model: VideoModel, repo_id: str, private: bool = False, token: str | None = None) -> str:
-    """Publish a model as the hub repository `repo_id`, made if it isn't there; returns the address of the commit.
-
-    Raises `UserError` if the hub refuses.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        save_pretrained(model, folder)
-        try:
-            api = HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="vidboot model"))
-        except (HfHubHTTPError, HFValidationError) as error:
-            raise UserError(f"the hub refuses {repo_id}: {error}") from None
 
 
 def from_pretrained(source: str | Path, revision: str | None = None, device: str = "cpu") -> VideoModel:
@@ -45,10 +31,12 @@ def from_pretrained(source: str | Path, revision: str | None = None, device: str
 
 
 def fetched(source: str | Path, revision: str | None = None) -> Path:
-    """The folder of a hub repository's JSON and safetensors files on this machine: no others are fetched.
+    """The folder on this machine of the JSON and safetensors files of a hub repository, or of a run folder at a URL.
 
     Without a network it is what was fetched before. Raises `UserError` if there is nothing.
     """
+    if url_of(source) is not None:
+        return folder_at_hand(Path(source), NAMES)
     try:
         return Path(snapshot_download(str(source), revision=revision, allow_patterns=["*.json", "*.safetensors"]))
     except LocalEntryNotFoundError:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vidboot.config import RunConfig
 from vidboot.data.files import atomic_path, write_atomic
+from vidboot.data.remote import folder_at_hand
 from vidboot.errors import UserError
 from vidboot.method.calibration import Calibration
 from vidboot.method.edm import Preconditioned
@@ -25,6 +26,8 @@ from vidboot.model.video_model import ContextFit, VideoModel, residual_network, 
 
 CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE = "config.json", "split.json", "calibration.json"
 WEIGHTS_FILE, GATE_FILE = "model.safetensors", "gate.json"
+NAMES = (CONFIG_FILE, SPLIT_FILE, CALIBRATION_FILE, WEIGHTS_FILE, GATE_FILE, FORM_FILE)
+"""What a model is read from: of a run folder at a URL, these files are fetched."""
 Made = TypeVar("Made")
 
 
@@ -76,7 +79,7 @@ def save_config(run_dir: Path, config: RunConfig) -> None:
 
 def load_config(run_dir: Path) -> RunConfig:
     """Read a run's configuration; raises `UserError` if this is no run folder."""
-    path = run_dir / CONFIG_FILE
+    path = folder_at_hand(run_dir, NAMES) / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{run_dir} is not a run folder (no {CONFIG_FILE}); give the run_dir that tools/train.py wrote")
     try:
@@ -88,8 +91,12 @@ def load_config(run_dir: Path) -> RunConfig:
 
 
 def load(run_dir: str | Path, device: torch.device | str = "cpu") -> VideoModel:
-    """The trained model of a run folder. Raises `UserError` if a network is missing, damaged or of another shape."""
-    return load_parts(load_config(Path(run_dir)), Path(run_dir)).to(device)
+    """The trained model of a run folder, or of one at a URL.
+
+    Raises `UserError` if a network is missing, damaged or of another shape.
+    """
+    folder = folder_at_hand(Path(run_dir), NAMES)
+    return load_parts(load_config(folder), folder).to(device)
 
 
 def load_parts(config: RunConfig, run_dir: Path, calibration: bool = True, residual: bool = True) -> VideoModel:
@@ -137,7 +144,7 @@ def save(model: VideoModel, folder: Path) -> None:
 
 def weights_hash(run_dir: str | Path) -> str:
     """A hash of all files that determine what a run generates: weights, gate, form, calibration and configuration."""
-    digest = hashlib.sha256()
+    digest, run_dir = hashlib.sha256(), folder_at_hand(Path(run_dir), NAMES)
     for name in (WEIGHTS_FILE, GATE_FILE, FORM_FILE, CALIBRATION_FILE, CONFIG_FILE):
         for path in sorted(Path(run_dir).rglob(name)):
             digest.update(path.relative_to(run_dir).as_posix().encode())

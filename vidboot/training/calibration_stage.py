@@ -55,7 +55,7 @@ class CalibrationStage(Stage):
 
     def check(self, split: Split) -> None:
         """Raise `UserError` if no full video is held out; reads masks, but no video."""
-        held_out_spans(split.validation, self.config.video.num_frames, clean=True)
+        held_out_spans(split.validation, self.config.video.num_frames, clean=True, most=1)
 
     def is_finished(self) -> bool:
         """Whether the stored weights were fitted with these settings, and for the views' present networks."""

@@ -88,7 +88,7 @@ class ResidualStage(NetworkStage):
 
     def check(self, split: Split) -> None:
         """Raise `UserError` for anything that would stop the stage; reads masks, but no video."""
-        held_out_spans(split.validation, self.config.video.num_frames, clean=True)
+        held_out_spans(split.validation, self.config.video.num_frames, clean=True, most=1)
         super().check(split)
 
     def network(self) -> Preconditioned:

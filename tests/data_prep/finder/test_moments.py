@@ -6,6 +6,8 @@ import pytest
 from data_prep.finder.maps import LONG
 from data_prep.finder.moments import REACH, STRIDE, Moment, MomentFinder, shipped, spread_around
 
+GREY = [np.full((32, 48), 128, np.uint8)] * 2
+
 
 @pytest.mark.parametrize("count", [1, 2, 5, 15, 16, 17, 30, 41, 100])
 def test_the_long_span_holds_the_centre_and_its_neighbours(count):
@@ -24,7 +26,7 @@ def feed(frames: int) -> list[Moment]:
     finder = MomentFinder(64, 96, shipped())
     rng = np.random.default_rng(2)
     for number in range(frames):
-        finder.feed(10 * number, rng.integers(0, 255, (64, 96), np.uint8), [np.full((32, 48), 128, np.uint8)] * 2)
+        finder.take(10 * number, finder.sample(rng.integers(0, 255, (64, 96), np.uint8), GREY))
     return finder.close()
 
 
@@ -51,7 +53,7 @@ def test_where_something_comes_each_sample_is_judged(monkeypatch):
     finder.size = (64, 96)
     for number in range(40):
         picture = np.full((64, 96), 255 if number >= 13 else 0, np.uint8)
-        finder.feed(number, picture, [np.full((32, 48), 128, np.uint8)] * 2)
+        finder.take(number, finder.sample(picture, GREY))
     moments = finder.close()
     numbers = [moment.number for moment in moments]
     assert numbers == [2, 7, 12, 13, 14, 15, 16, 17, 22, 27, 32, 37]
@@ -61,11 +63,10 @@ def test_where_something_comes_each_sample_is_judged(monkeypatch):
 def test_a_cut_that_is_known_late_leaves_the_moments_of_two_finders():
     rng = np.random.default_rng(4)
     pictures = [rng.integers(0, 255, (64, 96), np.uint8) for _ in range(60)]
-    colours = [np.full((32, 48), 128, np.uint8)] * 2
 
     def fed(finder: MomentFinder, numbers: range) -> MomentFinder:
         for number in numbers:
-            finder.feed(number, pictures[number], colours)
+            finder.take(number, finder.sample(pictures[number], GREY))
         return finder
 
     late, second = fed(MomentFinder(64, 96, shipped()), range(45)), MomentFinder(64, 96, shipped())

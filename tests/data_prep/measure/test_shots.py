@@ -120,6 +120,14 @@ def test_a_flash_that_hides_a_cut_is_one(length):
     assert all(50 - length <= end <= 51 + length for _, end in found[:-1])
 
 
+@pytest.mark.parametrize("light", [[1], [1, 0.9, 0.8, 0.7, 0.6, 0.5], [1, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05]])
+def test_a_flash_that_dies_away_over_a_fast_pan_does_not_cut(light):
+    scene = soft_scene(77, 120, 1.5, 144, 256).astype(float)
+    for number, strength in enumerate(light):
+        scene[40 + number] += strength * (255 - scene[40 + number])
+    assert spans(np.round(scene).astype(np.uint8), 25.0) == [(0, 120)]
+
+
 def test_a_series_of_flashes_does_not_cut():
     scene = soft_scene(3, 100, 0.4).astype(int)
     for at in (20, 24, 28, 33, 50, 51, 70, 71, 72):

@@ -143,6 +143,13 @@ def test_times_of_all_frames_are_kept_in_display_order_or_nearly_so(tmp_path, op
     assert sorted(times) == pytest.approx(np.arange(COUNT) / 30 + min(times))
 
 
+def test_a_raw_stream_that_says_no_rate_is_told(tmp_path):
+    options = "log-level=0:pools=none:frame-threads=1"
+    silent = film(tmp_path / "a.hevc", 50, "libx265", **{"x265-params": f"{options}:vui-timing-info=0"})
+    assert probe(silent).notes == ("says no frame rate, read as 25 a second",)
+    assert probe(film(tmp_path / "b.hevc", 50, "libx265", **{"x265-params": options})).notes == ()
+
+
 def test_pictures_that_are_days_apart_are_no_film(tmp_path):
     path = film(tmp_path / "a.mkv", 25, times=np.arange(COUNT) * 86_400_000, unit=Fraction(1, 1000), bf="0")
     with pytest.raises(VideoError, match="no film: its pictures are 86400 seconds apart"):

@@ -23,7 +23,7 @@ def test_curves_samples_and_what_was_set_aside(small_run):
         "loss": ([10, 20, 30], [0.1, 0.05, 1 / 30]),
         "error@0.5": ([30], [0.25]),
     }
-    loss, errors = run_view.curves(small_run, "clip").axes
+    loss, errors = (figure.axes[0] for figure in run_view.curves(small_run, "clip"))
     assert [line.get_xydata().tolist() for line in loss.lines] == [[[10, 0.1], [20, 0.05], [30, 1 / 30]]]
     assert [line.get_xydata().tolist() for line in errors.lines] == [[[30, 0.25]]]
     assert [file.stem[-3:] for file in run_view.samples(small_run, "clip")] == ["010", "030", "200"]

@@ -119,7 +119,7 @@ def streams(path, *kinds):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("codec", ["mjpeg", "libx264"])
 def test_a_single_picture_never_wins_over_a_film(tmp_path, suffix, first, codec):
@@ -129,6 +129,11 @@ def test_a_single_picture_never_wins_over_a_film(tmp_path, suffix, first, codec)
         assert stream.width == 64
         assert len(films_of(path, container)) == 1 and len(pictures_of(container)) == 2
     assert read_frames(path, [29]).shape == (1, 64, 64, 3)
+
+
+def test_slides_beside_a_film_do_not_win(tmp_path):
+    path = streams(tmp_path / "a.mkv", ("mjpeg", 320, 2, False), ("libx264", 64, 60, False))
+    assert read_frames(path).shape == (60, 64, 64, 3)
 
 
 def test_of_two_films_the_larger_one_is_chosen_and_a_picture_alone_is_still_read(tmp_path):

@@ -14,13 +14,15 @@ from vidboot.data.config import DataConfig
 from vidboot.data.datasets import (
     LentMasks,
     ViewDataset,
-    draw_window,
+    Windows,
+    held_out_spans,
     held_out_windows,
     load_clip,
     mean_image,
     to_frames,
     to_tensor,
 )
+from vidboot.data.manifest import Shot
 from vidboot.data.masks import Event
 from vidboot.data.set_aside import SetAside
 from vidboot.data.split import split_like, split_shots
@@ -58,7 +60,8 @@ def test_every_window_is_equally_likely(manifest):
     shots = [replace(manifest[0], num_frames=10, id="a"), replace(manifest[1], num_frames=6, id="b")]
     dataset = ViewDataset(shots, {4: 1.0}, seed=0, batch_size=1, options=OPTIONS)
     rng = np.random.default_rng(0)
-    draws = [draw_window(dataset.shots, 4, 1, rng) for _ in range(5000)]
+    windows = Windows(dataset.shots, 4, 1)
+    draws = [windows.draw(rng) for _ in range(5000)]
     seen = Counter((shot.id, frames.start) for shot, frames in draws)
     assert sorted(seen) == [("a", t) for t in range(7)] + [("b", t) for t in range(3)]
     assert min(seen.values()) > 400  # 500 expected
@@ -236,6 +239,22 @@ def test_a_window_of_another_stride_is_every_kth_frame(manifest):
         windows = frames.unfold(1, 3 * sample["stride"] + 1, 1)[..., :: sample["stride"]]  # C n H W 4
         assert (windows.permute(1, 0, 4, 2, 3) == to_tensor(sample["frames"])).flatten(1).all(1).any()
     assert {dataset[i]["stride"] for i in range(20)} == {1, 3}
+
+
+def test_the_first_held_out_window_is_found_without_reading_all_masks(manifest, tmp_path, monkeypatch):
+    covered = np.ones((8, 16), bool)
+    MaskTrack(8, 8, 16, [Event(0, 8, covered)]).save(tmp_path / "mask.npz")
+    masked = [replace(shot, mask_path=str(tmp_path / "mask.npz"), num_frames=8) for shot in manifest[:3]]
+    shots, read = [masked[0], *manifest, *masked[1:]], []
+    mask = Shot.mask
+    monkeypatch.setattr(Shot, "mask", lambda shot, frames=None: read.append(shot) or mask(shot, frames))
+    every = held_out_spans(shots, 4, clean=True)
+    assert len(read) == 6 and len(every) > 1
+    read.clear()
+    assert held_out_spans(shots, 4, clean=True, most=1) == every[:1]
+    assert len(read) == 2  # the windows of the first shot
+    with pytest.raises(UserError, match="no held-out shot has 4 frames without a masked pixel"):
+        held_out_spans(masked, 4, clean=True, most=1)
 
 
 def test_half_of_the_samples_are_mirrored_with_their_masks(manifest, tmp_path):

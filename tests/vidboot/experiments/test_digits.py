@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidboot.data.manifest import load_manifest
-from vidboot.experiments.digits import _digit_images, digit_video, write_digits
+from vidboot.experiments.digits import digit_images, digit_video, write_digits
 
 
 def closed(frames_THWC):
@@ -49,7 +49,7 @@ def test_light_changes_slowly():
 
 
 def test_train_and_test_digits_are_disjoint():
-    images = _digit_images()
+    images = digit_images()
     train, test = ({i.tobytes() for i in images[split]} for split in ("train", "test"))
     assert not train & test
     assert len(images["train"]) + len(images["test"]) == 1797

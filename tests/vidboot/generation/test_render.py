@@ -5,8 +5,10 @@ import os
 import shlex
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from small_model import small_model
 
@@ -21,6 +23,17 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     save(small_model(), folder)
     return folder
+
+
+@pytest.mark.parametrize("more", [[], ["--stream"]])
+def test_an_output_is_made_by_one_process_at_a_time(run, main_of, tmp_path, capfd, more):
+    words = ["--run", run, "--frames", 4, "--steps", 1, "--iterations", 0, "--output", tmp_path / "v.mp4", *more]
+    with FileLock(tmp_path / ".lock-v.mp4"):
+        assert main_of("generate", *words) == 2
+    assert f"another process makes {tmp_path / 'v.mp4'}: wait for it" in capfd.readouterr().err
+    assert not (tmp_path / "v.mp4").exists()
+    assert main_of("generate", *words) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.json", "v.mp4"]
 
 
 @pytest.mark.parametrize("ending", [".mp4", ""])
@@ -59,6 +72,7 @@ OUT_OF_RANGE = [
     (["--fps", "inf"], "--fps is a finite number"),
     (["--guidance", "nan", "--class", "cat"], "--guidance is a finite number"),
     (["--guidance", 2], "needs --class"),
+    (["--enlarge", 0], "--enlarge is at least 1"),
     (["--churn", "nan"], "--churn is a finite number"),
     (["--churn", -1], "--churn is at least 0"),
     (["--churn", 1, "--sampler", "euler"], "heun only"),
@@ -125,6 +139,17 @@ def test_the_recorded_command_keeps_every_digit(run, main_of, tmp_path):
     output.unlink()
     assert main_of("generate", *words[2:]) == 0  # without a class, it has no --guidance
     assert output.read_bytes() == made
+
+
+@pytest.mark.parametrize("mode", [[], ["--stream"]])
+def test_enlarged_frames_are_those_of_opencv(run, main_of, tmp_path, mode):
+    for times in (1, 3):
+        output = tmp_path / f"{times}.npy"
+        assert main_of("generate", *options_of(run, output, "--samples", 2, "--enlarge", times, *mode)) == 0
+    small, large = (np.load(tmp_path / f"{times}.npy") for times in (1, 3))
+    assert large.shape == (3, 3, 3 * small.shape[2], 3 * small.shape[3])
+    expected = [cv2.resize(f, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC) for f in small.transpose(1, 2, 3, 0)]
+    assert np.allclose(large.transpose(1, 2, 3, 0), np.clip(expected, -1, 1), atol=1e-5)
 
 
 def test_churn_changes_the_video_and_a_stream_with_another_does_not_go_on(run, main_of, tmp_path, monkeypatch, capfd):

@@ -3,7 +3,6 @@ import sys
 
 import pytest
 import torch
-from huggingface_hub import HfApi
 from huggingface_hub.utils import filter_repo_objects
 
 import vidboot
@@ -36,20 +35,6 @@ def test_saving_into_the_folder_of_a_training_is_refused(trained_run):
 def test_reading_needs_no_deepspeed(trained_run):
     code = f"import sys, vidboot; vidboot.load({str(trained_run)!r}); sys.exit('deepspeed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_what_is_pushed_is_a_whole_model(trained_run, monkeypatch):
-    pushed = {}
-
-    def upload_folder(self, repo_id, folder_path, commit_message):
-        pushed[repo_id] = denoised(vidboot.load(folder_path))
-        return "commit"
-
-    monkeypatch.setattr(HfApi, "create_repo", lambda self, repo_id, private, exist_ok: None)
-    monkeypatch.setattr(HfApi, "upload_folder", upload_folder)
-    model = vidboot.load(trained_run)
-    assert vidboot.push_to_hub(model, "lab/model") == "commit"
-    assert torch.equal(pushed["lab/model"], denoised(model))
 
 
 def test_a_model_is_fetched_whole_and_nothing_else(trained_run, tmp_path, monkeypatch):

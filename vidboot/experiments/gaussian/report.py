@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,8 +17,10 @@ from vidboot.experiments.gaussian.experiments import (
     residual_hardness,
     rule_table,
 )
+from vidboot.pages import template
 
 Results = dict[str, Any]
+_TEMPLATE = template(Path(__file__).with_name("theory.html"))
 GAIN_AT_16 = {0.3: 100, 1.0: 20, 3.0: 4}
 """By how much base + residual should beat direct training at 16 full videos, by noise level."""
 
@@ -49,8 +50,7 @@ def write_report(directory: str | Path, results: Results) -> Path:
     for name, figure in plots.items():
         with atomic_path(directory / name) as partial:
             figure.savefig(partial, dpi=110)
-    page = jinja2.Environment(autoescape=True, trim_blocks=True).from_string(PAGE).render(results)
-    write_atomic(directory / "index.html", page.encode())
+    write_atomic(directory / "index.html", _TEMPLATE.render(results).encode())
     return directory / "index.html"
 
 
@@ -175,51 +175,3 @@ def _panels(count: int) -> tuple[Figure, list[Any]]:
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(1 + 3.6 * count, 3.4), layout="constrained")
         return figure, list(figure.subplots(1, count, squeeze=False)[0])
-
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>vidboot: theory</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .25rem .8rem; text-align: right }
-th { border-bottom: 1px solid #888; font-weight: 600 } img { max-width: 100% }
-li.yes::marker { content: "✓ " } li.no::marker { content: "✗ " } li.open::marker { content: "· " }
-</style>
-<h1>vidboot on Gaussian videos</h1>
-<p>Videos of 32 frames and 4×4 pixels with a long-range share of 30 %; views: clips of 8 frames, and the whole video at
-half the resolution. Every denoiser is linear and every error exact. All errors are excess errors, in % of the least
-mean-square error. Seed {{ seed }}.</p>
-<h2>Findings</h2>
-<ul>{% for f in findings %}
-<li class="{{ 'open' if f.holds is none else 'yes' if f.holds else 'no' }}">{{ f.text }}</li>
-{% endfor %}</ul>
-<h2>Rules that need no full video</h2>
-{% macro table(rows) %}<table>
-<tr>{% for name in rows[0] %}<th>{{ 'σ' if name == 'sigma' else name }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr>{% for value in row.values() %}
-<td>{{ '%.0f' % value if value >= 1000 else '%.3g' % value }}</td>{% endfor %}</tr>
-{% endfor %}</table>{% endmacro %}
-{{ table(rules) }}
-<h2>Claim 1: data efficiency</h2>
-<p>Ridge regression, its strength chosen by cross-validation; bands are the range over independent sets of videos.</p>
-<img src="data_efficiency.png" alt="Excess error against the number of full videos">
-<p>Data-efficiency ratio: full videos that direct training needs for the error of base + residual, over the number that
-base + residual had.</p>
-<table><tr><th>σ</th><th>full videos</th><th>direct</th><th>base</th><th>base + residual</th><th>ratio</th></tr>
-{% for r in data_efficiency %}<tr><td>{{ r.sigma }}</td><td>{{ r['count'] }}</td><td>{{ '%.3g' % r.mean_direct }}</td>
-<td>{{ '%.3g' % r.base }}</td><td>{{ '%.3g' % r.mean_residual }}</td>
-<td>{{ '> ' if r.ratio_is_lower_bound }}{{ '%.3g' % r.ratio }}</td></tr>
-{% endfor %}</table>
-<h2>Claim 2: the residual is as hard as what the views miss</h2>
-<p>Each point is a law of video: a long-range share from 0 to 0.9 and a coupling of the spatial frequencies.</p>
-<img src="residual_hardness.png" alt="Residual's remaining excess against the base's">
-<h2>Smaller overlaps</h2>
-<p>Cost in passes of a full-resolution network over the whole video, low-res passes included at equal cost per
-pixel.</p>
-<img src="overlaps.png" alt="Excess error against noise level, for several overlaps">
-<h2>Calibration on 16 full videos</h2>
-<p>Here the networks err: they are learnt from 1000 clips and low-res videos, and the clip network at full length
-(<code>whole@1</code>) is a sliding window.</p>
-{{ table(calibration) }}
-</html>
-"""

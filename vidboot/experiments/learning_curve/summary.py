@@ -15,6 +15,7 @@ from vidboot.data.display import print_table
 from vidboot.data.files import atomic_path, write_atomic
 from vidboot.experiments.gaussian.experiments import videos_needed
 from vidboot.experiments.learning_curve.config import CurveConfig
+from vidboot.experiments.learning_curve.page import write_page
 from vidboot.experiments.learning_curve.rows import (
     AVERAGED,
     BASE,
@@ -57,7 +58,7 @@ Ratios = dict[int, tuple[float, str]]
 
 
 def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> None:
-    """Write JSON and plot into the output folder and print the table, from the results that there are.
+    """Write JSON, plot and page into the output folder and print the tables, from the results that there are.
 
     `results` are the number of full videos (`count`), seed and rows of each task.
     """
@@ -84,9 +85,12 @@ def write_curve(config: CurveConfig, results: Sequence[Mapping[str, Any]]) -> No
     write_atomic(config.output / CURVE_FILE, json.dumps(summary, indent=1, ensure_ascii=False).encode())
     with atomic_path(config.output / PLOT_FILE) as partial:
         plot(errors, config.counts).savefig(partial, dpi=120)
-    print_table(table(errors, config.counts, ratios))
+    shown = [table(errors, config.counts, ratios)]
     if any("autocorrelation_error" in row for row in rows):
-        print_table(correlation_table(rows))
+        shown.append(correlation_table(rows))
+    for one in shown:
+        print_table(one)
+    print(f"page: {write_page(config, PLOT_FILE, *shown)}")
 
 
 def errors_by_row(rows: Sequence[Mapping[str, Any]]) -> Errors:

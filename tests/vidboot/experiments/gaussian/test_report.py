@@ -4,36 +4,10 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from made_up import theory as results
 from PIL import Image
 
 from vidboot.experiments.gaussian.report import findings, write_report
-
-
-def results(residual: float = 1.0) -> dict:
-    """Made-up numbers in the shape of a run's, in which direct training has an excess of 50 at 16 full videos."""
-    rows = []
-    for sigma in (0.3, 1.0):
-        for count, direct in ((16, 50.0), (64, 10.0)):
-            both = {"direct": [direct], "residual": [residual], "mean_direct": direct, "mean_residual": residual}
-            ratios = {"ratio": 64 / count, "ratio_is_lower_bound": sigma == 0.3}
-            rows.append({"sigma": sigma, "count": count, "base": 2.0} | both | ratios)
-    laws = [
-        {"sigma": 1.0, "long_range": 0.1 * i, "coupling": 0.0, "count": 64, "base": 1.0 + i, "residual": 0.5 + i}
-        for i in range(3)
-    ]
-    fit = {"sigma": 1.0, "slope": 0.5, "r2": 0.9, "log_slope": 0.7, "log_r2": 0.8}
-    excess = {"0.1": 0.01, "1.0": 5.0}
-    return {
-        "seed": 3,
-        "rules": [{"sigma": 1.0, "disjoint clips": 20.28, "counting numbers": 5.004}],
-        "overlaps": [
-            {"overlap": overlap, "clip_cost": 1 + overlap / 4, "cost": 1 + overlap / 4, "excess": excess}
-            for overlap in (0, 2, 4)
-        ],
-        "calibration": [{"sigma": 1.0, "joined@1": 6.0, "whole@1": 7.0, "calibrated": 5.5}],
-        "data_efficiency": rows,
-        "residual_hardness": {"rows": laws, "fits": [fit]},
-    }
 
 
 def test_it_writes_numbers_plots_and_a_page(tmp_path):

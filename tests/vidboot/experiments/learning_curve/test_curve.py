@@ -108,7 +108,7 @@ def test_digits_take_their_size(tmp_path):
 def test_full_videos_without_a_clean_window_are_not_drawn(tmp_path):
     """What is masked throughout can't be calibrated on."""
     write_digits(tmp_path / "data", full=12, clips=0, low_res=0, num_frames=12)
-    rows = load_rows(tmp_path / "data")
+    rows = list(load_rows(tmp_path / "data"))
     split = split_shots(load_manifest(tmp_path / "data"), 0.4)
     hidden = split.train[0].id
     MaskTrack(12, 24, 24, [Event(0, 12, np.ones((24, 24), bool))]).save(tmp_path / "data" / "mask.npz")

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.overlays.motion import camera_motion, displacements
+from data_prep.video.motion import camera_motion, displacements
 
 
 def picture(seed, height=600, width=900):
