@@ -28,8 +28,9 @@ _TEXT = (0.87, 1.32, -1.73)
 _OVERLAY = (1.77, 2.39)
 _STANDING = (0.55, 0.9, 0.43, 1.87, 3.39, 1.29, -7.58)
 _PASSING = (0.76, 0.67, 0.17, 1.38, 3.16, 2.07, -7.26)
-# Things that move over the picture: their look, fitted by tests/bench/fit_moving.py on made marks. From the probability
-# on a shot is not called clean; they are not masked, as no mask follows them.
+# Things that move over the picture: their look, fitted on marks burnt into 33 clips without overlays, as in
+# tests/bench/fit_moving.py. From that probability on, which one of these clips reached without a mark, a shot is not
+# called clean. They are not masked: no mask follows them.
 _MOVING, _MOVES = (0.67, 0.61, 0.33, -3.21), 1 / 3
 # Share of a region that something must cover to be the same.
 _SAME = 0.3

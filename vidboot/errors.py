@@ -39,26 +39,30 @@ _NO_MEMORY = ("can't allocate memory", "CUDA out of memory")
 
 def sentence_of(error: BaseException) -> str | None:
     """What the machine lacks, and what to do, in words; None for an error of another kind, perhaps of the program."""
-    said = str(error)
+    said = _own_words(error)
     again = "then run the same command again, which goes on from what is done"
     code = error.errno if isinstance(error, OSError) else None
     if isinstance(error, UnreachableError):
-        # From a decoding process it comes with that process's traceback before it.
-        what = said.splitlines()[-1].rpartition("UnreachableError: ")[2]
-        return f"{what}: check the network and your credentials, {again}"
+        return f"{said}: check the network and your credentials, {again}"
+    if "shared memory(shm)" in said or ("DataLoader worker" in said and "Bus error" in said):
+        way = "enlarge it (docker run --shm-size=8g) or set data.num_workers=0"
+        return f"shared memory (/dev/shm) is too small: {way}, {again}"
     if code in (errno.ENOSPC, errno.EDQUOT) or any(words in said for words in _NOT_WRITTEN):
         return f"the disk is full ({said}): make room, {again}"
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no right to read or write there ({said}): give it, or choose another folder"
     if isinstance(error, MemoryError) or code == errno.ENOMEM or any(words in said for words in _NO_MEMORY):
         return f"memory has run out: end other programs, or lower batch sizes and numbers of processes, {again}"
-    if "DataLoader worker" in said and "Bus error" in said:
-        way = "enlarge it (docker run --shm-size=8g) or set data.num_workers=0"
-        return f"shared memory (/dev/shm) is too small: {way}, {again}"
     if "DataLoader worker" in said and ("killed" in said or "exited" in said):
         way = "lower data.num_workers or data.memory_gb"
         return f"a decoding process was killed, perhaps because memory had run out: {way}, {again}"
     return None
+
+
+def _own_words(error: BaseException) -> str:
+    """What an error says; one of a decoding process comes with that process's traceback before it."""
+    said = str(error).strip()
+    return said.splitlines()[-1].partition(": ")[2] if "Original Traceback" in said else said
 
 
 def _print_anything() -> None:

@@ -122,11 +122,20 @@ class LocalEngine:
         pool = self._pool_of(len(following))
         running: dict[Future[Any], Job] = {}
         while following or running:
-            running |= {pool.schedule(task, args=[job], timeout=self.timeout_seconds): job for job in following}
+            running |= {self._scheduled(pool, task, job): job for job in following}
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             yield [(running.pop(future), self._result(future)) for future in ended]
             # One more for each worker waits in the pool, so that none is idle while the results are taken.
             following = list(islice(waiting, 2 * self._size - len(running)))
+
+    def _scheduled(self, pool: pebble.ProcessPool, task: Callable[[Job], Any], job: Job) -> Future[Any]:
+        try:
+            return pool.schedule(task, args=[job], timeout=self.timeout_seconds)
+        except RuntimeError as error:  # its processes can't be started, or didn't answer for a minute
+            raise UserError(
+                f"worker processes don't answer ({error}): end other programs or lower workers, and run the same "
+                "command again"
+            ) from None
 
     def _result(self, future: Future[Any]) -> Any:
         try:

@@ -32,8 +32,8 @@ from data_prep.video.decode import Converter, probe, raw_frames
 
 _FOLDS, _FRAMES = 5, 150
 _FONTS = sorted(Path("/usr/share/fonts/truetype").rglob("*.ttf"))
-# Of what is followed, so much must be covered by what the mark passes over.
-_ON = 0.5
+# Of what is followed, so much must lie where the mark passes; of where the mark passes, so much must be followed.
+_INSIDE, _REACHED = 0.9, 0.5
 
 
 def longest_shot(path: Path) -> tuple[np.ndarray, float]:
@@ -119,7 +119,8 @@ def _on(one: Moving, truth: np.ndarray) -> bool:
     passed = cv2.resize(passed, one.shape[::-1], interpolation=cv2.INTER_AREA) > 0
     near = cv2.dilate(passed.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     covered = one.covered()
-    return (covered & near).sum() >= (1 - _ON / 5) * covered.sum() and (covered & passed).sum() >= _ON * passed.sum()
+    inside = (covered & near).sum() >= _INSIDE * covered.sum()
+    return bool(inside and (covered & passed).sum() >= _REACHED * passed.sum())
 
 
 def main() -> None:

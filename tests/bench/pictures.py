@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("train", "test"), help="of the handwritten digits")
     parser.add_argument("--digits", type=int, help="how many of them the run was trained on (by default all)")
     parser.add_argument("--pace", type=float, help="how fast they move, as in the run's videos")
-    parser.add_argument("--factor", type=int, default=4, help="by which low-res videos are smaller")
+    parser.add_argument("--factor", type=int, default=2, help="by which low-res videos are smaller")
     parser.add_argument("--fps", type=float, default=12.0)
     a = parser.parse_args()
     if a.picture == "masks":
@@ -100,7 +100,7 @@ def followed(model: VideoModel, real: Frames, seed: int, factor: int) -> dict[st
     small = to_frames(low[0])
     size = real.shape[2], real.shape[1]
     smooth = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in small])
-    name = f"{small.shape[2]}×{small.shape[1]} pixels"
+    name = f"{small.shape[2]} by {small.shape[1]} pixels"
     return {name: small, "bicubic": smooth, "vidboot --low-res": to_frames(made[0]), "original": real}
 
 

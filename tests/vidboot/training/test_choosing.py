@@ -180,17 +180,17 @@ def test_a_form_that_does_not_read_the_base_never_asks_for_it(form, tmp_path, mo
 
 def test_a_dearer_base_is_taken_only_if_it_is_better(tmp_path):
     write_digits(tmp_path, full=4, clips=0, low_res=0, num_frames=12, size=16)
-    model = small_model()
+    config = small_model().config
+    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"sigmas": [5.0]})})
 
     def scaled(share):
+        """The less the better, at so much noise."""
         return lambda x, sigma, inputs=None: share * x
 
-    def taken(cheap, dear):
-        held_out = HeldOut(
-            model.config, {"clip": scaled(cheap), "composed": scaled(dear)}, load_manifest(tmp_path).shots
-        )
-        return held_out.measure(scaled(0.0)).base
+    def taken(cheap, dear, bases=None):
+        """The base of a network that is worse than both, so that its gate stays closed."""
+        both = {"clip": scaled(cheap), "composed": scaled(dear)}
+        return HeldOut(config, both, load_manifest(tmp_path).shots).measure(scaled(2.0), bases).base
 
     assert taken(0.5, 0.9) == "clip" and taken(0.5, 0.5) == "clip" and taken(0.9, 0.3) == "composed"
-    held_out = HeldOut(model.config, {"clip": scaled(0.9), "composed": scaled(0.3)}, load_manifest(tmp_path).shots)
-    assert held_out.measure(scaled(0.0), ["clip"]).base == "clip"
+    assert taken(0.9, 0.3, ["clip"]) == "clip"
