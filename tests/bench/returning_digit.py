@@ -1,6 +1,6 @@
 """Is the digit that comes back from behind the curtain the one that vanished? Of generated videos, and of real ones.
 
-python tests/bench/returning_digit.py --run tests/data/digits_run [--videos 64 --frames 256 --steps 18 --sampler heun]
+python tests/bench/returning_digit.py [--videos 64 --frames 256 --steps 18 --sampler heun --keep FOLDER]
 
 A *return* is a curtain that was fully closed for `CLOSED` frames or more, with a digit on both sides of it. Frames that
 are fully open are aligned and averaged to one picture of the digit for each side. Two judges look at the pictures: a
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from digits_run import DIGIT_SIZE, DIGITS, PACE, RUN, SIZE
 from jaxtyping import Float, UInt8
 from scipy.stats import binomtest
 from sklearn.svm import SVC
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 import vidboot
 from vidboot.data.datasets import to_frames
+from vidboot.data.files import atomic_path
 from vidboot.experiments.digits import BACKGROUND, CURTAIN, INK, digit_class, digit_video
 from vidboot.generation.sampling import Sampling, sample, seeded
 
@@ -81,11 +83,11 @@ def _centred(ink: Float[np.ndarray, "H W"]) -> Picture:
 
 
 @lru_cache(maxsize=1)
-def classifier(size: int = 16, digit_size: int = 12, videos: int = 3000) -> SVC:
+def classifier(videos: int = 3000) -> SVC:
     """A support-vector machine, trained on videos of the training split; `predict` takes flattened pictures."""
     x, y = [], []
     for n in range(videos):
-        for one in pictures(digit_video((5, 0, n), 40, "train", size, digit_size)):
+        for one in pictures(digit_video((5, 0, n), 40, "train", SIZE, DIGIT_SIZE, pace=PACE)):
             if one is not None:
                 x.append(one.ravel())
                 y.append(digit_class((5, 0, n), "train"))
@@ -150,35 +152,44 @@ class Returns:
         return np.diag(table), table[number[:, None] != number]
 
 
-def made(run: Path, count: int, frames: int, sampling: Sampling, first: int = 0) -> list[Video]:
-    """Generated videos, one for each seed."""
-    model = vidboot.load(run)
-    seeds = range(first, first + count)
-    return [to_frames(sample(model, frames, seeded([s]), sampling)[0]) for s in tqdm(seeds, desc="videos")]
+def made(run: Path, seeds: range, frames: int, sampling: Sampling, keep: Path | None) -> list[Video]:
+    """Generated videos, one for each seed; those in the folder `keep` are read, others written there."""
+    model, videos = vidboot.load(run), []
+    for seed in tqdm(seeds, desc="videos"):
+        path = None if keep is None else keep / f"{seed}.npy"
+        if path is not None and path.exists():
+            videos.append(np.load(path))
+            continue
+        videos.append(to_frames(sample(model, frames, seeded([seed]), sampling)[0]))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as partial, partial.open("wb") as file:
+                np.save(file, videos[-1])
+    return videos
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("tests/data/digits_run"))
+    parser.add_argument("--run", type=Path, default=RUN)
+    parser.add_argument("--seed", type=int, default=0, help="of the first video")
     parser.add_argument("--videos", type=int, default=64)
     parser.add_argument("--frames", type=int, default=256)
     parser.add_argument("--steps", type=int, default=18)
     parser.add_argument("--sampler", default="heun")
     parser.add_argument("--churn", type=float, default=0.0)
-    parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--size", type=int, default=16)
-    parser.add_argument("--digit-size", type=int, default=12)
+    parser.add_argument("--keep", type=Path, help="folder for the videos, from which a later call reads them")
     a = parser.parse_args()
-    judge = classifier(a.size, a.digit_size)
-    held_out = [digit_video((6, 0, n), a.frames, "test", a.size, a.digit_size) for n in range(256)]
-    returns = Returns.of(held_out)
-    truth = [[digit_class((6, 0, n), "test")] * len(some) for n, some in enumerate(returns.shown)]
-    shown = np.stack([picture.ravel() for some in returns.shown for picture in some])
-    print(f"the classifier is right about {judge.score(shown, np.concatenate(truth)):.1%} of real held-out digits")
-    returns.report("real videos of held-out digits", judge)
     sampling = Sampling(steps=a.steps, sampler=a.sampler, churn=a.churn)
-    generated = Returns.of(made(a.run, a.videos, a.frames, sampling, a.first))
-    generated.report(f"generated, {a.steps} steps of {a.sampler}", judge)
+    videos = made(a.run, range(a.seed, a.seed + a.videos), a.frames, sampling, a.keep)
+    judge, count = classifier(), 4 * a.videos
+    others = Returns.of([digit_video((6, 0, n), a.frames, "test", SIZE, DIGIT_SIZE, pace=PACE) for n in range(count)])
+    truth = [[digit_class((6, 0, n), "test")] * len(some) for n, some in enumerate(others.shown)]
+    shown = np.stack([picture.ravel() for some in others.shown for picture in some])
+    print(f"the classifier is right about {judge.score(shown, np.concatenate(truth)):.1%} of held-out digits")
+    others.report("real videos of held-out digits", judge)
+    real = [digit_video((6, 0, n), a.frames, "train", SIZE, DIGIT_SIZE, DIGITS, PACE) for n in range(count)]
+    Returns.of(real).report("real videos of the run's digits", judge)
+    Returns.of(videos).report(f"generated, {a.steps} steps of {a.sampler}", judge)
 
 
 if __name__ == "__main__":

@@ -61,27 +61,29 @@ def digit_video(
     split: Split = "train",
     size: int = 24,
     digit_size: int = DIGIT_SIZE,
+    digits: int | None = None,
+    pace: float = 1.0,
 ) -> UInt8[np.ndarray, "T H W C"]:
     """One video of `num_frames` frames of size × size pixels, RGB; the same seed always gives the same video.
 
-    `split` chooses between two disjoint sets of handwritten digits. Smaller digits move by as much less. Raises
-    `ValueError` for a picture smaller than a digit, or no frame.
+    `split` chooses between two disjoint sets of handwritten digits, of which only the first `digits` are used (None:
+    all). They move `pace` times as fast as usual. Raises `ValueError` for a picture smaller than a digit, or no frame.
     """
     if size < digit_size or num_frames < 1:
         raise ValueError(f"digits of {digit_size} pixels need at least as many, and 1 frame; got {size}, {num_frames}")
     rng = np.random.default_rng(seed)
-    images = digit_images(digit_size)[split]
+    images = digit_images(digit_size)[split][:digits]
     digit = images[rng.integers(len(images))]
-    places = _path(rng, num_frames, size - digit_size, digit_size / DIGIT_SIZE)
+    places = _path(rng, num_frames, size - digit_size, pace)
     light, closed = _light(rng, num_frames), _curtain(rng, num_frames)
     frames = np.stack([_frame(digit, place, size, shut) for place, shut in zip(places, closed, strict=True)])
     levels = (255 * frames * light[:, None, None]).round().clip(0, 255).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=-1)
 
 
-def digit_class(seed: int | tuple[int, ...], split: Split = "train") -> int:
+def digit_class(seed: int | tuple[int, ...], split: Split = "train", digits: int | None = None) -> int:
     """Which digit, 0 to 9, is in the video of this seed."""
-    number = np.random.default_rng(seed).integers(len(digit_images()[split]))
+    number = np.random.default_rng(seed).integers(len(digit_images()[split][:digits]))
     first = 0 if split == "train" else len(digit_images()["train"])
     return int(_digits().target[first + number])
 
@@ -151,6 +153,10 @@ class DigitsFolder:
     """Height and width in pixels."""
     digit_size: int = DIGIT_SIZE
     """Height and width of the digit in pixels."""
+    digits: int | None = None
+    """How many different digits the videos show (None: all of the split)."""
+    pace: float = 1.0
+    """How fast they move: 1 is 0.6 to 1.4 pixels a frame."""
     subtitled: float = 0.0
     """Share of the clips and low-res videos with burnt-in white letters, and a mask for them."""
 
@@ -170,7 +176,7 @@ class DigitsFolder:
         """The frames of one video, and where letters cover them (None: nowhere)."""
         seed = (self.seed, _KINDS.index(kind), index)
         length = self.clip_frames if kind == "clip" else self.num_frames
-        frames = digit_video(seed, length, self.split, self.size, self.digit_size)
+        frames = digit_video(seed, length, self.split, self.size, self.digit_size, self.digits, self.pace)
         share, covered = 0.0 if kind == "full" else self.subtitled, None
         if int((index + 1) * share) > int(index * share):
             letters, covered = subtitle(self.size, np.random.default_rng([*seed, 1]))

@@ -1,0 +1,93 @@
+"""Makes the trained run in tests/data/digits_run, and the picture of its videos in the documentation.
+
+python tests/bench/digits_run.py make [--work runs/digits_run]     data, training, and the run with 16-bit weights
+python tests/bench/digits_run.py picture [--seed N]                docs/results/digits/returning.gif
+
+What is made already in the work folder is not made again: the first command goes on where it was stopped.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import vidboot
+from vidboot.data.datasets import to_frames
+from vidboot.data.files import atomic_path
+from vidboot.experiments.digits import digit_video, write_digits
+from vidboot.model.run_folder import WEIGHTS_FILE, save
+
+ROOT = Path(__file__).parents[2]
+RUN = ROOT / "tests/data/digits_run"
+PICTURE = ROOT / "docs/results/digits/returning.gif"
+SIZE, DIGIT_SIZE, DIGITS, PACE = 16, 12, 10, 0.25
+"""Pixels of a picture, and of the digit in it; how many handwritten digits, one of each; how fast they move."""
+FULL_VIDEOS = 2048
+"""This run is to be looked at: it is trained on many full videos, and says nothing of few."""
+
+
+def make(work: Path) -> None:
+    """Write the data, train, and store the run."""
+    data, run = work / "data", work / "run"
+    if not (data / "manifest.parquet").exists():
+        shape = {"num_frames": 64, "size": SIZE, "digit_size": DIGIT_SIZE}
+        write_digits(data, full=FULL_VIDEOS, clips=0, low_res=0, digits=DIGITS, pace=PACE, **shape)
+    config = ROOT / "tests/bench/digits_run.yaml"
+    settings = [f"run_dir={run}", f"data.manifest={data}"]
+    subprocess.run([sys.executable, ROOT / "tools/train.py", "--config", config, *settings], check=True)
+    store(run)
+
+
+def store(run: Path) -> None:
+    """Copy a run without its state of training, with weights in half precision: `load` makes float32 of them."""
+    save(vidboot.load(run), RUN)
+    for path in RUN.rglob(WEIGHTS_FILE):
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name).half() for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            about = file.metadata()
+        with atomic_path(path) as partial:
+            save_file(weights, partial, about)
+    size = sum(path.stat().st_size for path in RUN.rglob("*") if path.is_file())
+    print(f"{RUN}: {size / 1e6:.2f} MB")
+
+
+@torch.no_grad()
+def picture(seed: int, frames: int = 256) -> None:
+    """A GIF with a generated video on the left and a real one on the right, every second frame, in 16 greys."""
+    made = to_frames(vidboot.generate(vidboot.load(RUN), frames, seed))
+    real = digit_video((6, 0, seed), frames, "test", SIZE, DIGIT_SIZE)
+    pairs = [
+        np.concatenate([_enlarged(a), np.full((128, 8), 255, np.uint8), _enlarged(b)], 1)
+        for a, b in zip(made, real, strict=True)
+    ]
+    images = [Image.fromarray(pair // 16 * 17).quantize(16) for pair in pairs[::2]]
+    with atomic_path(PICTURE) as partial:
+        images[0].save(partial, save_all=True, append_images=images[1:], duration=80, loop=0, optimize=True)
+
+
+def _enlarged(frame: np.ndarray) -> np.ndarray:
+    """A frame in grey, 128 pixels wide."""
+    return cv2.resize(frame.mean(-1).astype(np.uint8), (128, 128), interpolation=cv2.INTER_CUBIC)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("make", "picture"))
+    parser.add_argument("--work", type=Path, default=Path("runs/digits_run"))
+    parser.add_argument("--seed", type=int, default=0)
+    a = parser.parse_args()
+    if a.part == "make":
+        make(a.work)
+    else:
+        picture(a.seed)
+
+
+if __name__ == "__main__":
+    main()
