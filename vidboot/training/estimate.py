@@ -72,8 +72,8 @@ class Cost:
 
 
 @runtime_checkable
-class TrainedStage(Protocol):
-    """What the estimate asks of a stage that trains a network."""
+class NetworkOfStage(Protocol):
+    """What counting the operations of a network asks of a stage: nothing that may follow from them, like its steps."""
 
     @property
     def config(self) -> RunConfig:
@@ -85,6 +85,19 @@ class TrainedStage(Protocol):
         """Low-res factor of the network's videos."""
         ...
 
+    def network(self) -> Preconditioned:
+        """The network before training."""
+        ...
+
+    def example_inputs(self, shape: Sequence[int]) -> NetworkInputs:
+        """Inputs as in training, for a video of shape B C T H W."""
+        ...
+
+
+@runtime_checkable
+class TrainedStage(NetworkOfStage, Protocol):
+    """What the estimate asks of a stage that trains a network."""
+
     @property
     def num_frames(self) -> int:
         """Frames of the videos that `optimization.micro_batch_size` counts."""
@@ -95,20 +108,12 @@ class TrainedStage(Protocol):
         """How the network is trained."""
         ...
 
-    def network(self) -> Preconditioned:
-        """The network before training."""
-        ...
-
-    def example_inputs(self, shape: Sequence[int]) -> NetworkInputs:
-        """Inputs as in training, for a video of shape B C T H W."""
-        ...
-
 
 def network_cost(stage: TrainedStage, num_frames: int) -> Cost:
     """The cost of a step of a stage's network at a frame count, for the number of processes of this launch."""
     optimization = stage.optimization
     micro = micro_batch(optimization, stage.num_frames, num_frames)
-    kept, flops = training_pass(stage, micro, num_frames, recompute=True)
+    kept, flops = training_pass(stage, micro, num_frames, optimization.activation_checkpointing)
     precision = 2 if stage.config.deepspeed.precision == "bf16" else 4
     with torch.device("meta"):
         parameters = count_parameters(stage.network())
@@ -125,15 +130,15 @@ def video_shape(config: RunConfig, num_frames: int, scale: int = 1) -> tuple[int
     return DATA_CHANNELS, num_frames, config.video.height // scale, config.video.width // scale
 
 
-def training_pass(stage: TrainedStage, batch: int, num_frames: int, recompute: bool = False) -> tuple[int, float]:
+def training_pass(stage: NetworkOfStage, batch: int, num_frames: int, recompute: bool = False) -> tuple[int, float]:
     """Bytes that are kept in float32 for the backward pass of a batch, and operations of both passes.
 
-    With `recompute` activations are made twice where the stage's settings say so.
+    With `recompute` activations are made twice, to save memory.
     """
     shape = (batch, *video_shape(stage.config, num_frames, stage.scale))
     with torch.device("meta"):
         network = stage.network()
-        unet_of(network).recompute_activations(recompute and stage.optimization.activation_checkpointing)
+        unet_of(network).recompute_activations(recompute)
         return forward_backward(network, torch.empty(*shape), stage.example_inputs(shape))
 
 
