@@ -160,6 +160,13 @@ def test_every_form_starts_as_the_clip_network_at_full_length(form):
     torch.testing.assert_close(network(x, sigma, inputs), model.views["clip"](x, sigma), rtol=1e-4, atol=1e-5)
 
 
+class Unasked(HeldOut):
+    """Held-out videos that nothing is measured on."""
+
+    def __init__(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize("form", ["clip", "long_range"])
 def test_a_form_that_does_not_read_the_base_never_asks_for_it(form, tmp_path, monkeypatch):
     """Its loss is that of denoising alone, always with fresh noise."""
@@ -168,7 +175,7 @@ def test_a_form_that_does_not_read_the_base_never_asks_for_it(form, tmp_path, mo
     monkeypatch.setattr(type(model), "base", lambda *arguments: pytest.fail("the base was asked"))
     train = model.config.residual.train.model_copy(update={"steps": 4, "batch_size": 2})
     residual = model.config.residual.model_copy(update={"train": train, "draws": 2})
-    training = Candidate(model.config, residual, form, 0.5).training(model, shots, shots, None)
+    training = Candidate(model.config, residual, form, 0.5).training(model, shots, shots, Unasked())
     batches = [micro[0] for micro in draw_steps(training, 0, 0)]
     assert len({seed for batch in batches for seed in batch.seeds}) == 2 * len(batches) > 2
     batch = batches[0]

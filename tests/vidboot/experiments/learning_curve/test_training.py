@@ -58,10 +58,10 @@ def test_a_long_training_ends_when_it_has_not_been_better_for_as_long_as_a_short
     "errors, limit, ended_after",
     [([5, 4, 3, 2, 1], 1, None), ([5, 4, 4, 4, 1], 2, 4), ([3, 4, 2, 3, 3, 3], 3, 6), ([1, 2], 3, None)],
 )
-def test_a_training_ends_when_its_lowest_error_is_long_ago(errors, limit, ended_after, monkeypatch):
-    model = small_model()
-    monkeypatch.setattr("vidboot.experiments.learning_curve.training.ViewDataset", lambda *arguments: None)
-    training = full_video_stage(model.config, model.views["clip"], [], model.config.residual.train)
+def test_a_training_ends_when_its_lowest_error_is_long_ago(errors, limit, ended_after, tmp_path):
+    write_digits(tmp_path, full=2, clips=0, low_res=0, num_frames=12, size=16)
+    model, shots = small_model(), load_manifest(tmp_path).shots
+    training = full_video_stage(model.config, model.views["clip"], shots, model.config.residual.train)
     found = iter(errors)
     object.__setattr__(training, "evaluate", lambda network: {"error": next(found), "ungated": 0.0})
     patient, measured = Patience.of(training, limit), 0
