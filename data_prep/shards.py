@@ -51,6 +51,7 @@ class _Part:
         return cls(name, size, source, b"", f"{name} {stored} {size} {changed}")
 
     def read(self) -> bytes:
+        """What goes into the tar. Raises `UserError` if the file is no longer as long as it was."""
         content = self.content if self.source is None else read_bytes(self.source)
         if len(content) != self.size:
             raise UserError(f"{self.source} has changed while it was copied; run the same command again")

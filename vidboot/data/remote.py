@@ -103,7 +103,7 @@ def content_of(url: str) -> bytes | None:
         system, path = file_system(url)
         try:
             return system.cat_file(path)
-        except Exception as error:
+        except Exception as error:  # each file system has errors of its own
             if _is_gone(url, error):
                 return None
             raise
@@ -147,7 +147,7 @@ def _fetch(url: str, kept: Path) -> None:
             else:  # only its part of the tar
                 partial.write_bytes(system.cat_file(path, start=member.offset, end=member.offset + member.size))
             _CACHE.added(partial.stat().st_size)
-    except Exception as error:
+    except Exception as error:  # each file system has errors of its own
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
         if _is_gone(url, error):
@@ -229,7 +229,7 @@ class RemoteFolder:
         except ImportError:
             with reached(self.url):
                 raise
-        except Exception as error:
+        except Exception as error:  # each file system has errors of its own
             raise UserError(
                 f"can't write to {self.url} ({words_of(error)}); check the address, the network and your credentials"
             ) from None
