@@ -159,8 +159,8 @@ class ResidualConfig(Strict):
     many operations, the base's predictions included."""
     form: Literal["auto", ResidualForm] = "auto"
     """What the network is: `clip` (the clip network at full length), `long_range` (layers that reach over all frames
-    beside), `reads_base` (an input for the base's prediction beside). `auto`: all are begun, and held-out error says
-    which goes on, and whether the composed base is worth its cost."""
+    beside), `reads_base` (an input for the base's prediction beside). `auto`: the first and the last are begun, and
+    held-out error says which goes on, and whether the composed base is worth its cost."""
     p_mean: float = 1.4
     """Mean of ln σ in its training. It is high, because only at high noise does a network need all frames to recognise
     what a video shows; at lower noise the views are better, and the gate stays closed."""

@@ -21,6 +21,9 @@ CANDIDATES = "candidates"
 """Folder of the stage with a folder for each form that was begun."""
 FORMS: tuple[ResidualForm, ...] = get_args(ResidualForm)
 """All forms, the cheapest first."""
+TRIED: tuple[ResidualForm, ...] = ("clip", "reads_base")
+"""Those that are begun where held-out error is to choose. `long_range` is not: it has never been the best, and each
+form that is begun takes operations from the one that goes on (see "The form" in docs/method.md)."""
 Base = Literal["clip", "composed"]
 BASES: tuple[Base, ...] = get_args(Base)
 """What a network may be gated towards, the cheapest first."""

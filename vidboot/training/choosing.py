@@ -1,4 +1,4 @@
-"""Which form the residual takes: all are begun, and after each rung of a successive halving the better half goes on.
+"""Which form the residual takes: some are begun, and after each rung of a successive halving the better half goes on.
 
 All of it takes no more operations than training one form alone would (`vidboot.method.halving`). What each rung found
 is a file in the candidate's folder, and all that is decided follows from these files; so a choice that was stopped goes
@@ -22,7 +22,7 @@ from vidboot.data.manifest import Shot
 from vidboot.distributed import barrier, gather_over_ranks, rank
 from vidboot.method.edm import Preconditioned
 from vidboot.method.halving import halve, shares
-from vidboot.model.form import CANDIDATES, FORMS
+from vidboot.model.form import CANDIDATES, TRIED
 from vidboot.model.run_folder import read_json
 from vidboot.model.video_model import VideoModel, frozen
 from vidboot.training.candidate import Candidate
@@ -38,7 +38,7 @@ def candidates_of(config: RunConfig, residual: ResidualConfig) -> list[Candidate
 
     They share the operations that the settings' steps take in the form `reads_base`.
     """
-    forms = FORMS if residual.form == "auto" else (residual.form,)
+    forms = TRIED if residual.form == "auto" else (residual.form,)
     budget = cache(Candidate(config, residual, "reads_base").budget)
     return [Candidate(config, residual, form, shares(len(forms))[-1], budget) for form in forms]
 
