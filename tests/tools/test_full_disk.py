@@ -45,7 +45,7 @@ def test_a_sample_is_kept_where_its_video_finds_no_room(run, disk, main_of, tmp_
     assert one_sentence(capfd.readouterr().err)
     assert not (folder / "v.mp4").exists()
     disk.make_room()
-    monkeypatch.setattr("vidboot.generation.render.sample", None)  # not called again
+    monkeypatch.setattr("vidboot.generation.render.sample_seeds", None)  # not called again
     assert main_of("generate", *generated(run, folder / "v.mp4")) == 0
     assert content(folder) == content(whole)
 

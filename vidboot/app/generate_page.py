@@ -11,7 +11,7 @@ from vidboot.app.events import MODEL, NOT_MADE, path_of, sentences, shown, whole
 from vidboot.app.generating import Studio, Wanted, generate
 from vidboot.app.parts import DROP, downloads, player
 
-NO_CLASS = "none"
+ANY_CLASS = "any"
 
 
 def build(studio: Studio) -> None:
@@ -21,8 +21,8 @@ def build(studio: Studio) -> None:
         with gr.Column():
             frames = gr.Number(config.video.num_frames, precision=0, label="Length, frames", elem_id="frames")
             seed = gr.Number(0, precision=0, label="Seed: the same one gives the same video", elem_id="seed")
-            classes = [NO_CLASS, *config.data.classes]
-            name = gr.Dropdown(classes, value=NO_CLASS, label="Class", visible=len(classes) > 1)
+            classes = [ANY_CLASS, *config.data.classes]
+            name = gr.Dropdown(classes, value=ANY_CLASS, label="Class", visible=len(classes) > 1)
             kinds = ["image", "video"]
             init = gr.File(label="First frames: an image or a video", file_types=kinds, elem_id="init", height=DROP)
             kinds = ["video"]
@@ -46,7 +46,7 @@ def _handler(studio: Studio) -> Any:
     @sentences
     def run(frames: Any, seed: Any, name: str, init: Any, low_res: Any, chunks: bool) -> Iterator[tuple]:
         """Check the fields, and sample; what was made is copied by Gradio, so that the folder can go."""
-        class_name = None if name == NO_CLASS else name
+        class_name = None if name == ANY_CLASS else name
         counts = whole(frames, "length"), whole(seed, "seed")
         wanted = Wanted(*counts, class_name, path_of(init), path_of(low_res), chunks)
         with tempfile.TemporaryDirectory(dir=studio.folder) as folder:

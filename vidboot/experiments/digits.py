@@ -9,7 +9,7 @@ many clips and low-res videos, and on request burnt-in subtitles with their mask
 
 import hashlib
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -161,20 +161,23 @@ class DigitsFolder:
     """Share of the clips and low-res videos with burnt-in white letters, and a mask for them."""
 
     def write(self, folder: Path) -> None:
-        """Write the videos, without loss at 24 frames per second, and their manifest."""
+        """Write the videos, without loss at 24 frames per second, and their manifest; the digit is the label."""
         counts = dict(zip(_KINDS, (self.full, self.clips, self.low_res), strict=True))
         rows = []
         with tqdm(total=sum(counts.values()), desc="moving digits", unit="video") as bar:
             for kind, count in counts.items():
                 for index in range(count):
-                    frames, covered = self._video(kind, index)
-                    rows.append(_store(folder, f"{kind}/{index:06d}", kind, frames, covered))
+                    row = _store(folder, f"{kind}/{index:06d}", kind, *self._video(kind, index))
+                    rows.append(replace(row, label=str(digit_class(self._seed(kind, index), self.split, self.digits))))
                     bar.update()
         write_manifest(folder, rows)
 
+    def _seed(self, kind: str, index: int) -> tuple[int, int, int]:
+        return self.seed, _KINDS.index(kind), index
+
     def _video(self, kind: str, index: int) -> tuple[UInt8[np.ndarray, "T H W C"], Bool[np.ndarray, "H W"] | None]:
         """The frames of one video, and where letters cover them (None: nowhere)."""
-        seed = (self.seed, _KINDS.index(kind), index)
+        seed = self._seed(kind, index)
         length = self.clip_frames if kind == "clip" else self.num_frames
         frames = digit_video(seed, length, self.split, self.size, self.digit_size, self.digits, self.pace)
         share, covered = 0.0 if kind == "full" else self.subtitled, None

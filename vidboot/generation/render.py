@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from vidboot.data.files import write_atomic
 from vidboot.errors import UserError
+from vidboot.generation.classes import labels_of, requested_class
 from vidboot.generation.inputs import InputFiles
 from vidboot.generation.kept_sample import KeptSample
 from vidboot.generation.request import GenerateRequest, ResolvedRequest
-from vidboot.generation.sampling import Sampling, sample, seeded
+from vidboot.generation.sampling import Sampling, sample_seeds, steps_of
 from vidboot.generation.streaming import StreamState, stream
 from vidboot.generation.writers import AT_ONCE, PNG_FOLDER, Output, check_fps, check_path, enlarged, grid, open_output
 from vidboot.model.run_folder import load, weights_hash
@@ -92,12 +93,12 @@ def render(
             model = model.compiled()
     model.max_batch_frames = request.max_batch_frames or model.max_batch_frames
     sampling = Sampling.of(request, model, request.only_repairs)
-    sampling = sampling.model_copy(update={"label": _label(request, model)})
+    sampling = sampling.of_class(requested_class(request, model))
     video = model.config.video
     inputs = InputFiles(video.height, video.width, request.init, request.low_res, request.repair)
     resolved = _resolved(request, sampling, model, inputs)
     check_fps(request.output, resolved.fps)
-    record = _record(resolved, model, inputs)
+    record = _record(resolved, sampling, model, inputs)
     make_folder(request.output, request.stream)
     identity = {key: value for key, value in record.items() if key not in WITHOUT_EFFECT}
     shape = (request.samples, 3, resolved.frames, video.height, video.width)
@@ -169,15 +170,6 @@ def _enough_memory(request: ResolvedRequest) -> Iterator[None]:
         raise UserError(f"too little memory for {request.frames} frames at once: try {way}") from None
 
 
-def _label(request: GenerateRequest, model: VideoModel) -> int | None:
-    """Number of the class that the request names."""
-    classes = model.config.data.classes
-    if request.class_name is None or request.class_name in classes:
-        return None if request.class_name is None else classes.index(request.class_name)
-    which = f"its classes: {', '.join(classes)}" if classes else "it was trained without classes"
-    raise UserError(f"the run {request.run} has no class '{request.class_name}'; {which}")
-
-
 def _joint(
     request: ResolvedRequest,
     sampling: Sampling,
@@ -211,9 +203,7 @@ def _sampled(
 ) -> Float[Tensor, "B C T H W"]:
     """Sample all frames together, and keep them in the space that is reserved before."""
     observation = inputs.frames(0, request.frames)
-    steps = len(sampling.schedule(model.config.noise, observation is not None)) - 1
-    if observation is not None:  # then samples are drawn one after another
-        steps *= request.samples * sampling.draws
+    steps = steps_of(model, request.seeds, sampling, observation is not None)
     kept.reserve()
     try:
         with tqdm(total=steps, desc="sampling", unit="step") as bar:
@@ -223,7 +213,7 @@ def _sampled(
                 bar.update(1)
                 on_progress(done, steps, "steps")
 
-            videos = sample(model, request.frames, seeded(request.seeds), sampling, observation, on_step)
+            videos = sample_seeds(model, request.frames, request.seeds, sampling, observation, on_step)
         kept.save(videos)
     except BaseException:
         kept.delete()
@@ -287,10 +277,12 @@ WITHOUT_EFFECT |= {"torch", "device", "command"}
 """Keys of the record that may differ when a stream is continued; the weights and the files' hashes may not."""
 
 
-def _record(request: ResolvedRequest, model: VideoModel, inputs: InputFiles) -> dict[str, Any]:
+def _record(request: ResolvedRequest, sampling: Sampling, model: VideoModel, inputs: InputFiles) -> dict[str, Any]:
     """All that is needed to make the video again: the request with its defaults, and what it was made from."""
+    labels = labels_of(model, request.seeds, sampling.label, bool(request.observed))
     return request.model_dump(mode="json", exclude={"label"}) | {
         "seeds": list(request.seeds),
+        "classes": [None if label is None else model.config.data.classes[label] for label in labels],
         "weights": weights_hash(request.run),
         **inputs.hashes(),
         "vidboot": version("vidboot"),

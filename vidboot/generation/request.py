@@ -87,7 +87,7 @@ class GenerateRequest(SamplingOptions):
     """On a GPU run the networks as graphs of torch.compile, which take minutes to make: for long streams, many samples
     and many steps."""
     class_name: Annotated[str | None, Option(flag="--class")] = None
-    """One of the run's classes."""
+    """One of the run's classes (default: each sample draws one, unless something is known of it)."""
     init: Annotated[Path | None, Option(metavar="FILE", group=OBSERVED)] = None
     """Its first frames: a video, or an image."""
     low_res: Annotated[Path | None, Option(metavar="VIDEO", group=OBSERVED)] = None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vidboot.config import NoiseConfig
 from vidboot.data.display import Video, as_video
+from vidboot.generation.classes import labels_of
 from vidboot.generation.request import DEFAULTS, MOMENT_ITERATIONS, REPAIR_DEFAULTS, SamplerName, SamplingOptions
 from vidboot.method.composition import Denoiser
 from vidboot.method.conditioning import AnnealedConditioning, Corrected, MomentMatched, Observation
@@ -52,6 +53,10 @@ class Sampling(SamplingOptions):
         if "steps" in given:
             defaults = defaults | {"draws": DEFAULTS["draws"]}
         return cls(**defaults | given)
+
+    def of_class(self, label: int | None) -> "Sampling":
+        """The same for a class (None: for no class)."""
+        return self.model_copy(update={"label": label})
 
     def schedule(self, noise: NoiseConfig, conditioned: bool) -> Float[Tensor, "levels"]:
         """The noise levels, from the largest of training down to 0."""
@@ -96,6 +101,33 @@ def initial_noise(shape_CTHW: Sequence[int], generators: Sequence[torch.Generato
 def seeded(seeds: Sequence[int]) -> list[torch.Generator]:
     """A generator on the CPU for each seed."""
     return [torch.Generator().manual_seed(torch_seed(seed)) for seed in seeds]
+
+
+def sample_seeds(
+    model: VideoModel,
+    num_frames: int,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    observation: Observation | None = None,
+    on_step: OnStep = do_nothing,
+) -> Float[Tensor, "B C T H W"]:
+    """`sample` for each seed: in one batch if they are of one class, else one after another, as `steps_of` counts."""
+    labels = labels_of(model, seeds, sampling.label, observation is not None)
+    if len(set(labels)) == 1:
+        return sample(model, num_frames, seeded(seeds), sampling.of_class(labels[0]), observation, on_step)
+    before, videos = steps_of(model, seeds[:1], sampling), []
+    for number, (seed, label) in enumerate(zip(seeds, labels, strict=True)):
+        report = partial(_report, on_step, number * before)
+        videos.append(sample(model, num_frames, seeded([seed]), sampling.of_class(label), observation, report))
+    return torch.cat(videos)
+
+
+def steps_of(model: VideoModel, seeds: Sequence[int], sampling: Sampling, known: bool = False) -> int:
+    """How many steps `sample_seeds` tells of."""
+    steps = len(sampling.schedule(model.config.noise, known)) - 1
+    if known:  # then samples are drawn one after another
+        return steps * len(seeds) * sampling.draws
+    return steps * (len(seeds) if len(set(labels_of(model, seeds, sampling.label, known))) > 1 else 1)
 
 
 def sample(
@@ -155,14 +187,15 @@ def generate_videos(
 ) -> Float[Tensor, "B C T H W"]:
     """Sample one video for each seed, values in [-1, 1]; `num_frames` may exceed the training length.
 
-    Observed values (the same for all samples) come back exactly; `options` are those of `SamplingOptions`. `on_step` is
-    called with the number of sampler steps done; with an observation the samples are drawn one after another, and their
-    steps add up. Raises `ValueError` for less than one frame, and as `Sampling` does.
+    Observed values (the same for all samples) come back exactly; `options` are those of `SamplingOptions`. Without a
+    `label`, and with nothing observed, each seed draws its class. `on_step` is called with the number of sampler steps
+    done; samples of an observation, or of several classes, are drawn one after another, and their steps add up. Raises
+    `ValueError` for less than one frame, and as `Sampling` does.
     """
     if num_frames < 1:
         raise ValueError(f"a video has at least 1 frame, got {num_frames}")
     sampling = Sampling.of(SamplingOptions(**options), model)
-    return sample(model, num_frames, seeded(seeds), sampling, observation, on_step)
+    return sample_seeds(model, num_frames, seeds, sampling, observation, on_step)
 
 
 def generate(model: VideoModel, num_frames: int, seed: int = 0, **options: Any) -> Video:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from vidboot.data.files import atomic_path
 from vidboot.errors import UserError
+from vidboot.generation.classes import labels_of
 from vidboot.generation.sampling import Sampling, sample
 from vidboot.method.conditioning import Observation
 from vidboot.model.video_model import VideoModel
@@ -93,6 +94,7 @@ def stream(
     length = model.config.video.num_frames
     given, left_open = shared_frames(length, model.config.video.overlap)
     final = length - left_open
+    labels = labels_of(model, seeds, sampling.label, observation_of(0, length) is not None)
     if state is not None and state.tail.shape[2] != given + left_open:
         raise UserError(
             "the unfinished stream is from another version of vidboot; delete its folder (OUTPUT.unfinished) to start "
@@ -107,7 +109,8 @@ def stream(
             tail = None if state is None else state.tail[item : item + 1]
             loose = _loose(tail, given, length, model.config.noise.sigma_data)
             observed = _observed(observation, tail, given, length)
-            videos.append(sample(model, length, [_generator(seed, number)], sampling, observed, loose=loose))
+            of_class = sampling.of_class(labels[item])
+            videos.append(sample(model, length, [_generator(seed, number)], of_class, observed, loose=loose))
         x0 = torch.cat(videos)
         fresh = x0[:, :, (0 if state is None else given) : final]
         frames = fresh.shape[2] + (0 if state is None else state.frames)

@@ -12,14 +12,14 @@ from vidboot.app.clip import Clip
 
 gr = pytest.importorskip("gradio", reason="no Gradio here: pip install -e '.[app]'")
 
-from vidboot.app.generate_page import NO_CLASS, _handler  # noqa: E402
+from vidboot.app.generate_page import ANY_CLASS, _handler  # noqa: E402
 from vidboot.app.paint_page import Editing, add_corner, draw, forget  # noqa: E402
 
 
 def test_nothing_is_left_of_a_request_neither_files_nor_threads(studio):
     threads = []
     for seed in range(3):
-        for values in _handler(studio)(2, seed, NO_CLASS, None, None, True):
+        for values in _handler(studio)(2, seed, ANY_CLASS, None, None, True):
             said, video, files = values
         assert said == "Done." and video == files[0] and files[1].endswith(".json")
         assert list(studio.folder.iterdir()) == []
@@ -28,7 +28,7 @@ def test_nothing_is_left_of_a_request_neither_files_nor_threads(studio):
 
 
 def test_a_page_that_is_closed_ends_the_sampling(studio):
-    updates = _handler(studio)(12, 0, NO_CLASS, None, None, True)
+    updates = _handler(studio)(12, 0, ANY_CLASS, None, None, True)
     assert [next(updates)[0], next(updates)[0]] == ["Begins.", "1 of 18 steps"]
     threads = threading.active_count()
     updates.close()
@@ -39,7 +39,7 @@ def test_a_page_that_is_closed_ends_the_sampling(studio):
 @pytest.mark.parametrize(("length", "says"), [(None, "give a whole number for the length"), (0, "the length is 1 to")])
 def test_a_mistake_is_said_on_the_page(studio, length, says):
     with pytest.raises(gr.Error, match=says):
-        list(_handler(studio)(length, 0, NO_CLASS, None, None, True))
+        list(_handler(studio)(length, 0, ANY_CLASS, None, None, True))
     assert list(studio.folder.iterdir()) == []
 
 

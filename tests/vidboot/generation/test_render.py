@@ -98,7 +98,7 @@ def test_the_largest_seed_is_one(run, main_of, tmp_path, mode):
 @pytest.mark.parametrize("mode", [[], ["--stream"]])
 @pytest.mark.parametrize("name", ["/proc/x.mp4", "n" * 300 + ".mp4", "n" * 240 + ".mp4", "file/x.mp4", "folder.npy"])
 def test_names_that_cannot_be_written_are_found_before_sampling(run, main_of, tmp_path, capfd, monkeypatch, name, mode):
-    monkeypatch.setattr("vidboot.generation.render.sample", None)
+    monkeypatch.setattr("vidboot.generation.render.sample_seeds", None)
     monkeypatch.setattr("vidboot.generation.render.stream", None)
     (tmp_path / "file").touch()
     (tmp_path / "folder.json").mkdir()
@@ -191,7 +191,7 @@ def test_too_little_memory_is_one_clear_line(run, main_of, tmp_path, capfd, monk
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("vidboot.generation.render.sample", fail)
+    monkeypatch.setattr("vidboot.generation.render.sample_seeds", fail)
     assert main_of("generate", *options_of(run, tmp_path / "v.npy")) == 2
     assert "too little memory for 3 frames at once: try --stream" in capfd.readouterr().err
 
@@ -231,7 +231,7 @@ def test_a_stream_does_not_go_on_with_other_first_frames(run, main_of, tmp_path,
 
 
 def test_stopped_without_a_stream_nothing_is_kept_and_that_is_said(run, main_of, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("vidboot.generation.render.sample", stop)
+    monkeypatch.setattr("vidboot.generation.render.sample_seeds", stop)
     assert main_of("generate", *options_of(run, tmp_path / "v.mp4")) == 130
     said = capfd.readouterr().err
     assert "nothing of the video is kept" in said

@@ -4,7 +4,9 @@ import pytest
 import torch
 from small_model import small_model
 
+from vidboot.generation.classes import labels_of
 from vidboot.generation.sampling import Sampling, generate, generate_videos, sample, seeded
+from vidboot.generation.streaming import stream
 from vidboot.method.calibration import Calibration, Estimate
 from vidboot.method.conditioning import Observation
 from vidboot.method.network_inputs import NO_INPUTS
@@ -138,6 +140,26 @@ def test_a_class_and_all_that_may_be_known_go_together(guidance):
         torch.testing.assert_close(torch.nn.functional.avg_pool3d(video, (1, 2, 2)), low, atol=1e-4, rtol=0)
         videos.append(video)
     assert float((videos[0] - videos[1]).abs().max()) > 1e-3
+
+
+def test_each_seed_draws_its_class_unless_one_is_asked_for_or_something_is_known():
+    model = small_model(classes=["cat", "dog"])
+    seeds = list(range(6))
+    of_class = [generate_videos(model, 14, seeds, steps=2, label=label) for label in (0, 1)]
+    drawn = generate_videos(model, 14, seeds, steps=2)
+    same = [[torch.allclose(drawn[n], one[n], atol=1e-3) for one in of_class] for n in seeds]
+    assert all(sum(each) == 1 for each in same) and {each[0] for each in same} == {True, False}
+    alone = generate_videos(model, 14, [4], steps=2)
+    torch.testing.assert_close(alone[0], drawn[4], atol=1e-5, rtol=0)
+    first = next(stream(model, [4], Sampling(steps=2)))[0]
+    other = next(stream(model, [4], Sampling(steps=2, label=int(not same[4][1]))))[0]
+    assert not torch.allclose(first, other, atol=1e-3)
+    labels = [labels_of(model, [seed], None, known=False)[0] for seed in range(1000)]
+    assert 420 < labels.count(0) < 580  # five standard deviations
+
+    known = Observation.of_first_frames(drawn[:1, :, :3], 14)
+    of_none = sample(model, 14, seeded([4]), Sampling(steps=2), known)
+    torch.testing.assert_close(generate_videos(model, 14, [4], steps=2, observation=known), of_none)
 
 
 def test_a_model_of_one_class_is_a_model_like_any_other():
