@@ -29,6 +29,9 @@ def karras_sigmas(
     return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
+NoiseLevels = Float[Tensor, "B"] | Float[Tensor, "B T"]
+"""σ of each item of a batch, or of each frame of each item."""
+
 CONTEXT_SIGMA = 0.02
 """The noise level that stands for frames without noise in the network's input. With the item's σ in its place the
 network learns far less from these frames: on moving digits at σ = 30, after 2,500 steps, the error of the next two
@@ -53,10 +56,13 @@ class Preconditioned(nn.Module):
         self.network, self.sigma_data = network, sigma_data
 
     def forward(
-        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
+        self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevels, inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C T H W"]:
-        """Denoise `x`, whose item b has noise of standard deviation `sigma[b]`. Computes σ terms in float32."""
-        sigma = sigma.to(torch.float32).reshape(-1, 1, 1, 1, 1).expand(x.shape[0], 1, 1, 1, 1)
+        """Denoise `x`, whose item b has noise of standard deviation `sigma[b]`, or its frame t `sigma[b, t]`.
+
+        Computes σ terms in float32.
+        """
+        sigma = of_pixels(sigma.to(torch.float32)).expand(x.shape[0], 1, -1, 1, 1)
         c_in, c_skip, c_out, c_noise = self.coefficients(sigma)
         observed, context = inputs.observed_mask, inputs.context_mask
         if inputs.base is not None:
@@ -72,13 +78,15 @@ class Preconditioned(nn.Module):
 
     @staticmethod
     def noise_of_frames(
-        c_noise: Float[Tensor, "B 1 1 1 1"], context_mask: Bool[Tensor, "#B 1 T H W"] | None
-    ) -> Float[Tensor, "B"] | Float[Tensor, "B T"]:
-        """c_noise of each item; with a context, of each frame."""
+        c_noise: Float[Tensor, "B 1 1 1 1"] | Float[Tensor, "B 1 T 1 1"],
+        context_mask: Bool[Tensor, "#B 1 T H W"] | None,
+    ) -> NoiseLevels:
+        """c_noise of each item; of each frame, if frames differ in noise or there is a context."""
+        of_frames = c_noise.flatten(1)
         if context_mask is None:
-            return c_noise.flatten()
+            return of_frames if of_frames.shape[1] > 1 else of_frames[:, 0]
         without_noise = context_mask.flatten(3).all(3)[:, 0]
-        return torch.where(without_noise, math.log(CONTEXT_SIGMA) / 4, c_noise.flatten()[:, None])
+        return torch.where(without_noise, math.log(CONTEXT_SIGMA) / 4, of_frames)
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """c_in, c_skip, c_out, c_noise of noise level σ."""
@@ -86,20 +94,25 @@ class Preconditioned(nn.Module):
         return total.rsqrt(), self.sigma_data**2 / total, sigma * self.sigma_data * total.rsqrt(), sigma.log() / 4
 
 
+def of_pixels(sigma: NoiseLevels) -> Float[Tensor, "B 1 #T 1 1"]:
+    """σ in the shape in which it meets a video."""
+    return sigma.reshape(-1, 1, sigma.shape[1] if sigma.ndim > 1 else 1, 1, 1)
+
+
 def add_noise(
     x0: Float[Tensor, "B C T H W"],
-    sigma: Float[Tensor, "B"],
+    sigma: NoiseLevels,
     noise: Float[Tensor, "B C T H W"],
     observed_mask: Bool[Tensor, "B 1 T H W"] | None = None,
     context_mask: Bool[Tensor, "B 1 T H W"] | None = None,
 ) -> Float[Tensor, "B C T H W"]:
-    """x = x0 + σ n; x0 itself in the context; the noise alone at unobserved pixels.
+    """x = x0 + σ n, σ of each item or of each frame; x0 itself in the context; the noise alone at unobserved pixels.
 
     The values of x0 at unobserved pixels have no effect, not even NaN.
     """
     if observed_mask is not None:
         x0 = torch.where(observed_mask, x0, torch.zeros_like(x0))
-    x = x0 + sigma.reshape(-1, 1, 1, 1, 1) * noise
+    x = x0 + of_pixels(sigma) * noise
     return x if context_mask is None else torch.where(context_mask, x0, x)
 
 

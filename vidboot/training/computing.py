@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vidboot.method.edm import Preconditioned
+from vidboot.method.edm import NoiseLevels, Preconditioned
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.networks.compiled import Backend, Graph
 from vidboot.networks.precision import converted
@@ -51,7 +51,7 @@ class ComputedNetwork(nn.Module):
         self._places = [_take_out(self._rounded[0], name) for name in self._names] if bf16 else []
 
     def forward(
-        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], inputs: NetworkInputs = NO_INPUTS
+        self, x: Float[Tensor, "B C T H W"], sigma: NoiseLevels, inputs: NetworkInputs = NO_INPUTS
     ) -> Float[Tensor, "B C T H W"]:
         """Denoise, as `Preconditioned`."""
         weights = tuple(self.network.parameters())

@@ -44,10 +44,10 @@ def count_operations(config: CurveConfig) -> Compute:
     views = view_stages(config.run)
     clip, residual = views[0], Candidate(config.run, config.residual, "reads_base")
     return Compute(
-        views=sum(view.optimization.steps * _mean_step(view) for view in views),
+        views=sum(view.optimization.steps * mean_step(view) for view in views),
         residual=_calibration(config) + residual.operations(config.residual.train.steps),
         full_step=training_pass(clip, config.residual.train.batch_size, config.run.video.num_frames)[1],
-        clip_step=_mean_step(clip),
+        clip_step=mean_step(clip),
     )
 
 
@@ -58,7 +58,7 @@ def _calibration(config: CurveConfig) -> float:
     return noised * base_flops(config.run, 1, config.run.video.num_frames)
 
 
-def _mean_step(stage: NetworkStage) -> float:
+def mean_step(stage: NetworkStage) -> float:
     """Operations of a step, averaged over the stage's frame counts."""
     batch = stage.optimization.batch_size
     return sum(share * training_pass(stage, batch, n)[1] for n, share in stage.frame_counts().items())

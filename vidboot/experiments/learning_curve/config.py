@@ -44,6 +44,10 @@ class CurveConfig(Strict):
     not fallen for as many operations, at most with 8 times as many. (Views are trained as long in both.)"""
     special_cases: bool = False
     """Measure base + residual in each of its forms too, beside the one that it chooses; each has all operations."""
+    rivals: list[Literal["ambient", "diffusion_forcing", "msm"]] = ["ambient", "diffusion_forcing", "msm"]
+    """Published methods that are measured beside the other rows. `ambient` and `diffusion_forcing` each train a network
+    on all partial data, with the operations of the views, and train it on for each choice of full videos; `msm` trains
+    nothing."""
     test_videos: PositiveInt
     """At most this many held-out videos are reported on."""
     samples: NonNegativeInt = 0

@@ -4,7 +4,7 @@ All results are files in the output folder. So a stopped run goes on where it wa
 work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from vidboot.distributed import init_distributed
 from vidboot.errors import UserError
 from vidboot.experiments.learning_curve.config import CurveConfig
 from vidboot.experiments.learning_curve.data import CurveData, ids, load_data
+from vidboot.experiments.learning_curve.rivals.ambient import Ambient
+from vidboot.experiments.learning_curve.rivals.diffusion_forcing import DiffusionForcing
+from vidboot.experiments.learning_curve.rivals.msm import msm
 from vidboot.experiments.learning_curve.rows import Methods, Rows
 from vidboot.experiments.learning_curve.summary import write_curve
 from vidboot.experiments.learning_curve.tasks import Task, keyed_name, run_tasks
@@ -24,6 +27,12 @@ from vidboot.model.run_folder import weights_hash
 from vidboot.settings import load_settings
 from vidboot.training.log import set_up_logging
 from vidboot.training.run import train
+
+Rival = Ambient | DiffusionForcing
+TRAINED_RIVALS: dict[str, type[Rival]] = {"ambient": Ambient, "diffusion_forcing": DiffusionForcing}
+"""Rivals that train a network of their own."""
+Method = tuple[str, Callable[[int, int, Path], Rows], tuple[Task, ...]]
+"""Its name, how its rows are measured with a number of full videos and a seed, and what it needs."""
 
 
 def load_curve_settings(path: Path, overrides: list[str], quick: bool) -> CurveConfig:
@@ -51,7 +60,7 @@ def learning_curve(config: CurveConfig) -> None:
 
 
 def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
-    """A task for the views, one for the joint network, then one for each method, number of full videos and seed.
+    """A task for each network that is trained on partial data, then one for each method, number of videos and seed.
 
     In a run without low-res views the clip network learns from all partial data, so it is the joint network. The
     costliest methods come first.
@@ -59,35 +68,70 @@ def make_tasks(config: CurveConfig, data: CurveData) -> list[Task]:
     shared = _settings(config.run)
     before = _settings(config.run.model_copy(update={"residual": None, "calibration": None}))
     before |= data.identity("partial")
-    # The names hold a hash of settings and data, so that weights of other settings or data are never used.
-    at = {name: config.output / keyed_name(name, before, {}) for name in ("views", "joint")}
-    methods = Methods(config, data, at["views"], at["joint"])
-    run = config.run.model_copy(update={"run_dir": at["views"], "data": _data_of(config.run, data)})
-    views = Task("views", before, partial(_train_views, run), check=partial(_check_weights, at["views"]))
-    joint = Task("joint", before, partial(_train_joint, methods), check=partial(_check_weights, at["joint"]))
+
+    def at(name: str) -> Path:
+        """Its folder. The name holds a hash of settings and data, so that other weights are never used."""
+        return config.output / keyed_name(name, before, {})
+
+    methods = Methods(config, data, at("views"), at("joint"))
+    run = config.run.model_copy(update={"run_dir": at("views"), "data": _data_of(config.run, data)})
+    views = Task("views", before, partial(_train_views, run), check=partial(_check_weights, at("views")))
+    rivals: dict[str, Rival] = {
+        name: rival(methods, at(name)) for name, rival in TRAINED_RIVALS.items() if name in config.rivals
+    }
+    of_partial: dict[str, Callable[[Path], None]] = {"joint": methods.train_joint} if config.run.low_res else {}
+    of_partial |= {name: rival.train_on_partial_data for name, rival in rivals.items()}
+    trained = {name: _pretraining(name, before, at(name), train) for name, train in of_partial.items()}
     held_out = data.identity("validation", "test") | {"test_videos": config.test_videos, "samples": config.samples}
     if config.samples:
         held_out["sample_steps"] = config.run.log.sample_steps
-    tasks = [views, Task("fixed", shared | held_out | {"count": 0, "seed": 0}, _rows(methods.fixed), (views,))]
-    trained: list[tuple[Any, tuple[Task, ...]]] = [(methods.direct, ())]
-    if config.run.low_res:
-        tasks.insert(1, joint)
-        trained.append((methods.joint_fine_tuned, (joint,)))
-    trained += [(m, (views,)) for m in (methods.fine_tuned, methods.fine_tuned_like_residual, methods.bootstrapped)]
-    trained += [(partial(methods.special_case, form), (views,)) for form in FORMS if config.special_cases]
-    for method, needs in trained:
-        for count, seeds in zip(config.counts, config.seeds, strict=True):
-            for seed in range(seeds):
-                own = {"count": count, "seed": seed, "full": ids(data.draw(count, seed))}
-                own |= {"rates": config.rates, "stopping_points": config.stopping_points, "protocol": config.protocol}
-                name = f"{_name(method)}-n{count}-s{seed}"
-                tasks.append(Task(name, shared | held_out | own, _rows(partial(method, count, seed)), needs))
+    tasks = [views, *trained.values()]
+    for name, rows in (("fixed", methods.fixed), ("msm", partial(msm, methods))):
+        if name == "fixed" or name in config.rivals:
+            tasks.append(Task(name, shared | held_out | {"count": 0, "seed": 0}, _rows(rows), (views,)))
+    for name, method, needs in _methods(methods, rivals, views, trained):
+        tasks += _cells(name, method, needs, methods, shared | held_out)
     return tasks
 
 
-def _name(method: Any) -> str:
-    """The name of a method, with the form of a special case."""
-    return f"{method.func.__name__}-{method.args[0]}" if isinstance(method, partial) else method.__name__
+def _methods(methods: Methods, rivals: Mapping[str, Rival], views: Task, trained: Mapping[str, Task]) -> list[Method]:
+    """The methods that learn from full videos."""
+    found: list[Method] = [("direct", methods.direct, ())]
+    if "joint" in trained:
+        found.append(("joint_fine_tuned", methods.joint_fine_tuned, (trained["joint"],)))
+    found += [(name, rival.row, (trained[name],)) for name, rival in rivals.items()]
+    of_views = methods.fine_tuned, methods.fine_tuned_like_residual, methods.bootstrapped
+    found += [(method.__name__, method, (views,)) for method in of_views]
+    cases = FORMS if methods.config.special_cases else ()
+    return found + [(f"special_case-{form}", partial(methods.special_case, form), (views,)) for form in cases]
+
+
+def _cells(
+    name: str,
+    method: Callable[[int, int, Path], Rows],
+    needs: tuple[Task, ...],
+    methods: Methods,
+    settings: Mapping[str, Any],
+) -> Iterator[Task]:
+    """A task for each number of full videos and seed."""
+    config = methods.config
+    for count, seeds in zip(config.counts, config.seeds, strict=True):
+        for seed in range(seeds):
+            own = {"count": count, "seed": seed, "full": ids(methods.data.draw(count, seed))}
+            own |= {"rates": config.rates, "stopping_points": config.stopping_points, "protocol": config.protocol}
+            rows = _rows(partial(method, count, seed))
+            yield Task(f"{name}-n{count}-s{seed}", {**settings, **own}, rows, needs)
+
+
+def _pretraining(name: str, settings: dict[str, Any], folder: Path, train: Callable[[Path], None]) -> Task:
+    """A task that trains a network on partial data, into a folder."""
+
+    def run(work: Path) -> dict[str, Any]:
+        """Train, and say which weights came out."""
+        train(work)
+        return {"weights": weights_hash(folder)}
+
+    return Task(name, settings, run, check=partial(_check_weights, folder))
 
 
 def _settings(run: RunConfig) -> dict[str, Any]:
@@ -114,11 +158,6 @@ def _train_views(run: RunConfig, work: Path) -> dict[str, Any]:
     for name in run.views:
         train(run, only=name)
     return {"weights": weights_hash(run.run_dir)}
-
-
-def _train_joint(methods: Methods, work: Path) -> dict[str, Any]:
-    methods.train_joint(work)
-    return {"weights": weights_hash(methods.joint)}
 
 
 def _rows(method: Callable[[Path], Rows]) -> Callable[[Path], dict[str, Any]]:

@@ -15,14 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vidboot.config import OptimizationConfig, ResidualForm, RunConfig
+from vidboot.config import ResidualForm, RunConfig
 from vidboot.data.datasets import held_out_windows
 from vidboot.data.split import Split
 from vidboot.distributed import device
 from vidboot.experiments.learning_curve.compute import Compute, count_operations
 from vidboot.experiments.learning_curve.config import CurveConfig
 from vidboot.experiments.learning_curve.correlation import correlation_errors
-from vidboot.experiments.learning_curve.data import CurveData
+from vidboot.experiments.learning_curve.data import CurveData, Shots
 from vidboot.experiments.learning_curve.training import (
     GATED,
     UNGATED,
@@ -53,10 +53,11 @@ DIRECT = "direct training"
 UNTUNED, FINE_TUNED, FINE_TUNED_GATED = "clip network, untuned", "clip network, fine-tuned", "… fine-tuned, gated"
 LIKE_RESIDUAL = "… fine-tuned like the residual, gated"
 JOINT = "trained on all data, fine-tuned"
+AMBIENT, FORCING, MSM = "Ambient-o", "Diffusion Forcing", "partial scores, averaged (MSM)"
 AVERAGED, JOINED = "averaged windows (MultiDiffusion)", "windows − overlaps (DiffCollage)"
 COUNTED, BASE, WHOLE = "base, counting numbers", "base, calibrated", "base + residual"
 SPECIAL_CASES: dict[ResidualForm, str] = {form: f"base + residual, form {form}" for form in FORMS}
-RIVALS = (DIRECT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, JOINT)
+RIVALS = (DIRECT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, JOINT, AMBIENT, FORCING, MSM)
 """The methods that the data-efficiency ratio compares with. `LIKE_RESIDUAL` is trained like the residual, but without a
 base."""
 
@@ -112,13 +113,20 @@ class Methods:
             notes = notes | {"autocorrelation_error": errors}
         return self.score(denoise, **notes)
 
+    def split(self, shots: Shots) -> Split:
+        """These shots to train on, and the held-out ones."""
+        return Split(shots, self.data.validation, self.data.test)
+
+    def on_partial_data(self, run: RunConfig, steps: int) -> tuple[RunConfig, NetworkTraining]:
+        """The training of one network on all partial data, with so many steps, and its run."""
+        train = run.clip.train.model_copy(update={"steps": steps})
+        run = run.model_copy(update={"clip": run.clip.model_copy(update={"train": train})})
+        return run, ViewStage(run, run.clip).training(self.split(self.data.partial))
+
     def train_joint(self, work: Path) -> None:
         """Train one network on all partial data, into the folder `joint`."""
-        run = self.run(0, work)
-        train = run.clip.train.model_copy(update={"steps": self.compute.joint_steps})
-        run = run.model_copy(update={"clip": run.clip.model_copy(update={"train": train})})
-        split = Split(self.data.partial, self.data.validation, self.data.test)
-        save_weights(self.joint, train_quietly(ViewStage(run, run.clip).training(split), work, run, 1))
+        run, training = self.on_partial_data(self.run(0, work), self.compute.joint_steps)
+        save_weights(self.joint, train_quietly(training, work, run, 1))
 
     def fixed(self, work: Path) -> Rows:
         """The methods that need no full video."""
@@ -140,33 +148,28 @@ class Methods:
             "steps": self.compute.direct_steps * self.config.longer,
             "batch_size": self.config.residual.train.batch_size,
         }
-        return {DIRECT: self._plain(run, network, count, seed, run.clip.train.model_copy(update=update))}
+        optimization = run.clip.train.model_copy(update=update)
+        stage = full_video_stage(run, network, self.data.draw(count, seed), optimization)
+        return {DIRECT: self.trained_alone(stage, run, [optimization.learning_rate])}
 
     def joint_fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
         """(c) The network trained on all partial data, fine-tuned on the full videos."""
         run = self.run(seed, work)
         network = load_weights(self.joint, view_network(run, run.clip)).requires_grad_(True).to(device())
-        return {JOINT: self._plain(run, network, count, seed, self._tuning, self.config.rates)}
+        return {JOINT: self.trained_alone(self.fine_tuning(run, network, count, seed), run)}
 
-    @property
-    def _tuning(self) -> OptimizationConfig:
-        """How a network is fine-tuned."""
+    def fine_tuning(self, run: RunConfig, network: Preconditioned, count: int, seed: int) -> NetworkTraining:
+        """The training of a network on the full videos, with the operations of the residual."""
         steps = self.compute.fine_tuning_steps * self.config.longer
-        return self.config.residual.train.model_copy(update={"steps": steps})
+        optimization = self.config.residual.train.model_copy(update={"steps": steps})
+        return full_video_stage(run, network, self.data.draw(count, seed), optimization)
 
-    def _plain(
-        self,
-        run: RunConfig,
-        network: Preconditioned,
-        count: int,
-        seed: int,
-        optimization: OptimizationConfig,
-        rates: list[float] | None = None,
+    def trained_alone(
+        self, stage: NetworkTraining, run: RunConfig, rates: Sequence[float] | None = None
     ) -> dict[str, Any]:
-        """Train on the full videos, choose stopping point and rate (None: the rate of `optimization`), and score."""
+        """Train, choose stopping point and rate (None: of those of the curve), and score the network alone."""
         held_out = HeldOut(run, {"nothing": lambda x, sigma: torch.zeros_like(x)}, self.data.validation)
-        stage = full_video_stage(run, network, self.data.draw(count, seed), optimization)
-        return self._ungated(self._best(stage, held_out, run, rates or [optimization.learning_rate]), network)
+        return self._ungated(self._best(stage, held_out, run, rates or self.config.rates), stage.network)
 
     def fine_tuned(self, count: int, seed: int, work: Path) -> Rows:
         """(b) The clip network at full length, fine-tuned on the full videos: alone, and gated towards the untuned."""
@@ -187,7 +190,7 @@ class Methods:
     def _tuned_clip(self, run: RunConfig, count: int, seed: int) -> tuple[Preconditioned, NetworkTraining]:
         """A copy of the clip network, and its training on full videos."""
         network = copy.deepcopy(self.clip).requires_grad_(True)
-        return network, full_video_stage(run, network, self.data.draw(count, seed), self._tuning)
+        return network, self.fine_tuning(run, network, count, seed)
 
     def _best(self, stage: NetworkTraining, held_out: HeldOut, run: RunConfig, rates: Sequence[float]) -> Best:
         """The best weights over these learning rates and the curve's number of stopping points."""
@@ -225,10 +228,7 @@ class Methods:
     def _whole(self, model: VideoModel, form: Literal["auto", ResidualForm], count: int, seed: int) -> dict[str, Any]:
         """The row of base + residual, with the best of the learning rates."""
         shots, run, of_base = self.data.draw(count, seed), model.config, bases(model)
-        split, held_out = (
-            Split(shots, self.data.validation, self.data.test),
-            HeldOut(run, of_base, self.data.validation),
-        )
+        split, held_out = self.split(shots), HeldOut(run, of_base, self.data.validation)
         choices = {rate: self._choice(model, form, rate, split, held_out) for rate in self.config.rates}
         rate, choice = min(choices.items(), key=lambda item: item[1].measured.errors.mean())
         gate, base = choice.measured.fit.gate(), choice.measured.base

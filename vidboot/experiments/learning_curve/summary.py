@@ -17,15 +17,18 @@ from vidboot.experiments.gaussian.experiments import videos_needed
 from vidboot.experiments.learning_curve.config import CurveConfig
 from vidboot.experiments.learning_curve.page import write_page
 from vidboot.experiments.learning_curve.rows import (
+    AMBIENT,
     AVERAGED,
     BASE,
     COUNTED,
     DIRECT,
     FINE_TUNED,
     FINE_TUNED_GATED,
+    FORCING,
     JOINED,
     JOINT,
     LIKE_RESIDUAL,
+    MSM,
     RIVALS,
     SPECIAL_CASES,
     UNTUNED,
@@ -33,18 +36,22 @@ from vidboot.experiments.learning_curve.rows import (
 )
 
 CURVE_FILE, PLOT_FILE = "learning_curve.json", "learning_curve.png"
-FIRST = (DIRECT, JOINT, UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL, AVERAGED, JOINED, COUNTED, BASE)
-ORDER = (*FIRST, *SPECIAL_CASES.values(), WHOLE)
+ONE_NETWORK = (DIRECT, JOINT, AMBIENT, FORCING)
+CLIP_NETWORK = (UNTUNED, FINE_TUNED, FINE_TUNED_GATED, LIKE_RESIDUAL)
+COMPOSED = (AVERAGED, MSM, JOINED)
+ORDER = (*ONE_NETWORK, *CLIP_NETWORK, *COMPOSED, COUNTED, BASE, *SPECIAL_CASES.values(), WHOLE)
 STYLES = {
     DIRECT: "C3o-",
     JOINT: "C1o-",
+    AMBIENT: "C5o-",
+    FORCING: "C6o-",
     FINE_TUNED: "C2o--",
     FINE_TUNED_GATED: "C2o-",
     LIKE_RESIDUAL: "C4o-",
     BASE: "C0o--",
     WHOLE: "C0o-",
 }
-FLAT = {UNTUNED: "C2:", AVERAGED: "0.6", JOINED: "0.3", COUNTED: "C0:"}
+FLAT = {UNTUNED: "C2:", AVERAGED: "0.6", MSM: "C8:", JOINED: "0.3", COUNTED: "C0:"}
 PLACES: Mapping[str, bool | Mapping[str, bool | set[str]]] = {
     "output": True,
     "quick": True,
@@ -145,10 +152,10 @@ def table(errors: Errors, counts: Sequence[int], ratios: Ratios) -> Table:
     lines.add_column("")
     for n in counts:
         lines.add_column(f"{n}", justify="right")
-    for name in (name for name in ORDER if name in errors):
-        cells = [_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts]
-        lines.add_row(name, *cells, end_section=name in (JOINT, LIKE_RESIDUAL, JOINED))
-    lines.add_section()
+    for group in (ONE_NETWORK, CLIP_NETWORK, COMPOSED, ORDER[ORDER.index(COUNTED) :]):
+        for name in (name for name in group if name in errors):
+            lines.add_row(name, *(_cell(errors[name].get(n) or errors[name].get(0, [])) for n in counts))
+        lines.add_section()
     lines.add_row("data-efficiency ratio", *_cells(ratios, counts))
     for name, of_rival in ratios_by_rival(errors, counts).items():
         lines.add_row(f"  against {name.removeprefix('… ')} alone", *_cells(of_rival, counts))

@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidboot.experiments.learning_curve.compute import count_operations
 from vidboot.experiments.learning_curve.curve import load_curve_settings
+from vidboot.experiments.learning_curve.rivals.msm import AggregatedScores
 from vidboot.method.calibration import all_estimates, make_estimates
 from vidboot.method.composition import by_scale
 from vidboot.method.network_inputs import NetworkInputs
@@ -86,3 +87,28 @@ def test_saving_memory_does_not_change_how_long_the_rivals_train(stage):
     settings = f"run.{stage}.train.activation_checkpointing=true"
     plain, saving = (count_operations(load_curve_settings(CONFIG, more, quick=False)) for more in ([], [settings]))
     assert saving == plain
+
+
+def of_training(config):
+    """Operations of all training without the published rivals, and of those two that train."""
+    compute, cells, rates = count_operations(config), sum(config.seeds), len(config.rates)
+    after = cells * rates * compute.residual
+    direct = cells * (compute.views + compute.residual)
+    # Both ways of fine-tuning, and the residual.
+    return compute.views + direct + 3 * after, 2 * (compute.views + after)
+
+
+def test_published_rivals_bring_two_fifths_more_operations_and_to_a_quick_look_less_than_a_tenth():
+    """The figures of docs/is-it-worth-it.md."""
+    rest, rivals = of_training(load_curve_settings(CONFIG, [], quick=False))
+    assert rivals / rest == pytest.approx(0.375, abs=0.005)
+    config = load_curve_settings(CONFIG, [], quick=True)
+    assert config.rivals == ["msm"]
+    run = config.run
+    with torch.device("meta"):
+        network, x = view_network(run, run.clip), torch.empty(1, 3, run.video.num_frames, 24, 24)
+        denoise = AggregatedScores(network, lambda y, sigma: y, run.clip.num_frames, config.full_length.scale)
+        with torch.no_grad():
+            once = operations(denoise, x, torch.ones(1)) + operations(network, x, torch.ones(1))
+    videos = run.evaluation.num_videos + config.test_videos
+    assert videos * len(run.evaluation.sigmas) * once / of_training(config)[0] == pytest.approx(0.069, abs=0.003)

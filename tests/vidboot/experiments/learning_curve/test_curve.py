@@ -31,9 +31,10 @@ def paths(folder, *overrides):
     shots = tuple(shot(n) for n in range(8))
     config = load_curve_settings(CONFIG, ["counts=[4]", "seeds=[1]", *overrides], quick=False)
     tasks = make_tasks(config, CurveData(shots, shots, shots, shots))
-    for task in tasks[:2]:
-        folder.mkdir(exist_ok=True)
-        task.path(folder).write_text('{"weights": "the same"}')
+    folder.mkdir(exist_ok=True)
+    for task in tasks:
+        if "count" not in task.settings:
+            task.path(folder).write_text('{"weights": "the same"}')
     return {task.name: task.path(folder).name for task in tasks}
 
 
@@ -47,7 +48,7 @@ def test_the_views_are_trained_again_only_for_what_they_depend_on(tmp_path):
     before = paths(tmp_path, LOW_RES)
     other_residual = paths(tmp_path, LOW_RES, "run.residual.train.steps=10")
     kept = {name for name in before if before[name] == other_residual[name]}
-    assert kept == {"views", "joint"}
+    assert kept == {"views", "joint", "ambient", "diffusion_forcing"}
     other_views = paths(tmp_path, LOW_RES, "run.clip.train.steps=10")
     assert not any(before[name] == other_views[name] for name in before)
 
@@ -134,4 +135,18 @@ def test_special_cases_are_tasks_beside_the_others(tmp_path):
 
 def test_a_longer_protocol_is_another_result_of_the_same_views(tmp_path):
     equal, longer = paths(tmp_path), paths(tmp_path, "protocol=best_stopping_point")
-    assert {name for name in equal if equal[name] == longer[name]} == {"views", "fixed"}
+    same = {name for name in equal if equal[name] == longer[name]}
+    assert same == {"views", "fixed", "msm", "ambient", "diffusion_forcing"}
+
+
+def test_rivals_are_tasks_beside_the_others(tmp_path):
+    without, some = paths(tmp_path, "rivals=[]"), paths(tmp_path, "rivals=[ambient,msm]")
+    assert without.items() < some.items() < paths(tmp_path).items()
+    assert some.keys() - without.keys() == {"ambient", "ambient-n4-s0", "msm"}
+
+
+def test_a_quick_look_trains_no_other_network_on_partial_data():
+    quick = load_curve_settings(CONFIG, [], quick=True)
+    tasks = make_tasks(quick, CurveData(*[tuple(shot(n) for n in range(16))] * 4))
+    assert [task.name for task in tasks if "count" not in task.settings] == ["views"]
+    assert "msm" in {task.name for task in tasks}

@@ -1,7 +1,10 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from vidboot.experiments.gaussian.experiments import videos_needed
-from vidboot.experiments.learning_curve.rows import BASE, DIRECT, FINE_TUNED, UNTUNED, WHOLE
+from vidboot.experiments.learning_curve.rows import AMBIENT, BASE, DIRECT, FINE_TUNED, FORCING, MSM, UNTUNED, WHOLE
 from vidboot.experiments.learning_curve.summary import (
     data_efficiency_ratio,
     errors_by_row,
@@ -75,3 +78,37 @@ def test_what_is_not_measured_yet_is_left_out():
     ]
     assert plot(errors, COUNTS).axes[0].get_lines()[0].get_xdata().tolist() == [4, 16, 256]
     assert data_efficiency_ratio(errors_by_row([]), COUNTS) == {}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path("docs/results").glob("*/learning_curve.json")), ids=lambda p: p.parent.name
+)
+def test_curves_of_before_are_still_shown_with_their_ratios(path):
+    stored = json.loads(path.read_text())
+    errors, counts = errors_by_row(stored["rows"]), stored["counts"]
+    ratios = data_efficiency_ratio(errors, counts)
+    assert {str(n): pytest.approx(ratio) for n, (ratio, _) in ratios.items()} == stored["data_efficiency_ratio"]
+    shown = [*table(errors, counts, ratios).columns[0].cells]
+    assert set(errors) <= set(shown)
+    assert len(plot(errors, counts).axes[0].get_lines()) >= len(errors) - 1
+
+
+def test_published_rivals_count_as_rivals_and_are_shown():
+    """One that learns from full videos, and one that needs none."""
+    errors = {
+        DIRECT: power_law(2, 0.3),
+        AMBIENT: power_law(1, 0.3),
+        FORCING: power_law(3, 0.3),
+        MSM: {0: [0.95 * 256**-0.3]},
+        WHOLE: power_law(0.9, 0.3),
+    }
+    by_rival = ratios_by_rival(errors, COUNTS)
+    assert set(by_rival) == {DIRECT, AMBIENT, FORCING}
+    ratios = data_efficiency_ratio(errors, COUNTS)
+    assert ratios[4] == (1.0, "<")  # what needs no video is nearly as good with 256
+    del errors[MSM]
+    assert data_efficiency_ratio(errors, COUNTS) == by_rival[AMBIENT]
+    errors[MSM] = {0: [0.5]}
+    assert {AMBIENT, FORCING, MSM} <= set(table(errors, COUNTS, ratios).columns[0].cells)
+    labels = {line.get_label() for line in plot(errors, COUNTS).axes[0].get_lines()}
+    assert {AMBIENT, FORCING, MSM} <= labels
