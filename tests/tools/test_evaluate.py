@@ -122,7 +122,7 @@ def test_a_killed_curve_goes_on_and_two_processes_share_it(curve_config, tmp_pat
     done = {path.name: path.read_bytes() for path in cells.glob("*.json")}
     assert 0 < len(done) < 20
     pair = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=400)[0] for process in pair]
+    said = [process.communicate(timeout=900)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0], said
     assert all((cells / name).read_bytes() == content for name, content in done.items())
     # Six networks or rows of partial data (views, joint, two rivals; fixed, msm), and seven methods at two counts.
