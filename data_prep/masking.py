@@ -1,6 +1,6 @@
 """Derive the mask, the verdict and the views of each shot from the analysis of its video."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from typing import Protocol
 
@@ -217,14 +217,18 @@ def verdict(
     return "clean", "nothing burnt in was found"
 
 
-def mostly_left(analysis: Analysis, masked: Sequence[Span], span: tuple[int, int]) -> bool:
-    """Whether, over a shot's frames, more pixels may be burnt in without being masked than are masked."""
-    items: list[Text | Overlay] = [*analysis.texts, *analysis.overlays]
+def mostly_left(coverage: Coverage, span: tuple[int, int]) -> bool:
+    """Whether, over a shot's frames, more pixels may be burnt in without being masked than are masked.
+
+    What the user's masks take away or replace is in doubt no longer.
+    """
+    found, masked = coverage.analysis, coverage.of(range(*span))
+    items: list[Text | Overlay] = [*found.texts, *found.overlays]
     doubtful = [item for item in items if _doubtful(item, range(*span))]
-    doubts = [(item.start, item.end, _covered_by(item, analysis.size)) for item in doubtful]
+    doubts = list(coverage.left((item.start, item.end, _covered_by(item, found.size)) for item in doubtful))
     covered = left = 0
     for number in np.unique(np.linspace(*span, _COMPARED, endpoint=False).astype(int)):
-        known, possible = (_union_at(int(number), spans, analysis.size) for spans in (masked, doubts))
+        known, possible = (_union_at(int(number), spans, found.size) for spans in (masked, doubts))
         covered, left = covered + int(known.sum()), left + int((possible & ~known).sum())
     return left > covered
 

@@ -197,12 +197,11 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
         if not supplied:
             set_aside.append([start, end, why])
             continue
-        covering = coverage.of(range(start, end))
-        mask = shot_mask(covering, (start, end), crop, analysis, settings)
+        mask = shot_mask(coverage.of(range(start, end)), (start, end), crop, analysis, settings)
         masks.append(mask.of_frames(timing.kept.tolist()))
         masked = bool(masks[-1].events)
         name = f"{start:07d}-{end:07d}"
-        left = masked and mostly_left(analysis, covering, (start, end))
+        left = masked and mostly_left(coverage, (start, end))
         said, reason = verdict(analysis, pooled is not None, (start, end), masked, left)
         shots.append(
             {

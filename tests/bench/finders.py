@@ -63,7 +63,7 @@ class Preprocessing:
         shots = []
         for start, end in ((span.start, span.end) for span in analysis.spans):
             masked = any(area.any() for first, last, area in spans if first < end and last > start)
-            left = masked and mostly_left(analysis, coverage.of(range(start, end)), (start, end))
+            left = masked and mostly_left(coverage, (start, end))
             shots.append((start, end, *verdict(analysis, pooled is not None, (start, end), masked, left)))
         about = analysis.probe
         down, across = height / about.height, width / about.width

@@ -121,7 +121,8 @@ def measured(job: tuple[Path, str, int, str]) -> tuple[str, str, float]:
         path = Path(folder) / "clip.mp4"
         encode(path, frames, 24)
         analysis, _ = analyse(path, probe(path), settings)
-    spans = Coverage(analysis, None, path, settings).of(range(len(frames)))
+    coverage = Coverage(analysis, None, path, settings)
+    spans = coverage.of(range(len(frames)))
     covered = np.zeros_like(truth)
     for start, end, area in spans:
         covered[start:end] |= area
@@ -129,7 +130,7 @@ def measured(job: tuple[Path, str, int, str]) -> tuple[str, str, float]:
     said = set()
     for start, end in edges:
         masked = bool(covered[start:end].any())
-        left = masked and mostly_left(analysis, spans, (start, end))
+        left = masked and mostly_left(coverage, (start, end))
         said.add(verdict(analysis, False, (start, end), masked, left)[0])
     worst = next((each for each in ("masked", "uncertain", "clean") if each in said), "no shot")
     return kind, worst, float((truth & covered).sum() / max(1, truth.sum()))

@@ -57,12 +57,13 @@ def told(path: Path, scene: np.ndarray, burn: Burn) -> tuple[str, float]:
     write(path, frames, crf="20")
     found, _ = analyse(path, probe(path), SETTINGS)
     (span,) = [(one.start, one.end) for one in found.spans]
-    masked = Coverage(found, None, path, SETTINGS).of(range(*span))
+    coverage = Coverage(found, None, path, SETTINGS)
+    masked = coverage.of(range(*span))
     covered = np.zeros(frames.shape[:3], bool)
     for start, end, area in masked:
         covered[start:end] |= area
     truth = (frames != scene).any(axis=-1)
-    left = bool(masked) and mostly_left(found, masked, span)
+    left = bool(masked) and mostly_left(coverage, span)
     return verdict(found, False, span, bool(masked), left)[0], float((truth & covered).sum() / truth.sum())
 
 

@@ -148,6 +148,18 @@ def test_the_blended_frames_of_a_dissolve_are_left_out(length, fps):
     assert first - slack <= again <= first + 2 * slack + length // 5
 
 
+def test_nearly_all_dissolves_of_any_length_are_met_to_two_frames_at_both_ends(tmp_path):
+    met = there = 0
+    for seed in (21, 23, 25, 27):
+        scenes, generator = synthetic_scenes(seed), np.random.default_rng((seed, 77))
+        lengths = [int(length) for length in generator.choice([3, 5, 7, 9, 11, 13, 17, 20, 23, 27, 31, 36, 41, 47], 5)]
+        frames, true = join(scenes, lengths)
+        found = boundaries(spans(read_frames(write(tmp_path / f"{seed}.mp4", frames, crf="23"))[..., ::-1]))
+        met += sum(any(abs(a - c) <= 2 and abs(b - d) <= 2 for c, d in found) for a, b in true)
+        there += len(true)
+    assert met >= 0.85 * there
+
+
 def test_fades_of_light_and_of_sharpness_are_no_dissolves():
     scene = soft_scene(4, 90, 0.1).astype(float)
     light = np.interp(np.arange(90), [30, 60], [0.35, 1])[:, None, None, None]
