@@ -85,7 +85,7 @@ def test_nearly_all_transitions_of_composed_films_are_found_and_little_else(kind
     assert right / found >= 0.95 and right / true >= 0.95
 
 
-@pytest.mark.parametrize(("times", "speed"), [(1, 5), (2, 5), (3, 4), (4, 3)])
+@pytest.mark.parametrize(("times", "speed"), [(1, 5), (2, 5), (3, 4), (4, 3), (3, 10)])
 @pytest.mark.parametrize("fps", [24.0, 60.0])
 def test_held_pictures_are_one_shot_and_a_cut_between_them_is_found(times, speed, fps):
     scenes = [held(soft_scene(n, 72, speed), times) for n in range(2)]
