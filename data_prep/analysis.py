@@ -22,6 +22,7 @@ from data_prep.measure.shot_borders import Look, look, shot_pictures
 from data_prep.measure.shots import SHOT_WIDTH, ShotFinder
 from data_prep.overlays.overlays import find_overlays, opacity
 from data_prep.overlays.static_edges import OverlayFinder, Sums, half, red_blue
+from data_prep.overlays.tiling import tiled
 from data_prep.text.model import model_for
 from data_prep.text.subtitles import SubtitleFinder
 from data_prep.text.tickers import TickerFinder
@@ -80,6 +81,7 @@ class _Analyser:
         self.sums, self.colours = Sums.zero(*self.size), Sums.zero(*half(*self.size))
         self.to_planes = Converter("yuv444p", _ANALYSIS_SIDE // 2)
         self.overlays: list[Overlay] = []
+        self.tilings: list[Overlay] = []
         self.moments: list[Moment] = []
         self.regions: list[Region] = []
         self.moving: list[Moving] = []
@@ -149,6 +151,9 @@ class _Analyser:
         self.segments.append(Segment(self.start, end, covered is not None, self.meter.quality()))
         if covered is not None and covered.any():
             self._add_overlay(self.start, end, covered, self.overlay.sums)
+        if (tiles := tiled(self.overlay.sums.every.mean())) is not None:
+            why = "it is repeated all over the picture"
+            self.tilings.append(Overlay(self.start, end, pack(tiles), None, sure=False, why=why))
         self.sums.add_shot(self.overlay.sums)
         self.colours.add_shot(self.overlay.colours)
         later = self.shot_moments.cut(end)
@@ -239,12 +244,12 @@ class _Analyser:
             Text(e.start, e.end, e.box, pack(e.covered), e.sure, why="letters that stay") for e in self.texts.finish()
         ]
         if self.finder == "rules":
-            return texts, self.overlays
+            return texts, [*self.overlays, *self.tilings]
         if self.finder == "learned":
-            texts, self.overlays = [], []
+            texts, self.overlays, self.tilings = [], [], []
         regions = [region for region in self.regions if not along_edges(region, pictures)]
         texts, overlays = judged(texts, self.overlays, regions, self.moments, self.size)
-        return texts, [*overlays, *moving_overlays(self.moving, self.size)]
+        return texts, [*overlays, *self.tilings, *moving_overlays(self.moving, self.size)]
 
 
 def _common(pictures: Sequence[Crop]) -> Crop:

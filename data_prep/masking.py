@@ -29,6 +29,9 @@ Spans = Iterable[Span]
 _SHORT, _STILL = 0.25, 0.5
 _UNDECIDED = "too little motion or time to tell an overlay from the scene"
 _BARS = "bars may be there in some of the frames"
+_LEFT = "more may be burnt in than is masked"
+# Frames of a shot in which what is masked is compared with what is in doubt.
+_COMPARED = 16
 
 
 def covered_spans(analysis: Analysis, pooled: np.ndarray | None, frames: range | None = None) -> Spans:
@@ -182,12 +185,19 @@ def _shrink_to(covered: np.ndarray, crop: Crop, height: int, width: int) -> np.n
     return scale(covered[top : top + rows, left : left + columns].astype(np.float32), height, width) > 1e-3
 
 
-def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: bool) -> tuple[str, str]:
-    """The verdict on a shot and its reason; `pooled`: overlays are known from several videos of the same source."""
+def verdict(
+    analysis: Analysis, pooled: bool, span: tuple[int, int], masked: bool, left: bool = False
+) -> tuple[str, str]:
+    """The verdict on a shot and its reason.
+
+    `pooled`: overlays are known from several videos of the same source; `left`: whether it is `mostly_left`.
+    """
     frames = range(*span)
     # Rules need motion to tell an overlay from the scene; the learned finder also knows their looks.
     decided = pooled or analysis.finder != "rules" or _moves(analysis, frames)
     bars_known = all(one.bars_known for one in analysis.spans if _touches(one, frames))
+    if masked and left:
+        return "uncertain", _LEFT
     if masked:
         here = [overlay.opacity for overlay in analysis.overlays if overlay.sure and _touches(overlay, frames)]
         opaque = max((opacity for opacity in here if opacity is not None), default=None)
@@ -205,6 +215,39 @@ def verdict(analysis: Analysis, pooled: bool, span: tuple[int, int], masked: boo
     if not decided:
         return "uncertain", _UNDECIDED
     return "clean", "nothing burnt in was found"
+
+
+def mostly_left(coverage: Coverage, span: tuple[int, int]) -> bool:
+    """Whether, over a shot's frames, more pixels may be burnt in without being masked than are masked.
+
+    What the user's masks take away or replace is in doubt no longer.
+    """
+    found, masked = coverage.analysis, coverage.of(range(*span))
+    items: list[Text | Overlay] = [*found.texts, *found.overlays]
+    doubtful = [item for item in items if _doubtful(item, range(*span))]
+    doubts = list(coverage.left((item.start, item.end, _covered_by(item, found.size)) for item in doubtful))
+    covered = left = 0
+    for number in np.unique(np.linspace(*span, _COMPARED, endpoint=False).astype(int)):
+        known, possible = (_union_at(int(number), spans, found.size) for spans in (masked, doubts))
+        covered, left = covered + int(known.sum()), left + int((possible & ~known).sum())
+    return left > covered
+
+
+def _covered_by(item: Text | Overlay, size: tuple[int, int]) -> np.ndarray:
+    if isinstance(item, Overlay):
+        return unpack(item.bits, *size)
+    area = np.zeros(size, bool)
+    top, left, bottom, right = item.box
+    area[top:bottom, left:right] = item.covered()
+    return area
+
+
+def _union_at(number: int, spans: Iterable[Span], size: tuple[int, int]) -> np.ndarray:
+    area = np.zeros(size, bool)
+    for start, end, covered in spans:
+        if start <= number < end:
+            area |= covered
+    return area
 
 
 def _doubtful(item: Text | Overlay, frames: range) -> bool:

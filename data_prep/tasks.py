@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.analysis import analyse, mean_maps
 from data_prep.analysis_types import Analysis, unpack
 from data_prep.jobs import Analysed, AnalyseJob, HashJob, StoredVideo, StoreJob
-from data_prep.masking import Coverage, shot_mask, verdict, views
+from data_prep.masking import Coverage, mostly_left, shot_mask, verdict, views
 from data_prep.measure.quality import Quality
 from data_prep.overlays.pooling import packed_maps
 from data_prep.report.page import VideoPage, tile, video_block
@@ -201,7 +201,8 @@ def plan_shots(job: StoreJob, analysis: Analysis) -> tuple[list[dict[str, Any]],
         masks.append(mask.of_frames(timing.kept.tolist()))
         masked = bool(masks[-1].events)
         name = f"{start:07d}-{end:07d}"
-        said, reason = verdict(analysis, pooled is not None, (start, end), masked)
+        left = masked and mostly_left(coverage, (start, end))
+        said, reason = verdict(analysis, pooled is not None, (start, end), masked, left)
         shots.append(
             {
                 "start": start, "end": end, "num_frames": len(timing.kept), "timing": timing.timing,

@@ -22,7 +22,7 @@ from vidboot.errors import UserError
 
 Item = TypeVar("Item")
 
-RECORD_VERSION = 14
+RECORD_VERSION = 15
 FILE_NAME = "records.sqlite"
 FILE_NAMES = (FILE_NAME, f"{FILE_NAME}-journal")
 """The store's own file, and the one beside it that SQLite keeps during a transaction."""

@@ -10,7 +10,7 @@ from judging import Found
 
 from data_prep.analysis import analyse, mean_maps
 from data_prep.config import Preprocess
-from data_prep.masking import Coverage, verdict
+from data_prep.masking import Coverage, mostly_left, verdict
 from data_prep.overlays.pooling import packed_maps, pooled_overlay
 from data_prep.video.decode import probe
 from vidboot.data.manifest import Shot, load_manifest
@@ -63,7 +63,8 @@ class Preprocessing:
         shots = []
         for start, end in ((span.start, span.end) for span in analysis.spans):
             masked = any(area.any() for first, last, area in spans if first < end and last > start)
-            shots.append((start, end, *verdict(analysis, pooled is not None, (start, end), masked)))
+            left = masked and mostly_left(coverage, (start, end))
+            shots.append((start, end, *verdict(analysis, pooled is not None, (start, end), masked, left)))
         about = analysis.probe
         down, across = height / about.height, width / about.width
         top, left, rows, columns = analysis.picture

@@ -23,7 +23,7 @@ from real_overlays import clips
 
 from data_prep.analysis import analyse
 from data_prep.config import Preprocess
-from data_prep.masking import Coverage, verdict
+from data_prep.masking import Coverage, mostly_left, verdict
 from data_prep.video.decode import probe
 
 _FRAMES, _RATE = 150, 25
@@ -121,12 +121,17 @@ def measured(job: tuple[Path, str, int, str]) -> tuple[str, str, float]:
         path = Path(folder) / "clip.mp4"
         encode(path, frames, 24)
         analysis, _ = analyse(path, probe(path), settings)
-    spans = Coverage(analysis, None, path, settings).of(range(len(frames)))
+    coverage = Coverage(analysis, None, path, settings)
+    spans = coverage.of(range(len(frames)))
     covered = np.zeros_like(truth)
     for start, end, area in spans:
         covered[start:end] |= area
     edges = [(one.start, one.end) for one in analysis.spans]
-    said = {verdict(analysis, False, (start, end), bool(covered[start:end].any()))[0] for start, end in edges}
+    said = set()
+    for start, end in edges:
+        masked = bool(covered[start:end].any())
+        left = masked and mostly_left(coverage, (start, end))
+        said.add(verdict(analysis, False, (start, end), masked, left)[0])
     worst = next((each for each in ("masked", "uncertain", "clean") if each in said), "no shot")
     return kind, worst, float((truth & covered).sum() / max(1, truth.sum()))
 

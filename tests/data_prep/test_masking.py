@@ -9,8 +9,8 @@ from footage import TRAILER, analysed, grey_scene, probed, segment, write
 
 from data_prep.analysis import analyse
 from data_prep.analysis_types import Overlay, Text, pack
-from data_prep.config import Preprocess
-from data_prep.masking import Coverage, matching, shot_mask, users_spans, verdict
+from data_prep.config import MaskSettings, Preprocess
+from data_prep.masking import Coverage, matching, mostly_left, shot_mask, users_spans, verdict
 from data_prep.video.decode import probe
 from vidboot.data.video import VideoError, read_frames
 from vidboot.errors import UserError
@@ -131,3 +131,23 @@ def test_what_is_taken_away_must_have_a_place():
     for wrong in ({"remove": True}, {"remove": True, "replace": True, "box": [0, 0, 9, 9]}):
         with pytest.raises(UserError, match=r"remove"):
             users(**wrong)
+
+
+def test_a_shot_of_which_more_is_in_doubt_than_masked_is_uncertain():
+    def area(rows: int) -> str:
+        covered = np.zeros((360, 640), bool)
+        covered[:rows] = True
+        return pack(covered)
+
+    def told(masked: int, doubted: int, frames: tuple[int, int], probability: float = 0.2, away: int = 360) -> str:
+        doubt = Overlay(*frames, area(doubted), None, sure=False, probability=probability)
+        found = analysed(100, overlays=(Overlay(0, 100, area(masked), None), doubt))
+        removed = [MaskSettings(source="film.mp4", box=[away, 0, 360 - away, 640], remove=True)] if away < 360 else []
+        coverage = Coverage(found, None, Path("film.mp4"), Preprocess(masks=removed))
+        return verdict(found, True, (0, 100), True, mostly_left(coverage, (0, 100)))[0]
+
+    # What is masked is in doubt no longer; a doubt counts while it is shown, and if it is one.
+    assert told(10, 19, (0, 100)) == told(10, 60, (40, 55)) == told(10, 300, (0, 100), 0.05) == "masked"
+    assert told(10, 21, (0, 100)) == told(10, 60, (30, 70)) == "uncertain"
+    # What the user takes away is none.
+    assert told(10, 300, (0, 100), away=10) == "masked"

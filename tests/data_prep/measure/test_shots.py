@@ -85,7 +85,7 @@ def test_nearly_all_transitions_of_composed_films_are_found_and_little_else(kind
     assert right / found >= 0.95 and right / true >= 0.95
 
 
-@pytest.mark.parametrize(("times", "speed"), [(1, 5), (2, 5), (3, 4), (4, 3)])
+@pytest.mark.parametrize(("times", "speed"), [(1, 5), (2, 5), (3, 4), (4, 3), (3, 10)])
 @pytest.mark.parametrize("fps", [24.0, 60.0])
 def test_held_pictures_are_one_shot_and_a_cut_between_them_is_found(times, speed, fps):
     scenes = [held(soft_scene(n, 72, speed), times) for n in range(2)]
@@ -146,6 +146,18 @@ def test_the_blended_frames_of_a_dissolve_are_left_out(length, fps):
     slack = max(1 if fps < 30 else 2, length // 6)
     assert last - 2 * slack - length // 5 <= end - 1 <= last + slack
     assert first - slack <= again <= first + 2 * slack + length // 5
+
+
+def test_nearly_all_dissolves_of_any_length_are_met_to_two_frames_at_both_ends(tmp_path):
+    met = there = 0
+    for seed in (21, 23, 25, 27):
+        scenes, generator = synthetic_scenes(seed), np.random.default_rng((seed, 77))
+        lengths = [int(length) for length in generator.choice([3, 5, 7, 9, 11, 13, 17, 20, 23, 27, 31, 36, 41, 47], 5)]
+        frames, true = join(scenes, lengths)
+        found = boundaries(spans(read_frames(write(tmp_path / f"{seed}.mp4", frames, crf="23"))[..., ::-1]))
+        met += sum(any(abs(a - c) <= 2 and abs(b - d) <= 2 for c, d in found) for a, b in true)
+        there += len(true)
+    assert met >= 0.85 * there
 
 
 def test_fades_of_light_and_of_sharpness_are_no_dissolves():

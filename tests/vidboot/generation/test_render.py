@@ -178,6 +178,15 @@ def test_a_video_that_goes_on_keeps_its_frame_rate(run, main_of, tmp_path):
         assert json.loads((tmp_path / "v.json").read_text())["fps"] == pytest.approx(fps)
 
 
+def test_a_still_gif_to_go_on_from_gives_no_frame_rate_and_the_runs_is_taken(run, main_of, tmp_path):
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "init.gif")
+    rates = []
+    for number, more in enumerate(([], ["--init", tmp_path / "init.gif"])):
+        assert main_of("generate", *options_of(run, tmp_path / f"{number}.npy", *more)) == 0
+        rates.append(json.loads((tmp_path / f"{number}.json").read_text())["fps"])
+    assert rates == [24.0, 24.0]
+
+
 def test_the_record_of_another_output_is_not_replaced(run, main_of, tmp_path, capfd):
     assert main_of("generate", *options_of(run, tmp_path / "v.npy")) == 0
     assert main_of("generate", *options_of(run, tmp_path / "v.gif")) == 2
