@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from vidboot.data.config import DataConfig
 from vidboot.method.edm import karras_sigmas, sample_sigma
 from vidboot.method.regions import ViewPlan
+from vidboot.networks.config import NetworkConfig
 from vidboot.seeds import MOST_SEED
 from vidboot.settings import Folder, Sigmas, Source, Strict
 
@@ -65,22 +66,6 @@ class VideoConfig(Strict):
     _overlap_fits = model_validator(mode="after")(_overlap_below_frames)
 
 
-class NetworkConfig(Strict):
-    """Size of a spatiotemporal U-Net (see `vidboot.networks.unet.UNet`)."""
-
-    channels: PositiveInt = 32
-    """Channels at the first level, times the level's multiplier at each level."""
-    multipliers: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 2, 4]
-    """A level for each number, which is how many times `channels` it has; from one level to the next, height and width
-    are halved."""
-    blocks: PositiveInt = 1
-    """Residual blocks of each level, on the way down as on the way up."""
-    attention_levels: NonNegativeInt = 1
-    """How many of the lowest levels have attention: over space within each frame, over time between the frames."""
-    head_channels: PositiveInt = 64
-    """Channels of an attention head (with fewer, one head). GPUs are fastest at 64, narrow ones learn more at 16."""
-
-
 class OptimizationConfig(Strict):
     """How one network is trained."""
 
@@ -90,6 +75,9 @@ class OptimizationConfig(Strict):
     """Videos per step, over all processes."""
     micro_batch_size: PositiveInt | None = None
     """Videos of the view's length in memory at once per process, of others as many frames (None: all of its share)."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: matrices of weights take steps of Muon, at AdamW's learning rates (see `vidboot.training.muon`); it needs
+    ZeRO stage 0, which keeps them whole."""
     learning_rate: PositiveFloat = 1e-3
     """Learning rate after the warm-up; from there it falls to 0 along half a cosine."""
     warmup_steps: NonNegativeInt = 100
@@ -286,6 +274,13 @@ class RunConfig(Strict):
             )
         for name, view in self.views.items():
             self._size_fits(name, getattr(view, "scale", 1), len(view.network.multipliers))
+        return self
+
+    @model_validator(mode="after")
+    def _matrices_are_whole(self) -> "RunConfig":
+        trained = [*self.views.values(), *([] if self.residual is None else [self.residual])]
+        if any(one.train.optimizer == "muon" for one in trained) and self.deepspeed.zero_optimization.get("stage", 0):
+            raise ValueError("optimizer=muon needs whole matrices: set deepspeed.zero_optimization.stage=0, or adamw")
         return self
 
     def _size_fits(self, name: str, scale: int, levels: int) -> None:

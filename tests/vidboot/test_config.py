@@ -53,6 +53,14 @@ def test_settings_that_do_not_fit_are_refused(override, says):
         load_settings(RunConfig, CONFIGS / "quickstart.yaml", [override])
 
 
+def test_muon_needs_whole_matrices():
+    settings = ["residual.train.optimizer=muon", "deepspeed.zero_optimization.stage=1"]
+    with pytest.raises(UserError, match="muon needs whole matrices: set"):
+        load_settings(RunConfig, CONFIGS / "long_video.yaml", settings)
+    for works in ([*settings[:1], "deepspeed.zero_optimization.stage=0"], settings[1:]):
+        load_settings(RunConfig, CONFIGS / "long_video.yaml", works)
+
+
 def test_a_share_of_long_videos_needs_to_know_how_low_their_resolution_is():
     def load(*overrides):
         return load_settings(RunConfig, CONFIGS / "quickstart.yaml", overrides)

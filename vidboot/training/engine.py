@@ -1,14 +1,17 @@
 """A network and its optimiser on a DeepSpeed engine."""
 
 import logging
+from typing import Any
 
 import deepspeed
+from torch import nn
 
 from vidboot.config import DeepSpeedConfig, OptimizationConfig
 from vidboot.distributed import has_bf16, world_size
 from vidboot.errors import UserError
 from vidboot.method.edm import Preconditioned
 from vidboot.training.computing import ComputedNetwork
+from vidboot.training.muon import matrices_of
 from vidboot.training.optimizer import L2SPAdamW
 
 logger = logging.getLogger(__name__)
@@ -46,6 +49,16 @@ def zero_stage(settings: DeepSpeedConfig) -> int:
     return int(str(settings.zero_optimization.get("stage", 0)))
 
 
+def parameter_groups(network: nn.Module, optimization: OptimizationConfig) -> list[dict[str, Any]]:
+    """The network's parameters for the optimiser: with Muon, matrices are a group of their own."""
+    if optimization.optimizer == "adamw":
+        return [{"params": list(network.parameters())}]
+    matrices = matrices_of(network)
+    chosen = {id(matrix) for matrix in matrices}
+    others = [p for p in network.parameters() if id(p) not in chosen]
+    return [{"params": others}, {"params": matrices, "muon": True}]
+
+
 def make_engine(
     network: Preconditioned,
     optimization: OptimizationConfig,
@@ -67,7 +80,7 @@ def make_engine(
     stage = zero_stage(settings)
     module = network if stage == 3 else ComputedNetwork(network, bf16)
     optimizer = L2SPAdamW(
-        module.parameters(),
+        parameter_groups(module, optimization),
         lr=optimization.learning_rate,
         weight_decay=optimization.weight_decay,
         pull=pull,

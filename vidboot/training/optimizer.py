@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 import deepspeed
 import torch
@@ -12,22 +12,24 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidboot.config import OptimizationConfig
 from vidboot.networks.precision import converted
+from vidboot.training.muon import MuonAdamW
 
 N = TypeVar("N", bound=nn.Module)
 _TOGETHER = 64
 """Parameters averaged in one call, which holds float32 copies of them where they are rounded to bf16."""
 
 
-class L2SPAdamW(torch.optim.AdamW):
+class L2SPAdamW(MuonAdamW):
     """AdamW whose decoupled decay pulls weights to where they started, not to zero: θ ← θ − η · pull · (θ − θ_start).
 
     For a warm start this is the natural regulariser (L2-SP, Li et al. 2018, arXiv 1802.01483). `pull` 0 is plain AdamW.
-    The optimiser's state holds θ_start, so it is sharded under ZeRO and restored on resume like Adam's moments.
+    The optimiser's state holds θ_start, so it is sharded under ZeRO and restored on resume like Adam's moments. Groups
+    with `muon=True` take Muon's steps, and are pulled too.
     """
 
     def __init__(
         self,
-        params: Iterable[torch.Tensor],
+        params: Iterable[torch.Tensor] | Iterable[dict[str, Any]],
         lr: float,
         weight_decay: float = 0.0,
         pull: float = 0.0,
