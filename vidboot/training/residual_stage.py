@@ -125,7 +125,7 @@ class ResidualStage(NetworkStage):
         if len(self.candidates) == 1:
             return []
         return [
-            f"all of {', '.join(c.name for c in self.candidates)} are begun, and held-out error says which goes on to "
+            f"{' and '.join(c.name for c in self.candidates)} are begun, and held-out error says which goes on to "
             f"its last step; together they take what {self.optimization.steps} steps of reads_base would"
         ]
 
