@@ -10,18 +10,23 @@ from data_prep.work.scan import Remark
 
 def look_alikes(briefs: Mapping[Location, Brief]) -> dict[Location, str]:
     """For each video that looks like one before it (ordered by path), a sentence that says so."""
-    by_name = {str(path): path for path in sorted(briefs, key=str)}
-    prints = {
-        name: (briefs[path].frames / briefs[path].fps, briefs[path].fingerprint) for name, path in by_name.items()
-    }
+    by_name = {str(path): path for path in briefs}
+    # Sorted as plain text: with a key each comparison would look at an object somewhere in memory.
+    prints = {name: _print(briefs[by_name[name]]) for name in sorted(by_name)}
     twins = near_twins(prints)
     return {by_name[twin]: f"looks like {first}, but is encoded differently" for twin, first in twins.items()}
+
+
+def _print(brief: Brief) -> tuple[float, str]:
+    """Seconds and fingerprint."""
+    return brief.frames / brief.fps, brief.fingerprint
 
 
 def remarks(briefs: Mapping[Location, Brief]) -> list[Remark]:
     """What is unusual about the videos: what was handled, and what the user should look at."""
     said = []
-    for path, one in sorted(briefs.items(), key=lambda item: str(item[0])):
+    remarkable = [(path, one) for path, one in briefs.items() if one.notes or one.tickers]
+    for path, one in sorted(remarkable, key=lambda item: str(item[0])):
         said += [Remark(path, note) for note in one.notes]
         said += [Remark(path, "text scrolls across the picture (a ticker?)", span) for span in one.tickers]
     return said
