@@ -11,7 +11,6 @@ from data_prep.work.scan import Remark
 def look_alikes(briefs: Mapping[Location, Brief]) -> dict[Location, str]:
     """For each video that looks like one before it (ordered by path), a sentence that says so."""
     by_name = {str(path): path for path in briefs}
-    # Sorted as plain text: with a key each comparison would look at an object somewhere in memory.
     prints = {name: _print(briefs[by_name[name]]) for name in sorted(by_name)}
     twins = near_twins(prints)
     return {by_name[twin]: f"looks like {first}, but is encoded differently" for twin, first in twins.items()}
