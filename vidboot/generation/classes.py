@@ -1,7 +1,7 @@
 """Which class a sample is of: the one that is asked for, or one that its seed draws.
 
-p(x) = Σ p(class) p(x | class), so drawing a class first samples what no class would, but sharper: each video has one. All
-classes are drawn alike, however frequent they were in training.
+p(x) = Σ p(class) p(x | class), so drawing a class first samples what no class would, but sharper: each video has one.
+All classes are drawn alike, however frequent they were in training.
 """
 
 from collections.abc import Sequence
