@@ -265,7 +265,7 @@ class RunConfig(Strict):
         except ValueError as error:
             raise ValueError(f"low_res: {error}") from None
         if self.clip.full_length is not None:
-            self._size_fits("clip.full_length.scale", self.clip.full_length.scale, 1)
+            self._size_fits("clip.full_length", self.clip.full_length.scale)
         used = {region.view.scale for region in self.plan.regions(self.video.num_frames)}
         if idle := [view.scale for view in self.low_res if view.scale not in used]:
             raise ValueError(
@@ -273,7 +273,7 @@ class RunConfig(Strict):
                 "in more detail; keep one of them"
             )
         for name, view in self.views.items():
-            self._size_fits(name, getattr(view, "scale", 1), len(view.network.multipliers))
+            self._size_fits(name, getattr(view, "scale", 1), view.network)
         return self
 
     @model_validator(mode="after")
@@ -283,13 +283,14 @@ class RunConfig(Strict):
             raise ValueError("optimizer=muon needs whole matrices: set deepspeed.zero_optimization.stage=0, or adamw")
         return self
 
-    def _size_fits(self, name: str, scale: int, levels: int) -> None:
-        factor = scale * 2 ** (levels - 1)
+    def _size_fits(self, name: str, scale: int, network: NetworkConfig | None = None) -> None:
+        factor = scale * (network.down_factor if network else 1)
+        of_network = f", {len(network.multipliers)} network levels, patches of {network.patch}" if network else ""
         for side, size in (("height", self.video.height), ("width", self.video.width)):
             if size % factor:
                 lower = size // factor * factor
                 near = " or ".join(str(s) for s in (lower, lower + factor) if s)
                 raise ValueError(
-                    f"video.{side} {size} must be a multiple of {factor} for {name} (scale {scale}, {levels} network "
-                    f"levels): use {near}, or fewer multipliers"
+                    f"video.{side} {size} must be a multiple of {factor} for {name} (scale {scale}{of_network}): "
+                    f"use {near}{', or fewer multipliers' if network else ''}"
                 )

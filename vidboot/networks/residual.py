@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -44,7 +43,8 @@ class ResidualUNet(UNet):
     def __init__(self, num_frames: int, data_channels: int = 3, reads_base: bool = True, **unet: Any) -> None:
         super().__init__(data_channels, **unet)
         width = self.conv_in.out_channels
-        self.conv_base = zero_init(nn.Conv2d(data_channels, width, 3, padding=1)) if reads_base else None
+        of_patch = data_channels * self.patch**2
+        self.conv_base = zero_init(nn.Conv2d(of_patch, width, 3, padding=1)) if reads_base else None
         self.dilations = [2**i for i in range(max(1, math.ceil(math.log2(num_frames))))]
         self.long_range = nn.ModuleList([DilatedBlock(self.coarsest_channels, d) for d in self.dilations])
         self.long_attention = TemporalAttention(
@@ -63,12 +63,12 @@ class ResidualUNet(UNet):
         if unexpected or any(not name.startswith(new) for name in missing):
             raise ValueError(f"the clip network has other layers than this one: {unexpected or missing}")
 
-    def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D H W"]:
+    def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D h w"]:
         """Features of the noisy video, plus those of the base prediction if the network reads it."""
         h = super().read_inputs(x, inputs)
         if inputs.base is None or self.conv_base is None:
             return h
-        return h + self.conv_base(rearrange(inputs.base, "b c t h w -> (b t) c h w").to(h.dtype))
+        return h + self.conv_base(self.patches(inputs.base).to(h.dtype))
 
     def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:
         """Dilated convolutions, then attention over the whole length."""

@@ -143,8 +143,8 @@ class UNet(nn.Module):
     """F(x, c_noise) of the EDM denoiser: same shape in and out, any number of frames.
 
     `multipliers` are the channels of each resolution level over `channels`, finest first; each level halves height and
-    width. `attention_levels` counts the coarsest levels that get spatial and temporal attention, by heads of
-    `head_channels` (one head where there are fewer channels).
+    width. The first has a place for each `patch` × `patch` pixels. `attention_levels` counts the coarsest levels that
+    get spatial and temporal attention, by heads of `head_channels` (one head where there are fewer channels).
     """
 
     def __init__(
@@ -155,6 +155,7 @@ class UNet(nn.Module):
         blocks: int = 1,
         attention_levels: int = 1,
         head_channels: int = 64,
+        patch: int = 1,
         conditions: Conditions = Conditions(),
     ) -> None:
         super().__init__()
@@ -162,14 +163,14 @@ class UNet(nn.Module):
         embedding = 4 * channels
         attention = [level >= len(widths) - attention_levels for level in range(len(widths))]
         self.coarsest_channels, self.head_channels = widths[-1], head_channels
-        self.down_factor = 2 ** (len(widths) - 1)
+        self.patch, self.down_factor = patch, patch * 2 ** (len(widths) - 1)
         self.embed = NumberEmbedding(embedding)
         self.num_classes = conditions.num_classes
         self.embed_label = zero_init(nn.Embedding(self.num_classes + 1, embedding)) if self.num_classes else None
         self.embed_stride = NumberEmbedding(embedding) if conditions.frame_strides else None
         if self.embed_stride is not None:
             zero_init(self.embed_stride.second)
-        self.conv_in = nn.Conv2d(data_channels + 2, widths[0], 3, padding=1)  # + 2: mask and context
+        self.conv_in = nn.Conv2d((data_channels + 2) * patch**2, widths[0], 3, padding=1)  # + 2: mask and context
         before = [widths[0], *widths[:-1]]  # channels that enter each level of the encoder
         self.encoder = nn.ModuleList(
             Level([c_in] + [c] * (blocks - 1), c, embedding, a, head_channels)
@@ -183,7 +184,7 @@ class UNet(nn.Module):
         # For σ below σ_data the target is the amplified noise. So the last norm is modulated too, and the last
         # convolution does not start at zero: from zero, low noise levels are not learnt for hundreds of steps.
         self.norm_out, self.modulate_out = group_norm(widths[0]), zero_init(nn.Linear(embedding, 2 * widths[0]))
-        self.conv_out = nn.Conv2d(widths[0], data_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], data_channels * patch**2, 3, padding=1)
 
     def forward(
         self,
@@ -207,7 +208,7 @@ class UNet(nn.Module):
             h = level(h, emb_NE, num_frames, skips[index][::-1])[-1]
             h = h if index == 0 else upsample(h)
         out = self.conv_out(F.silu(modulated(self.norm_out(h), self.modulate_out(emb_NE))))
-        return rearrange(out, "(b t) c h w -> b c t h w", t=num_frames)
+        return rearrange(F.pixel_shuffle(out, self.patch), "(b t) c h w -> b c t h w", t=num_frames)
 
     def condition(
         self, c_noise: Tensor, label: Tensor | None, stride: Tensor | None, num_frames: int
@@ -235,7 +236,7 @@ class UNet(nn.Module):
         for level in (*self.encoder, *self.decoder):
             level.recompute = on
 
-    def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D H W"]:
+    def read_inputs(self, x: Float[Tensor, "B C T H W"], inputs: NetworkInputs) -> Float[Tensor, "N D h w"]:
         """First features: of the noisy video, the observed share of each pixel, and the context.
 
         View networks don't use the base.
@@ -244,7 +245,11 @@ class UNet(nn.Module):
         observed = x.new_ones(()) if inputs.observed_mask is None else inputs.observed_mask.to(x.dtype)
         context = x.new_zeros(()) if inputs.context_mask is None else inputs.context_mask.to(x.dtype)
         channels = torch.cat([x, observed.expand(shape), context.expand(shape)], dim=1).to(self.conv_in.weight.dtype)
-        return self.conv_in(channels_last(rearrange(channels, "b c t h w -> (b t) c h w")))
+        return self.conv_in(self.patches(channels))
+
+    def patches(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "N D h w"]:
+        """The video as frames, with the pixels of each patch as channels of one place."""
+        return channels_last(F.pixel_unshuffle(rearrange(x, "b c t h w -> (b t) c h w"), self.patch))
 
     def bottleneck(self, h: Float[Tensor, "N D h w"], num_frames: int) -> Float[Tensor, "N D h w"]:
         """Between encoder and decoder: the identity here; the residual network has its long-range layers there."""
@@ -257,6 +262,6 @@ class UNet(nn.Module):
                 lower = size // self.down_factor * self.down_factor
                 nearest = " or ".join(str(s) for s in (lower, lower + self.down_factor) if s > 0)
                 raise ValueError(
-                    f"{name} {size} doesn't fit a network of {len(self.encoder)} levels, which needs a multiple of "
-                    f"{self.down_factor}: use {nearest}, or fewer levels"
+                    f"{name} {size} doesn't fit a network of {len(self.encoder)} levels and patches of {self.patch}, "
+                    f"which needs a multiple of {self.down_factor}: use {nearest}, or fewer levels"
                 )

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -50,6 +51,28 @@ def test_a_trained_length_does_not_bind(num_frames, height, width):
 def test_an_invalid_size_is_refused_with_the_nearest_valid_ones(size, says):
     with pytest.raises(ValueError, match=rf"{says} .* use 8 or 12"):
         UNet(channels=8, multipliers=(1, 1, 1))(torch.zeros(1, 3, 2, *size), torch.zeros(1))
+
+
+def test_a_patch_is_a_place_with_its_pixels_as_channels():
+    patched = randomised(UNet(channels=8, multipliers=(1, 2), patch=2))
+    # A plain network of as many channels, whose own two inputs are the last two of the patches'.
+    plain = UNet(data_channels=18, channels=8, multipliers=(1, 2)).eval()
+    weights = patched.state_dict()
+    weights["conv_out.weight"] = torch.cat([weights["conv_out.weight"], torch.zeros(6, 8, 3, 3)])
+    weights["conv_out.bias"] = torch.cat([weights["conv_out.bias"], torch.zeros(6)])
+    plain.load_state_dict(weights)
+    x, c_noise, generator = torch.randn(2, 3, 5, 8, 12), torch.tensor([0.3, -1.0]), torch.Generator().manual_seed(0)
+    observed, context = (torch.rand(2, 1, 5, 8, 12, generator=generator) < 0.5 for _ in range(2))
+    channels = rearrange(torch.cat([x, observed, context], 1), "b c t (h p) (w q) -> b (c p q) t h w", p=2, q=2)
+    of_plain = NetworkInputs(observed_mask=channels[:, 18:19] > 0, context_mask=channels[:, 19:20] > 0)
+    expected = rearrange(
+        plain(channels[:, :18], c_noise, of_plain)[:, :12], "b (c p q) t h w -> b c t (h p) (w q)", p=2, q=2
+    )
+    torch.testing.assert_close(
+        patched(x, c_noise, NetworkInputs(observed_mask=observed, context_mask=context)), expected
+    )
+    with pytest.raises(ValueError, match="patches of 2, which needs a multiple of 4: use 8 or 12"):
+        patched(x[..., :10], c_noise)
 
 
 def test_videos_of_a_batch_do_not_mix():
