@@ -14,22 +14,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 import vidboot
 from vidboot.data.datasets import to_frames
 from vidboot.data.files import atomic_path
 from vidboot.experiments.digits import digit_video, write_digits
+from vidboot.generation.sampling import Sampling
+from vidboot.generation.streaming import stream
 from vidboot.model.run_folder import WEIGHTS_FILE, save
+from vidboot.model.video_model import VideoModel
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests/data/digits_run"
 PICTURE = ROOT / "docs/results/digits/returning.gif"
 SIZE, DIGIT_SIZE, DIGITS, PACE = 16, 12, 10, 0.25
 """Pixels of a picture, and of the digit in it; how many handwritten digits, one of each; how fast they move."""
-FULL_VIDEOS = 2048
+FULL_VIDEOS = 4096
 """This run is to be looked at: it is trained on many full videos, and says nothing of few."""
 
 
@@ -61,7 +66,7 @@ def store(run: Path) -> None:
 @torch.no_grad()
 def picture(seed: int, frames: int = 256) -> None:
     """A GIF with a generated video on the left and a real one on the right, every second frame, in 16 greys."""
-    made = to_frames(vidboot.generate(vidboot.load(RUN), frames, seed))
+    made = to_frames(streamed(vidboot.load(RUN), frames, seed, Sampling()))
     real = digit_video((6, 0, seed), frames, "test", SIZE, DIGIT_SIZE)
     pairs = [
         np.concatenate([_enlarged(a), np.full((128, 8), 255, np.uint8), _enlarged(b)], 1)
@@ -70,6 +75,16 @@ def picture(seed: int, frames: int = 256) -> None:
     images = [Image.fromarray(pair // 16 * 17).quantize(16) for pair in pairs[::2]]
     with atomic_path(PICTURE) as partial:
         images[0].save(partial, save_all=True, append_images=images[1:], duration=80, loop=0, optimize=True)
+
+
+def streamed(model: VideoModel, frames: int, seed: int, sampling: Sampling) -> Float[Tensor, "C T H W"]:
+    """The first frames of an endless video."""
+    parts: list[Tensor] = []
+    for fresh, _ in stream(model, [seed], sampling):
+        parts.append(fresh[0])
+        if sum(part.shape[1] for part in parts) >= frames:
+            break
+    return torch.cat(parts, 1)[:, :frames]
 
 
 def _enlarged(frame: np.ndarray) -> np.ndarray:

@@ -1,14 +1,13 @@
 """Is the digit that comes back from behind the curtain the one that vanished? Of generated videos, and of real ones.
 
-python tests/bench/returning_digit.py [--videos 64 --frames 256 --steps 18 --sampler heun --keep FOLDER] [--no-class]
+python tests/bench/returning_digit.py [--videos 64 --frames 256 --steps 18 --sampler heun --keep FOLDER]
+
+Videos are streamed, as by `tools/generate.py --stream`.
 
 A *return* is a curtain that was fully closed for `CLOSED` frames or more, with a digit on both sides of it. Frames that
 are fully open are aligned and averaged to one picture of the digit for each side. Two judges look at the pictures: a
 classifier, trained on videos of the real digits' training split that went through the same steps (its accuracy is that
 on videos of the test split), and the correlation of the two pictures, beside that of pictures from different videos.
-
-Where a run has classes, each seed draws one, and the networks are told which digit it is. With `--no-class` they
-are not, and have to carry it through the closed curtain themselves.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from digits_run import DIGIT_SIZE, DIGITS, PACE, RUN, SIZE
+from digits_run import DIGIT_SIZE, DIGITS, PACE, RUN, SIZE, streamed
 from jaxtyping import Float, UInt8
 from scipy.stats import binomtest
 from sklearn.svm import SVC
@@ -29,7 +28,7 @@ import vidboot
 from vidboot.data.datasets import to_frames
 from vidboot.data.files import atomic_path
 from vidboot.experiments.digits import BACKGROUND, CURTAIN, INK, digit_class, digit_video
-from vidboot.generation.sampling import Sampling, sample, sample_seeds, seeded
+from vidboot.generation.sampling import Sampling
 
 OPEN, CLOSED = 4, 6
 """Least number of frames for which the picture is fully open on each side, and fully closed in between."""
@@ -155,7 +154,7 @@ class Returns:
         return np.diag(table), table[number[:, None] != number]
 
 
-def made(run: Path, seeds: range, frames: int, sampling: Sampling, keep: Path | None, told: bool) -> list[Video]:
+def made(run: Path, seeds: range, frames: int, sampling: Sampling, keep: Path | None) -> list[Video]:
     """Generated videos, one for each seed; those in the folder `keep` are read, others written there."""
     model, videos = vidboot.load(run), []
     for seed in tqdm(seeds, desc="videos"):
@@ -163,10 +162,7 @@ def made(run: Path, seeds: range, frames: int, sampling: Sampling, keep: Path | 
         if path is not None and path.exists():
             videos.append(np.load(path))
             continue
-        drawn = (
-            sample_seeds(model, frames, [seed], sampling) if told else sample(model, frames, seeded([seed]), sampling)
-        )
-        videos.append(to_frames(drawn[0]))
+        videos.append(to_frames(streamed(model, frames, seed, sampling)))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as partial, partial.open("wb") as file:
@@ -182,12 +178,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=256)
     parser.add_argument("--steps", type=int, default=18)
     parser.add_argument("--sampler", default="heun")
-    parser.add_argument("--no-class", action="store_true", help="don't tell the networks which digit it is")
     parser.add_argument("--churn", type=float, default=0.0)
     parser.add_argument("--keep", type=Path, help="folder for the videos, from which a later call reads them")
     a = parser.parse_args()
     sampling = Sampling(steps=a.steps, sampler=a.sampler, churn=a.churn)
-    videos = made(a.run, range(a.seed, a.seed + a.videos), a.frames, sampling, a.keep, not a.no_class)
+    videos = made(a.run, range(a.seed, a.seed + a.videos), a.frames, sampling, a.keep)
     judge, count = classifier(), 4 * a.videos
     others = Returns.of([digit_video((6, 0, n), a.frames, "test", SIZE, DIGIT_SIZE, pace=PACE) for n in range(count)])
     truth = [[digit_class((6, 0, n), "test")] * len(some) for n, some in enumerate(others.shown)]
