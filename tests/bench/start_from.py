@@ -1,12 +1,12 @@
 """Steps to the same held-out error, from nothing and from another domain's run. Run by hand, 20 minutes on a core:
 
-python tests/bench/start_from.py --source FOOTAGE --output DIR [--steps 1200] [--seeds 2]
+python tests/bench/start_from.py --source FOOTAGE [--target FOOTAGE] --output DIR [--steps 1200] [--seeds 2]
 
-A clip network is trained on FOOTAGE (videos of any other domain; the published figures: robot arms), then others on the
-bundled trailer: from nothing in `--steps` steps, and from the first one (`clip.start_from`) in a share of these. Each
-training has its own warm-up and its own fall of the learning rate to zero, so each ends as a training of that length
-does. Reported is the EDM-weighted error on the trailer's held-out shots, and the smallest number of steps from the
-source that reaches what nothing reached. A stopped run goes on where it was.
+A clip network is trained on the source (videos of any other domain; the published figures: robot arms), then others on
+the target (the bundled trailer): from nothing in `--steps` steps, and from the first one (`clip.start_from`) in a share
+of these. Each training has its own warm-up and its own fall of the learning rate to zero, so each ends as a training of
+that length does. Reported is the EDM-weighted error on the target's held-out shots, and the smallest number of steps
+from the source that reaches what nothing reached. A stopped run goes on where it was.
 """
 
 import argparse
@@ -77,12 +77,13 @@ def error(run: RunConfig) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", required=True, type=Path, nargs="+", help="videos or folders of another domain")
+    parser.add_argument("--target", type=Path, nargs="+", default=[TRAILER], help="videos or folders")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--steps", type=int, default=1200, help="from nothing")
     parser.add_argument("--source-steps", type=int, default=2400, help="of the run to start from")
     parser.add_argument("--seeds", type=int, default=2)
     a = parser.parse_args()
-    other, target = prepare(a.source, a.output / "other"), prepare([TRAILER], a.output / "target")
+    other, target = prepare(a.source, a.output / "other"), prepare(a.target, a.output / "target")
     source = a.output / "source"
     print(f"source, {a.source_steps} steps: {error(config(source, other, 0, a.source_steps, None)):.5f}", flush=True)
     found: dict[int, float] = {}
