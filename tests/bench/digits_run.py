@@ -32,7 +32,7 @@ from vidboot.model.video_model import VideoModel
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests/data/digits_run"
 PICTURE = ROOT / "docs/results/digits/returning.gif"
-SIZE, DIGIT_SIZE, DIGITS, PACE = 16, 12, 10, 0.25
+SIZE, DIGIT_SIZE, DIGITS, PACE = 16, 12, 10, 0.08
 """Pixels of a picture, and of the digit in it; how many handwritten digits, one of each; how fast they move."""
 FULL_VIDEOS = 4096
 """This run is to be looked at: it is trained on many full videos, and says nothing of few."""
