@@ -32,8 +32,10 @@ from vidboot.model.video_model import VideoModel
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests/data/digits_run"
 PICTURE = ROOT / "docs/results/digits/returning.gif"
-SIZE, DIGIT_SIZE, DIGITS, PACE = 16, 12, 10, 0.08
-"""Pixels of a picture, and of the digit in it; how many handwritten digits, one of each; how fast they move."""
+SIZE, DIGIT_SIZE = 16, 12
+"""Pixels of a picture, and of the digit in it."""
+DIGITS, PACE, SHUT = 10, 0.08, (5, 7)
+"""How many handwritten digits, one of each; how fast they move; least and most frames of a closed curtain."""
 FULL_VIDEOS = 4096
 """This run is to be looked at: it is trained on many full videos, and says nothing of few."""
 
@@ -43,7 +45,7 @@ def make(work: Path) -> None:
     data, run = work / "data", work / "run"
     if not (data / "manifest.parquet").exists():
         shape = {"num_frames": 64, "size": SIZE, "digit_size": DIGIT_SIZE}
-        write_digits(data, full=FULL_VIDEOS, clips=0, low_res=0, digits=DIGITS, pace=PACE, **shape)
+        write_digits(data, full=FULL_VIDEOS, clips=0, low_res=0, digits=DIGITS, pace=PACE, closed=SHUT, **shape)
     config = ROOT / "tests/bench/digits_run.yaml"
     settings = [f"run_dir={run}", f"data.manifest={data}"]
     subprocess.run([sys.executable, ROOT / "tools/train.py", "--config", config, *settings], check=True)
@@ -67,7 +69,7 @@ def store(run: Path) -> None:
 def picture(seed: int, frames: int = 256) -> None:
     """A GIF with a generated video on the left and a real one on the right, every second frame, in 16 greys."""
     made = to_frames(streamed(vidboot.load(RUN), frames, seed, Sampling()))
-    real = digit_video((6, 0, seed), frames, "test", SIZE, DIGIT_SIZE)
+    real = digit_video((6, 0, seed), frames, "test", SIZE, DIGIT_SIZE, pace=PACE, closed=SHUT)
     pairs = [
         np.concatenate([_enlarged(a), np.full((128, 8), 255, np.uint8), _enlarged(b)], 1)
         for a, b in zip(made, real, strict=True)

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from digits_run import DIGIT_SIZE, PACE, SIZE
+from digits_run import DIGIT_SIZE, PACE, SHUT, SIZE
 from returning_digit import Returns, classifier, covered, pictures
 
 from vidboot.experiments.digits import digit_class, digit_video
 
 
 def real(seed: int, frames: int = 200, split: str = "train") -> np.ndarray:
-    return digit_video((7, 0, seed), frames, split, SIZE, DIGIT_SIZE, pace=PACE)
+    return digit_video((7, 0, seed), frames, split, SIZE, DIGIT_SIZE, pace=PACE, closed=SHUT)
 
 
 def cut_behind_the_curtain(video: np.ndarray) -> int:

@@ -63,11 +63,13 @@ def digit_video(
     digit_size: int = DIGIT_SIZE,
     digits: int | None = None,
     pace: float = 1.0,
+    closed: tuple[int, int] = CLOSED_FRAMES,
 ) -> UInt8[np.ndarray, "T H W C"]:
     """One video of `num_frames` frames of size × size pixels, RGB; the same seed always gives the same video.
 
     `split` chooses between two disjoint sets of handwritten digits, of which only the first `digits` are used (None:
-    all). They move `pace` times as fast as usual. Raises `ValueError` for a picture smaller than a digit, or no frame.
+    all). They move `pace` times as fast as usual; the curtain is fully closed for at least and at most `closed` frames.
+    Raises `ValueError` for a picture smaller than a digit, or no frame.
     """
     if size < digit_size or num_frames < 1:
         raise ValueError(f"digits of {digit_size} pixels need at least as many, and 1 frame; got {size}, {num_frames}")
@@ -75,8 +77,8 @@ def digit_video(
     images = digit_images(digit_size)[split][:digits]
     digit = images[rng.integers(len(images))]
     places = _path(rng, num_frames, size - digit_size, pace)
-    light, closed = _light(rng, num_frames), _curtain(rng, num_frames)
-    frames = np.stack([_frame(digit, place, size, shut) for place, shut in zip(places, closed, strict=True)])
+    light, shares = _light(rng, num_frames), _curtain(rng, num_frames, closed)
+    frames = np.stack([_frame(digit, place, size, shut) for place, shut in zip(places, shares, strict=True)])
     levels = (255 * frames * light[:, None, None]).round().clip(0, 255).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=-1)
 
@@ -102,14 +104,14 @@ def _light(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "T"]:
     return 1 + 0.2 * np.sin(phase + 2 * np.pi * np.arange(num_frames) / period)
 
 
-def _curtain(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "T"]:
+def _curtain(rng: np.random.Generator, num_frames: int, closed: tuple[int, int]) -> Float[np.ndarray, "T"]:
     """How far the curtain is closed in each frame, 0 to 1, at a random point of its endless cycle."""
     moving = np.arange(1, MOVING_FRAMES + 1) / (MOVING_FRAMES + 1)
     cycles: list[np.ndarray] = []
     # So long before the video's first frame that the start of the first cycle has no influence.
     warm_up = int(rng.integers(64, 64 + 32))
     while sum(map(len, cycles)) < warm_up + num_frames:
-        still, shut = (rng.integers(low, high + 1) for low, high in (OPEN_FRAMES, CLOSED_FRAMES))
+        still, shut = (rng.integers(low, high + 1) for low, high in (OPEN_FRAMES, closed))
         cycles.append(np.concatenate([np.zeros(still), moving, np.ones(shut), moving[::-1]]))
     return np.concatenate(cycles)[warm_up : warm_up + num_frames]
 
@@ -157,6 +159,8 @@ class DigitsFolder:
     """How many different digits the videos show (None: all of the split)."""
     pace: float = 1.0
     """How fast they move: 1 is 0.6 to 1.4 pixels a frame."""
+    closed: tuple[int, int] = CLOSED_FRAMES
+    """Least and largest number of frames for which the curtain is fully closed."""
     subtitled: float = 0.0
     """Share of the clips and low-res videos with burnt-in white letters, and a mask for them."""
 
@@ -179,7 +183,8 @@ class DigitsFolder:
         """The frames of one video, and where letters cover them (None: nowhere)."""
         seed = self._seed(kind, index)
         length = self.clip_frames if kind == "clip" else self.num_frames
-        frames = digit_video(seed, length, self.split, self.size, self.digit_size, self.digits, self.pace)
+        drawn = self.split, self.size, self.digit_size, self.digits, self.pace, self.closed
+        frames = digit_video(seed, length, *drawn)
         share, covered = 0.0 if kind == "full" else self.subtitled, None
         if int((index + 1) * share) > int(index * share):
             letters, covered = subtitle(self.size, np.random.default_rng([*seed, 1]))
