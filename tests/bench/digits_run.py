@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -23,7 +23,7 @@ from torch import Tensor
 import vidboot
 from vidboot.data.datasets import to_frames
 from vidboot.data.files import atomic_path
-from vidboot.experiments.digits import digit_video, write_digits
+from vidboot.experiments.digits import Motion, Split, digit_video, write_digits
 from vidboot.generation.sampling import Sampling
 from vidboot.generation.streaming import stream
 from vidboot.model.run_folder import WEIGHTS_FILE, save
@@ -34,8 +34,9 @@ RUN = ROOT / "tests/data/digits_run"
 PICTURE = ROOT / "docs/results/digits/returning.gif"
 SIZE, DIGIT_SIZE = 16, 12
 """Pixels of a picture, and of the digit in it."""
-DIGITS, PACE, SHUT = 10, 0.08, (5, 7)
-"""How many handwritten digits, one of each; how fast they move; least and most frames of a closed curtain."""
+DIGITS, MOTION = 10, Motion(pace=0.08, closed=(5, 7))
+"""How many handwritten digits, one of each, and how they move."""
+Frames = UInt8[np.ndarray, "T H W C"]
 FULL_VIDEOS = 4096
 """This run is to be looked at: it is trained on many full videos, and says nothing of few."""
 
@@ -45,11 +46,16 @@ def make(work: Path) -> None:
     data, run = work / "data", work / "run"
     if not (data / "manifest.parquet").exists():
         shape = {"num_frames": 64, "size": SIZE, "digit_size": DIGIT_SIZE}
-        write_digits(data, full=FULL_VIDEOS, clips=0, low_res=0, digits=DIGITS, pace=PACE, closed=SHUT, **shape)
+        write_digits(data, full=FULL_VIDEOS, clips=0, low_res=0, digits=DIGITS, motion=MOTION, **shape)
     config = ROOT / "tests/bench/digits_run.yaml"
     settings = [f"run_dir={run}", f"data.manifest={data}"]
     subprocess.run([sys.executable, ROOT / "tools/train.py", "--config", config, *settings], check=True)
     store(run)
+
+
+def video(seed: tuple[int, ...], frames: int, split: Split = "train", digits: int | None = DIGITS) -> Frames:
+    """A real video of the kind that the run was trained on; of its own digits, unless others are asked for."""
+    return digit_video(seed, frames, split, SIZE, DIGIT_SIZE, digits, MOTION)
 
 
 def store(run: Path) -> None:
@@ -69,7 +75,7 @@ def store(run: Path) -> None:
 def picture(seed: int, frames: int = 256) -> None:
     """A GIF with a generated video on the left and a real one on the right, every second frame, in 16 greys."""
     made = to_frames(streamed(vidboot.load(RUN), frames, seed, Sampling()))
-    real = digit_video((6, 0, seed), frames, "test", SIZE, DIGIT_SIZE, pace=PACE, closed=SHUT)
+    real = video((6, 0, seed), frames)
     pairs = [
         np.concatenate([_enlarged(a), np.full((128, 8), 255, np.uint8), _enlarged(b)], 1)
         for a, b in zip(made, real, strict=True)

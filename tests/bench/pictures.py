@@ -1,11 +1,11 @@
 """Moving pictures for the documentation. Run by hand, a minute each (masks: after preprocessing):
 
-python tests/bench/pictures.py repair --run RUN --output repair.webp       painted out, beside cv2.inpaint
-python tests/bench/pictures.py low-res --run RUN --output low_res.webp     what is made of a small video
+python tests/bench/pictures.py repair --output repair.webp                 painted out, beside cv2.inpaint
+python tests/bench/pictures.py low-res --output low_res.webp               what is made of a small video
 python tests/bench/pictures.py masks --data DATA --output masks.webp       what preprocessing masks, red
 
-RUN was trained on moving digits; the videos here are others, with digits that other people wrote unless `--split train`
-is given. DATA is a preprocessed folder. The output is an animated .webp or .gif.
+The first two use the trained run of `digits_run.py`, and other videos of its ten digits. DATA is a preprocessed folder.
+The output is an animated .webp or .gif.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from digits_run import RUN, video
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -24,7 +25,7 @@ import vidboot
 from vidboot.data.datasets import to_frames, to_tensor
 from vidboot.data.files import atomic_path
 from vidboot.data.manifest import load_manifest
-from vidboot.experiments.digits import digit_video, subtitle
+from vidboot.experiments.digits import subtitle
 from vidboot.generation.sampling import REPAIR_DEFAULTS, Sampling, sample, seeded
 from vidboot.method.conditioning import Observation
 from vidboot.model.video_model import VideoModel
@@ -41,14 +42,10 @@ MASKED_FRAMES, LEAD, EVERY = 28, 12, 2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", choices=("repair", "low-res", "masks"))
-    parser.add_argument("--run", type=Path, help="trained on moving digits, for repair and low-res")
+    parser.add_argument("--run", type=Path, default=RUN, help="for repair and low-res")
     parser.add_argument("--data", type=Path, help="a preprocessed folder, for masks")
     parser.add_argument("--output", required=True, type=Path, help="an animated .webp or .gif")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="a row of the picture for each")
-    parser.add_argument("--digit-size", type=int, default=12, help="pixels of the digits that the run was trained on")
-    parser.add_argument("--split", default="test", choices=("train", "test"), help="of the handwritten digits")
-    parser.add_argument("--digits", type=int, help="how many of them the run was trained on (by default all)")
-    parser.add_argument("--pace", type=float, help="how fast they move, as in the run's videos")
     parser.add_argument("--factor", type=int, default=2, help="by which low-res videos are smaller")
     parser.add_argument("--fps", type=float, default=12.0)
     a = parser.parse_args()
@@ -58,16 +55,9 @@ def main() -> None:
     model = vidboot.load(a.run)
     rows = []
     for seed in a.seeds:
-        real = unseen(model, seed, a)
+        real = video((9, 0, seed), model.config.video.num_frames)
         rows.append(repaired(model, real, seed) if a.picture == "repair" else followed(model, real, seed, a.factor))
     save(table(rows), a.output, a.fps)
-
-
-def unseen(model: VideoModel, seed: int, a: argparse.Namespace) -> Frames:
-    """A video of the run's size that it was not trained on."""
-    video, given = model.config.video, {name: getattr(a, name) for name in ("digits", "pace")}
-    more = {name: value for name, value in given.items() if value is not None}
-    return digit_video((9, 0, seed), video.num_frames, a.split, video.height, a.digit_size, **more)
 
 
 def repaired(model: VideoModel, real: Frames, seed: int) -> dict[str, Frames]:

@@ -13,12 +13,12 @@ on videos of the test split), and the correlation of the two pictures, beside th
 import argparse
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from digits_run import DIGIT_SIZE, DIGITS, PACE, RUN, SHUT, SIZE, streamed
+from digits_run import RUN, streamed, video
 from jaxtyping import Float, UInt8
 from scipy.stats import binomtest
 from sklearn.svm import SVC
@@ -27,7 +27,7 @@ from tqdm import tqdm
 import vidboot
 from vidboot.data.datasets import to_frames
 from vidboot.data.files import atomic_path
-from vidboot.experiments.digits import BACKGROUND, CURTAIN, INK, digit_class, digit_video
+from vidboot.experiments.digits import BACKGROUND, CURTAIN, INK, digit_class
 from vidboot.generation.sampling import Sampling
 
 OPEN, CLOSED = 4, 4
@@ -89,7 +89,7 @@ def classifier(videos: int = 3000) -> SVC:
     """A support-vector machine, trained on videos of the training split; `predict` takes flattened pictures."""
     x, y = [], []
     for n in range(videos):
-        for one in pictures(digit_video((5, 0, n), 40, "train", SIZE, DIGIT_SIZE, pace=PACE, closed=SHUT)):
+        for one in pictures(video((5, 0, n), 40, digits=None)):
             if one is not None:
                 x.append(one.ravel())
                 y.append(digit_class((5, 0, n), "train"))
@@ -184,14 +184,13 @@ def main() -> None:
     sampling = Sampling(steps=a.steps, sampler=a.sampler, churn=a.churn)
     videos = made(a.run, range(a.seed, a.seed + a.videos), a.frames, sampling, a.keep)
     judge, count = classifier(), 4 * a.videos
-    drawn = partial(digit_video, num_frames=a.frames, size=SIZE, digit_size=DIGIT_SIZE, pace=PACE, closed=SHUT)
-    others = Returns.of([drawn((6, 0, n), split="test") for n in range(count)])
+    others = Returns.of([video((6, 0, n), a.frames, "test", None) for n in range(count)])
     truth = [[digit_class((6, 0, n), "test")] * len(some) for n, some in enumerate(others.shown)]
     shown = np.stack([picture.ravel() for some in others.shown for picture in some])
     print(f"the classifier is right about {judge.score(shown, np.concatenate(truth)):.1%} of held-out digits")
     others.report("real videos of held-out digits", judge)
-    real = [drawn((6, 0, n), digits=DIGITS) for n in range(count)]
-    Returns.of(real).report("real videos of the run's digits", judge)
+    own = [video((6, 0, n), a.frames) for n in range(count)]
+    Returns.of(own).report("real videos of the run's digits", judge)
     Returns.of(videos).report(f"generated, {a.steps} steps of {a.sampler}", judge)
 
 

@@ -36,6 +36,16 @@ CURTAIN, BACKGROUND, INK = 0.45, 0.08, 0.75
 _KINDS = ("full", "clip", "low_res")
 
 
+@dataclass(frozen=True)
+class Motion:
+    """How the digit and the curtain move."""
+
+    pace: float = 1.0
+    """How fast the digit moves: 1 is 0.6 to 1.4 pixels a frame."""
+    closed: tuple[int, int] = CLOSED_FRAMES
+    """Least and largest number of frames for which the curtain is fully closed."""
+
+
 @lru_cache(maxsize=1)
 def _digits() -> Any:
     """Scikit-learn's digits, with `images` and `target`."""
@@ -62,22 +72,20 @@ def digit_video(
     size: int = 24,
     digit_size: int = DIGIT_SIZE,
     digits: int | None = None,
-    pace: float = 1.0,
-    closed: tuple[int, int] = CLOSED_FRAMES,
+    motion: Motion = Motion(),
 ) -> UInt8[np.ndarray, "T H W C"]:
     """One video of `num_frames` frames of size × size pixels, RGB; the same seed always gives the same video.
 
     `split` chooses between two disjoint sets of handwritten digits, of which only the first `digits` are used (None:
-    all). They move `pace` times as fast as usual; the curtain is fully closed for at least and at most `closed` frames.
-    Raises `ValueError` for a picture smaller than a digit, or no frame.
+    all). Raises `ValueError` for a picture smaller than a digit, or no frame.
     """
     if size < digit_size or num_frames < 1:
         raise ValueError(f"digits of {digit_size} pixels need at least as many, and 1 frame; got {size}, {num_frames}")
     rng = np.random.default_rng(seed)
     images = digit_images(digit_size)[split][:digits]
     digit = images[rng.integers(len(images))]
-    places = _path(rng, num_frames, size - digit_size, pace)
-    light, shares = _light(rng, num_frames), _curtain(rng, num_frames, closed)
+    places = _path(rng, num_frames, size - digit_size, motion.pace)
+    light, shares = _light(rng, num_frames), _curtain(rng, num_frames, motion.closed)
     frames = np.stack([_frame(digit, place, size, shut) for place, shut in zip(places, shares, strict=True)])
     levels = (255 * frames * light[:, None, None]).round().clip(0, 255).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=-1)
@@ -157,10 +165,7 @@ class DigitsFolder:
     """Height and width of the digit in pixels."""
     digits: int | None = None
     """How many different digits the videos show (None: all of the split)."""
-    pace: float = 1.0
-    """How fast they move: 1 is 0.6 to 1.4 pixels a frame."""
-    closed: tuple[int, int] = CLOSED_FRAMES
-    """Least and largest number of frames for which the curtain is fully closed."""
+    motion: Motion = Motion()
     subtitled: float = 0.0
     """Share of the clips and low-res videos with burnt-in white letters, and a mask for them."""
 
@@ -183,8 +188,7 @@ class DigitsFolder:
         """The frames of one video, and where letters cover them (None: nowhere)."""
         seed = self._seed(kind, index)
         length = self.clip_frames if kind == "clip" else self.num_frames
-        drawn = self.split, self.size, self.digit_size, self.digits, self.pace, self.closed
-        frames = digit_video(seed, length, *drawn)
+        frames = digit_video(seed, length, self.split, self.size, self.digit_size, self.digits, self.motion)
         share, covered = 0.0 if kind == "full" else self.subtitled, None
         if int((index + 1) * share) > int(index * share):
             letters, covered = subtitle(self.size, np.random.default_rng([*seed, 1]))

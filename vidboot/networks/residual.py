@@ -42,14 +42,12 @@ class ResidualUNet(UNet):
 
     def __init__(self, num_frames: int, data_channels: int = 3, reads_base: bool = True, **unet: Any) -> None:
         super().__init__(data_channels, **unet)
-        width = self.conv_in.out_channels
+        width, coarsest = self.conv_in.out_channels, self.size.channels * self.size.multipliers[-1]
         of_patch = data_channels * self.patch**2
         self.conv_base = zero_init(nn.Conv2d(of_patch, width, 3, padding=1)) if reads_base else None
         self.dilations = [2**i for i in range(max(1, math.ceil(math.log2(num_frames))))]
-        self.long_range = nn.ModuleList([DilatedBlock(self.coarsest_channels, d) for d in self.dilations])
-        self.long_attention = TemporalAttention(
-            self.coarsest_channels, self.head_channels, reach=max(16.0, 4.0 * num_frames)
-        )
+        self.long_range = nn.ModuleList([DilatedBlock(coarsest, d) for d in self.dilations])
+        self.long_attention = TemporalAttention(coarsest, self.size.head_channels, reach=max(16.0, 4.0 * num_frames))
 
     @property
     def temporal_reach(self) -> int:

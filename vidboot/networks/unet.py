@@ -6,6 +6,7 @@ frames, `N C H W` with N = B·T: space is then a plain 2-D convolution, and only
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.networks.attention import SpatialAttention, TemporalAttention, group_norm, zero_init
+from vidboot.networks.config import NetworkConfig
 
 
 class NumberEmbedding(nn.Module):
@@ -142,49 +144,43 @@ class Conditions:
 class UNet(nn.Module):
     """F(x, c_noise) of the EDM denoiser: same shape in and out, any number of frames.
 
-    `multipliers` are the channels of each resolution level over `channels`, finest first; each level halves height and
-    width. The first has a place for each `patch` × `patch` pixels. `attention_levels` counts the coarsest levels that
-    get spatial and temporal attention, by heads of `head_channels` (one head where there are fewer channels).
+    `multipliers` and `size` are fields of `NetworkConfig`. Raises `ValidationError` for others.
     """
 
     def __init__(
         self,
         data_channels: int = 3,
-        channels: int = 32,
         multipliers: Sequence[int] = (1, 2, 4),
-        blocks: int = 1,
-        attention_levels: int = 1,
-        head_channels: int = 64,
-        patch: int = 1,
         conditions: Conditions = Conditions(),
+        **size: Any,
     ) -> None:
         super().__init__()
-        widths = [channels * m for m in multipliers]
-        embedding = 4 * channels
-        attention = [level >= len(widths) - attention_levels for level in range(len(widths))]
-        self.coarsest_channels, self.head_channels = widths[-1], head_channels
-        self.patch, self.down_factor = patch, patch * 2 ** (len(widths) - 1)
+        self.size = of = NetworkConfig(multipliers=list(multipliers), **size)
+        self.patch, self.down_factor = of.patch, of.down_factor
+        widths = [of.channels * m for m in of.multipliers]
+        embedding = 4 * of.channels
+        attention = [level >= len(widths) - of.attention_levels for level in range(len(widths))]
         self.embed = NumberEmbedding(embedding)
         self.num_classes = conditions.num_classes
         self.embed_label = zero_init(nn.Embedding(self.num_classes + 1, embedding)) if self.num_classes else None
         self.embed_stride = NumberEmbedding(embedding) if conditions.frame_strides else None
         if self.embed_stride is not None:
             zero_init(self.embed_stride.second)
-        self.conv_in = nn.Conv2d((data_channels + 2) * patch**2, widths[0], 3, padding=1)  # + 2: mask and context
+        self.conv_in = nn.Conv2d((data_channels + 2) * of.patch**2, widths[0], 3, padding=1)  # + 2: mask and context
         before = [widths[0], *widths[:-1]]  # channels that enter each level of the encoder
         self.encoder = nn.ModuleList(
-            Level([c_in] + [c] * (blocks - 1), c, embedding, a, head_channels)
+            Level([c_in] + [c] * (of.blocks - 1), c, embedding, a, of.head_channels)
             for c_in, c, a in zip(before, widths, attention, strict=True)
         )
         below = [*widths[1:], widths[-1]]  # channels that enter each level of the decoder from below
         self.decoder = nn.ModuleList(
-            Level([c_up + c] + [2 * c] * (blocks - 1), c, embedding, a, head_channels)
+            Level([c_up + c] + [2 * c] * (of.blocks - 1), c, embedding, a, of.head_channels)
             for c_up, c, a in zip(below, widths, attention, strict=True)
         )
         # For σ below σ_data the target is the amplified noise. So the last norm is modulated too, and the last
         # convolution does not start at zero: from zero, low noise levels are not learnt for hundreds of steps.
         self.norm_out, self.modulate_out = group_norm(widths[0]), zero_init(nn.Linear(embedding, 2 * widths[0]))
-        self.conv_out = nn.Conv2d(widths[0], data_channels * patch**2, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], data_channels * of.patch**2, 3, padding=1)
 
     def forward(
         self,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidboot.data.manifest import load_manifest
-from vidboot.experiments.digits import digit_images, digit_video, write_digits
+from vidboot.experiments.digits import Motion, digit_images, digit_video, write_digits
 
 
 def closed(frames_THWC):
@@ -29,6 +29,12 @@ def test_the_curtain_hides_the_digit_for_longer_than_a_clip():
     lengths = [n for seed in range(8) for n in runs(closed(digit_video(seed, 200)))]
     assert len(lengths) > 30
     assert {11, 12, 13} == set(lengths)
+
+
+def test_the_curtain_is_closed_for_as_long_as_is_asked():
+    assert {3, 4} == {
+        n for seed in range(8) for n in runs(closed(digit_video(seed, 200, motion=Motion(closed=(3, 4)))))
+    }
 
 
 def test_behind_the_curtain_the_digit_goes_on_moving_and_comes_back_the_same():

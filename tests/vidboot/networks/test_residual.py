@@ -40,7 +40,7 @@ def test_the_convolutions_reach_the_training_length(num_frames):
     # Measured on the convolutions alone: a change in the first frame arrives in the last.
     # In float64: over 128 frames it comes down to the rounding of float32.
     residual.double()
-    h = torch.randn(num_frames, residual.coarsest_channels, 2, 2, dtype=torch.float64)
+    h = torch.randn(num_frames, residual.long_attention.norm.num_channels, 2, 2, dtype=torch.float64)
     changed = h.clone()
     changed[0] += 1
     for block in residual.long_range:
