@@ -78,9 +78,10 @@ class Analyser:
         contents = {key: content for content, key in found.keys.items()}
         for key, one in self.records.briefs(contents):
             found.add(contents[key], one)
-        with self.store.together():
-            for content, brief in found.briefs.items():
-                self._keeps_maps(content, brief, found.keys)
+        crowded = (self._crowded_out(content, brief) for content, brief in found.briefs.items())
+        dropped = {found.keys[content] for content in crowded if content is not None}
+        # In the order of the table: to search for each takes longer the more there are.
+        self.store.delete("maps", [key for key in self.store.keys("maps") if key in dropped])
         found.new = found.keys.keys() - found.briefs.keys() - found.refused.keys()
         self._analyse(found.new, found)
         return found
@@ -116,16 +117,22 @@ class Analyser:
                 self.store.put(table, key, packed(record))
 
     def _keeps_maps(self, content: str, brief: Brief, keys: Mapping[str, str]) -> bool:
-        """Whether the maps of a video are kept: as long as it is one of the first of its group, ordered by content.
+        """Whether the maps of a new video are kept; those of one that they take the place of are deleted."""
+        crowded = self._crowded_out(content, brief)
+        if crowded is not None:
+            self.store.delete("maps", [keys[crowded]])
+        return crowded != content
 
-        The maps take more room than all else that is known about a video, and of a large folder only a few are used.
+    def _crowded_out(self, content: str, brief: Brief) -> str | None:
+        """Put a video into its group; returns the content whose maps are kept no longer, if there are too many.
+
+        Maps are kept of the first ones of a group, ordered by content: they take more room than all else that is known
+        about a video, and of a large folder only a few are used.
         """
         first = self.mapped[self.firsts[content].path.parent, brief.size]
         if content not in first:
             insort(first, content)
-        if len(first) > MOST:
-            self.store.delete("maps", [keys[first.pop()]])
-        return content in first
+        return first.pop() if len(first) > MOST else None
 
     def pooled(self, found: Analyses, usable: Mapping[str, str]) -> dict[str, str | None]:
         """By content, the packed overlay that the usable videos of a group share; None if they are too few to decide.

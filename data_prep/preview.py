@@ -51,10 +51,10 @@ def preview(inputs: Sequence[str | Path], output: str | Path, settings: Preproce
                     blocks[job.path] = result
         if not blocks:
             raise UserError(nothing_usable(found.set_aside))
-        by_path = {firsts[content].path: one for content, one in analyses.briefs.items()}
-        said = remarks(by_path) + [Remark(path, sentence) for path, sentence in look_alikes(by_path).items()]
+        briefs = [(first.path, analyses.briefs[content]) for content, first in firsts.items() if content in usable]
+        said = remarks(briefs) + [Remark(path, sentence) for path, sentence in look_alikes(briefs).items()]
         shown = with_remarks(((blocks[path], path) for path in sorted(blocks, key=str)), said)
-        seconds = total_seconds(one.seconds for one in by_path.values())
-        page, frames = output / "preview.html", sum(one.frames for one in by_path.values())
+        seconds = total_seconds(one.seconds for _, one in briefs)
+        page, frames = output / "preview.html", sum(one.frames for _, one in briefs)
         write_page(page, shown, settings, found.set_aside, stages=stage_shares(seconds, frames))
         return page

@@ -104,8 +104,8 @@ class _Run:
 
     def _remarks(self, briefs: Mapping[str, Brief]) -> tuple[list[Remark], dict[str, str]]:
         """What is remarkable about the videos, and by content those that are set aside because they look alike."""
-        by_path = {self.firsts[content].path: one for content, one in briefs.items()}
-        said, alike = remarks(by_path), look_alikes(by_path)
+        found = [(first.path, one) for content, first in self.firsts.items() if (one := briefs.get(content))]
+        said, alike = remarks(found), look_alikes(found)
         if self.settings.drop_near_duplicates:
             return said, {c: alike[self.firsts[c].path] for c in briefs if self.firsts[c].path in alike}
         return said + [Remark(path, sentence) for path, sentence in alike.items()], {}

@@ -1,7 +1,7 @@
 """Store what is new among a run's videos, and draw those that its report shows."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def plans(
     return made
 
 
-def whole(store: Store, keys: Iterable[str], output: Path) -> Iterator[str]:
+def whole(store: Store, keys: Collection[str], output: Path) -> Iterator[str]:
     """Those of the keys whose videos are stored, and all files of which have the sizes that they had."""
     for key, value in store.get_many("files", keys):
         sizes = unpacked(value)
@@ -74,7 +74,7 @@ class Storer:
 
         Of those in `drawn` the report's part is made on the way, while their pictures are decoded.
         """
-        done = set(whole(self.store, (plan.key for plan in plans.values()), self.output))
+        done = set(whole(self.store, {plan.key for plan in plans.values()}, self.output))
         new = {content: plan for content, plan in plans.items() if plan.key not in done}
         failed = self._store(new, drawn, ("storing", _TABLES))
         pack_masks(self.store, self.output)

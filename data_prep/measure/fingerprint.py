@@ -5,8 +5,9 @@ of the picture's 8 × 8 lowest cosine frequencies are above their median. Two vi
 length and their hashes differ in few bits.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -20,8 +21,15 @@ _BITS, _LENGTH = 6.0, 0.02
 # alike has a part with no other bit, most often. Of all videos with such a part, and of about the same number of
 # hashes, each is compared with the first few only.
 _PART, _PLACES, _COMPARED = 21, (*range(16), *range(16, 64, 4)), 4
+# A place's number is above the part of the hash, and the class of the number of hashes above both: 30 bits together.
+_CLASS = _PART + 5
 # Two numbers, each below 2³¹, in one of 64 bits.
-_HALF = 32
+_HALF, _LOW = 32, 2**32 - 1
+# Hashes that are searched at a time, those of one place at least: few go with others of more places, because each call
+# of numpy takes as long as some thousand of them.
+_TOGETHER = 50_000
+# Videos whose hashes are put together at a time, which the processor's cache can hold.
+_TAKEN = 500
 # Pairs that are compared at a time: their hashes take a kilobyte.
 _AT_ONCE = 50_000
 # If one list of hashes is longer than the other by this factor, it has half the stride.
@@ -66,12 +74,17 @@ class _Prints:
     """How many there are."""
 
     @classmethod
-    def of(cls, found: Iterable[tuple[float, str]]) -> "_Prints":
-        """From seconds and hashes, of 16 letters each, of each video."""
-        seconds, texts = zip(*found, strict=True)
-        hashes = np.frombuffer(bytes.fromhex("".join(texts)), ">u8").astype(np.uint64)
-        count = np.array([len(text) // 16 for text in texts])
-        return cls(hashes, np.array(seconds, float), np.cumsum(count) - count, count)
+    def of(cls, found: Iterable[tuple[float, bytes]]) -> "_Prints":
+        """From seconds and hashes of each video."""
+        left, hashes, seconds, count = iter(found), [np.zeros(0, ">u8")], [np.zeros(0)], [np.zeros(0, int)]
+        while some := list(islice(left, _TAKEN)):
+            hashes.append(np.frombuffer(b"".join([each for _, each in some]), ">u8"))
+            seconds.append(np.array([each for each, _ in some]))
+            count.append(np.array([len(each) // 8 for _, each in some]))
+        counts = np.concatenate(count)
+        return cls(
+            np.concatenate(hashes).astype(np.uint64), np.concatenate(seconds), np.cumsum(counts) - counts, counts
+        )
 
     def ways(self) -> tuple[Int[np.ndarray, " W"], Int[np.ndarray, " W"], Int[np.ndarray, " W"]]:
         """Video, stride and number of hashes of each of its ways to be read, ordered by video."""
@@ -83,61 +96,93 @@ class _Prints:
         return videos, strides, -(-self.count[videos] // strides)
 
 
-def near_twins(found: Mapping[str, tuple[float, str]]) -> dict[str, str]:
-    """For each video that looks like an earlier one, the earlier one; `found` is (seconds, hashes) by name.
+def near_twins(found: Iterable[tuple[float, bytes]]) -> dict[int, int]:
+    """For each video that looks like an earlier one, the earlier one; `found` has seconds and hashes of each.
 
     Only videos are compared of which a part of a hash is the same at the same place, so that the time grows with their
     number, not with its square.
     """
     twins: dict[int, int] = {}
-    names = list(found)
-    prints = _Prints.of(found.values()) if found else None
-    for later, earlier in _candidates(prints) if prints is not None else ():
+    for later, earlier in _candidates(_Prints.of(found)):
         if later not in twins and earlier not in twins:
             twins[later] = earlier
-    return {names[later]: names[earlier] for later, earlier in twins.items()}
+    return twins
 
 
 def _candidates(prints: _Prints) -> list[tuple[int, int]]:
     """Pairs (later, earlier) of numbers of videos that look alike, in order."""
     videos, strides, counts = prints.ways()
+    classes = _sizes(counts) << _CLASS
     kept = [np.zeros((0, 2), int)]
-    for place in _PLACES:
-        there = counts > place
-        owners = np.repeat(videos[there], 2)
-        values = prints.hashes[(prints.first[videos] + place * strides)[there]]
-        sizes = _sizes(counts[there]).ravel()
-        pairs = []
+    for places in _groups(counts):
+        at = [np.flatnonzero(counts > place) for place in places]
+        ways, number = np.concatenate(at), [len(each) for each in at]
+        hashes = prints.hashes[prints.first[videos[ways]] + np.repeat(places, number) * strides[ways]].view(np.int64)
+        tags = np.repeat(np.arange(len(places)) << _PART, number)
         for shift in range(0, 64 - _PART + 1, _PART):
-            parts = (values >> np.uint64(shift)) % np.uint64(2**_PART)
-            pairs += _with_same(owners, sizes * 2**_PART + np.repeat(parts.astype(int), 2))
-        every = _distinct(np.concatenate(pairs))
-        kept.append(every[_close(prints, *every.T)])
+            parts = hashes >> shift & (2**_PART - 1) | tags
+            # Most parts are those of one hash only: what is left is searched again, by the number of hashes too.
+            shared = _shared(parts)
+            keys = classes[ways[shared]] | parts[shared, None]
+            pairs = _with_same(np.repeat(videos[ways[shared]], 2), keys.ravel())
+            kept.append(pairs[_close(prints, *pairs.T)])
     both = _distinct(np.concatenate(kept))
-    parts = np.array_split(both, len(both) // _AT_ONCE + 1)
-    return [(int(a), int(b)) for part in parts for a, b in alike(prints, part)]
+    blocks = np.array_split(both, len(both) // _AT_ONCE + 1)
+    return [(int(a), int(b)) for block in blocks for a, b in alike(prints, block)]
+
+
+def _groups(counts: Int[np.ndarray, " W"]) -> list[list[int]]:
+    """The places that some hash is at, in groups of one, or of at most `_TOGETHER` hashes; `counts`: how many."""
+    groups: list[list[int]] = []
+    room = 0
+    for place in _PLACES:
+        number = int(np.count_nonzero(counts > place))
+        if not number:
+            break
+        if number > room:
+            groups.append([])
+            room = max(_TOGETHER, number)
+        groups[-1].append(place)
+        room -= number
+    return groups
 
 
 def _distinct(pairs: Int[np.ndarray, "P 2"]) -> Int[np.ndarray, "Q 2"]:
     """Each pair once, in order."""
-    packed = np.unique(pairs[:, 0] << _HALF | pairs[:, 1])
-    return np.stack([packed >> _HALF, packed % 2**_HALF], axis=1)
+    # numpy's own `unique` looks each number up in a table, which takes longer the more there are.
+    packed = np.sort(pairs[:, 0] << _HALF | pairs[:, 1])
+    packed = packed[np.diff(packed, prepend=-1) != 0]
+    return np.stack([packed >> _HALF, packed & _LOW], axis=1)
 
 
-def _with_same(owners: Int[np.ndarray, " K"], keys: Int[np.ndarray, " K"]) -> list[Int[np.ndarray, "P 2"]]:
-    """Pairs (later, earlier) of owners of the same key: each with the first few.
+def _numbered(keys: Int[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
+    """The keys in order, each with its place before that, as one number.
 
-    Key and place are sorted as one number: numpy has vector instructions for that, and none for an order of places.
-    Within a key, videos stay in their order.
+    numpy has vector instructions to sort numbers, and none for an order of places.
     """
-    packed = np.sort(keys << _HALF | np.arange(len(keys)))
-    keys, order = packed >> _HALF, packed % 2**_HALF
+    return np.sort(keys << _HALF | np.arange(len(keys)))
+
+
+def _shared(keys: Int[np.ndarray, " K"]) -> Int[np.ndarray, " S"]:
+    """Places of the keys that are there more than once; those of one key in order."""
+    packed = _numbered(keys)
+    same = (packed[1:] ^ packed[:-1]) <= _LOW
+    several = np.zeros(len(keys), bool)
+    several[1:] = same
+    several[:-1] |= same
+    return packed[several] & _LOW
+
+
+def _with_same(owners: Int[np.ndarray, " K"], keys: Int[np.ndarray, " K"]) -> Int[np.ndarray, "P 2"]:
+    """Pairs (later, earlier) of owners of the same key: each with the first few. Within a key, owners are in order."""
+    packed = _numbered(keys)
+    keys, order = packed >> _HALF, packed & _LOW
     begin = np.maximum.accumulate(np.where(np.diff(keys, prepend=-1) != 0, np.arange(len(keys)), 0))
     pairs = []
     for place in range(_COMPARED):
         inside = np.flatnonzero(begin + place < np.arange(len(keys)))
         pairs.append(np.stack([owners[order[inside]], owners[order[begin[inside] + place]]], axis=1))
-    return pairs
+    return np.concatenate(pairs)
 
 
 def _sizes(counts: Int[np.ndarray, " W"]) -> Int[np.ndarray, "W 2"]:

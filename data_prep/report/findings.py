@@ -1,31 +1,28 @@
 """What a run reports from the analyses of all its videos: near-duplicates, remarks, processing time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from data_prep.analysis_types import Brief
 from data_prep.measure.fingerprint import near_twins
 from data_prep.work.locations import Location
 from data_prep.work.scan import Remark
 
-
-def look_alikes(briefs: Mapping[Location, Brief]) -> dict[Location, str]:
-    """For each video that looks like one before it (ordered by path), a sentence that says so."""
-    by_name = {str(path): path for path in briefs}
-    prints = {name: _print(briefs[by_name[name]]) for name in sorted(by_name)}
-    twins = near_twins(prints)
-    return {by_name[twin]: f"looks like {first}, but is encoded differently" for twin, first in twins.items()}
+Briefs = Sequence[tuple[Location, Brief]]
+"""What was found in videos, with their paths, in the order of these."""
 
 
-def _print(brief: Brief) -> tuple[float, str]:
-    """Seconds and fingerprint."""
-    return brief.frames / brief.fps, brief.fingerprint
+def look_alikes(briefs: Briefs) -> dict[Location, str]:
+    """For each video that looks like one before it, a sentence that says so."""
+    twins = near_twins((one.frames / one.fps, one.fingerprint) for _, one in briefs)
+    return {
+        briefs[twin][0]: f"looks like {briefs[first][0]}, but is encoded differently" for twin, first in twins.items()
+    }
 
 
-def remarks(briefs: Mapping[Location, Brief]) -> list[Remark]:
+def remarks(briefs: Briefs) -> list[Remark]:
     """What is unusual about the videos: what was handled, and what the user should look at."""
     said = []
-    remarkable = [(path, one) for path, one in briefs.items() if one.notes or one.tickers]
-    for path, one in sorted(remarkable, key=lambda item: str(item[0])):
+    for path, one in briefs:
         said += [Remark(path, note) for note in one.notes]
         said += [Remark(path, "text scrolls across the picture (a ticker?)", span) for span in one.tickers]
     return said

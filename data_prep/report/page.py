@@ -2,7 +2,7 @@
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from data_prep.report.pictures import close_up, data_uri, place, whole
 from data_prep.report.regions import Region, Regions, Shots, source_box
 from data_prep.work.locations import Location
 from data_prep.work.scan import Remark
-from vidboot.data.files import write_atomic
+from vidboot.data.files import atomic_path
 from vidboot.pages import template
 
 # Pictures per row of a contact sheet, and width of one, pixels.
@@ -127,32 +127,31 @@ def _card(region: Region, page: VideoPage, numbers: Sequence[int]) -> dict[str, 
     }
 
 
-def with_remarks(blocks: Iterable[tuple[dict[str, Any], Location]], said: Iterable[Remark]) -> list[dict[str, Any]]:
+def with_remarks(blocks: Iterable[tuple[dict[str, Any], Location]], said: Iterable[Remark]) -> Iterator[dict[str, Any]]:
     """Blocks as `write_page` takes them, with what is said of each video; given are `video_block` and path of each."""
     sentences: dict[Location, list[str]] = defaultdict(list)
     for one in said:
         sentences[one.path].append(f"frames {one.frames[0]} to {one.frames[1]}: {one.text}" if one.frames else one.text)
-    return [
+    for block, path in blocks:
         # The file may have been renamed since it was stored.
-        {**block, "name": path.name, "pattern": pattern_of(path), "remarks": sentences.get(path, [])}
-        for block, path in blocks
-    ]
+        yield {**block, "name": path.name, "pattern": pattern_of(path), "remarks": sentences.get(path, [])}
 
 
 def write_page(
     path: Path,
-    blocks: Sequence[dict[str, Any]],
+    blocks: Iterable[dict[str, Any]],
     settings: Preprocess,
     set_aside: Sequence[Any] = (),
     totals: Sequence[Any] = (),
     stages: Sequence[Any] = (),
 ) -> None:
-    """Write the page atomically.
+    """Write the page atomically, video by video: its pictures take more memory than all else.
 
     `blocks` come from `video_block`; `with_remarks` gives them sentences, and a pattern that only this video fits, so
     that its masks can be changed. `settings` are those of the run. A row of `totals` is view, verdict, shots, hours;
     `stages` come from `findings.stage_shares`.
     """
     kept = settings_for_page(settings)
-    text = _TEMPLATE.render(videos=blocks, set_aside=set_aside, totals=totals, stages=stages, settings=kept)
-    write_atomic(path, text.encode())
+    parts = _TEMPLATE.generate(videos=blocks, set_aside=set_aside, totals=totals, stages=stages, settings=kept)
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(parts)

@@ -33,7 +33,7 @@ def test_an_analysis_is_the_same_after_it_was_written_as_json(tmp_path):
         records.put("key", found)
         records.put("other", "no frames")
         assert records.usable("key") == found and records.usable("other") is None
-        brief = Brief(100, 24.0, (360, 640), (), ((20, 80),), "00ff00ff00ff00ff", {"decoding": 1e-7})
+        brief = Brief(100, 24.0, (360, 640), (), ((20, 80),), bytes.fromhex("00ff00ff00ff00ff"), {"decoding": 1e-7})
         assert dict(records.briefs(["key", "other", "none"])) == {"key": brief, "other": "no frames"}
     area = found.texts[0].covered()
     assert area.shape == (20, 33) and np.array_equal(area, np.random.default_rng(0).random((20, 33)) > 0.5)

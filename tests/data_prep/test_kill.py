@@ -34,7 +34,7 @@ def finished_work(output: Path) -> dict[str, dict[str, float]]:
     if not (output / "records.sqlite").exists():
         return {}
     with open_store(output) as store:
-        rows = [row for table in ("analyses", "stored") for row in store.get_many(table, store.keys(table))]
+        rows = [row for table in ("analyses", "stored") for row in store.get_many(table, list(store.keys(table)))]
         return {key: unpacked(data)["seconds"] for key, data in rows}
 
 

@@ -154,7 +154,7 @@ def test_what_was_lost_or_damaged_is_made_again(tmp_path, kind):
 def records(output, *tables):
     """What the store holds in some tables; two analyses of one video differ, because they tell how long they took."""
     with open_store(output) as store:
-        return {table: dict(store.get_many(table, store.keys(table))) for table in tables}
+        return {table: dict(store.get_many(table, list(store.keys(table)))) for table in tables}
 
 
 def times(folder):

@@ -186,8 +186,9 @@ def test_what_had_ended_before_a_kill_is_kept(old, tmp_path, monkeypatch, module
 def test_many_keys_are_looked_up_and_a_failed_transaction_leaves_nothing(tmp_path):
     with open_store(tmp_path) as store:
         store.put_many("pages", ((str(number), bytes([number % 256])) for number in range(3000)))
-        found = dict(store.get_many("pages", map(str, range(-10, 2000))))
-        assert found == {str(number): bytes([number % 256]) for number in range(2000)}
+        for count in (3, 1000, 2000):  # of most, all are gone through
+            found = list(store.get_many("pages", list(map(str, range(-10, count)))))
+            assert sorted(found) == sorted((str(number), bytes([number % 256])) for number in range(count))
         with pytest.raises(KeyError), store.together():
             store.delete("pages", map(str, range(1000)))
             raise KeyError

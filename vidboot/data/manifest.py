@@ -28,8 +28,9 @@ SCHEMA_VERSION = 1
 FILE_NAME = "manifest.parquet"
 
 VIEWS = ("full", "clip", "low_res")
-# Rows that are written or read at a time: a row takes a kilobyte or two of memory, and a file may have millions.
-_AT_ONCE = 20_000
+# Rows that are written or read at a time, and rows that are made at a time to be written, which take ten times the
+# memory, a kilobyte or two each: a file may have millions.
+_AT_ONCE, _MADE = 20_000, 2000
 
 VERDICTS = ("clean", "masked", "uncertain")
 Verdict = Literal["clean", "masked", "uncertain"]
@@ -199,12 +200,17 @@ def check_classes(shots: Iterable[Shot], classes: Sequence[str]) -> None:
 
 
 def write_manifest(folder: str | Path, rows: Iterable[ManifestRow]) -> None:
-    """Write the rows, in their order, atomically; only `_AT_ONCE` of them are in memory."""
+    """Write the rows, in their order, atomically; only `_AT_ONCE` of them are in memory, most as Arrow's columns."""
     schema = _SCHEMA.with_metadata({"vidboot_schema_version": str(SCHEMA_VERSION)})
     left = iter(rows)
     with atomic_path(Path(folder) / FILE_NAME) as partial, pq.ParquetWriter(partial, schema) as writer:
-        while some := [row.values() for row in islice(left, _AT_ONCE)]:
-            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+        while parts := list(islice(_batches(left, schema), _AT_ONCE // _MADE)):
+            writer.write_table(pa.Table.from_batches(parts))
+
+
+def _batches(rows: Iterator[ManifestRow], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while some := [row.values() for row in islice(rows, _MADE)]:
+        yield pa.RecordBatch.from_pylist(some, schema=schema)
 
 
 def load_manifest(folder: str | Path) -> Manifest:

@@ -1,3 +1,6 @@
+import itertools
+from collections import defaultdict
+
 import cv2
 import numpy as np
 import pytest
@@ -19,7 +22,9 @@ def alike(one, other):
 
 def twins(found):
     """What the search finds."""
-    return near_twins({name: (seconds, "".join(hashes)) for name, (seconds, hashes) in found.items()})
+    names = list(found)
+    twins = near_twins([(seconds, bytes.fromhex("".join(hashes))) for seconds, hashes in found.values()])
+    return {names[later]: names[earlier] for later, earlier in twins.items()}
 
 
 def hashes(first, last):
@@ -86,6 +91,36 @@ def test_the_search_finds_what_comparing_all_finds(seed):
     # Of a few seconds' hashes, many bits of which differ, no part may be the same.
     missed = wanted.keys() - known.keys()
     assert len(missed) <= 0.1 * len(wanted) and all(len(found[name][1]) < 10 for name in missed)
+
+
+def searched_one_by_one(found):
+    """The look-alikes among videos of about the same number of hashes that have a part of a hash in common.
+
+    Each is compared with the first few of those before it.
+    """
+    groups, said = defaultdict(list), {}
+    for name, (seconds, hashes) in found.items():
+        others = set()
+        for read in (hashes, hashes[::2]) if len(hashes) > 32 else (hashes,):
+            sizes = fingerprint._sizes(np.array([len(read)]))[0].tolist()
+            places = [place for place in fingerprint._PLACES if place < len(read)]
+            for size, place, shift in itertools.product(sizes, places, (0, 21, 42)):
+                before = groups[size, place, shift, int(read[place], 16) >> shift & (2**21 - 1)]
+                others |= set(before[:4])
+                before.append(name)
+        close = [o for o in others - {name} if abs(found[o][0] - seconds) <= max(1.0, 0.02 * seconds)]
+        same = [other for other in close if other not in said and alike(found[other][1], hashes)]
+        if same:
+            said[name] = min(same, key=list(found).index)
+    return said
+
+
+@pytest.mark.parametrize("together", [1, 300, 50_000])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_search_finds_what_searching_one_by_one_finds(seed, together, monkeypatch):
+    monkeypatch.setattr(fingerprint, "_TOGETHER", together)
+    found = library(np.random.default_rng(seed), 120)
+    assert twins(found) == searched_one_by_one(found)
 
 
 def test_a_video_of_twice_the_stride_is_found_among_others():

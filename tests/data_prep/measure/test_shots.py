@@ -120,6 +120,18 @@ def test_a_flash_that_hides_a_cut_is_one(length):
     assert all(50 - length <= end <= 51 + length for _, end in found[:-1])
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+@pytest.mark.parametrize("before", [0, 1])
+def test_white_frames_that_lie_over_a_cut_leave_it_there(length, before):
+    # The first of them are in one scene, the others in the next.
+    frames = np.concatenate([soft_scene(1, 50, 0.4), soft_scene(2, 50, 0.4)])
+    first = 50 - round(before * length / 2)
+    frames[first : first + length] = 255
+    found = spans(frames)
+    assert (found[0][0], found[-1][1]) == (0, 100) and len(found) == 2
+    assert first <= found[0][1] <= found[1][0] <= first + length
+
+
 @pytest.mark.parametrize("light", [[1], [1, 0.9, 0.8, 0.7, 0.6, 0.5], [1, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05]])
 def test_a_flash_that_dies_away_over_a_fast_pan_does_not_cut(light):
     scene = soft_scene(77, 120, 1.5, 144, 256).astype(float)

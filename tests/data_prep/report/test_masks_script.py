@@ -32,7 +32,7 @@ def made(output: Path) -> tuple:
     """The shots and when they were written; analyses and records of encoding, which tell how long it took."""
     shots = {p: p.stat().st_mtime_ns for p in (output / "shots").rglob("*") if p.is_file()}
     with open_store(output) as store:
-        return shots, [sorted(store.get_many(table, store.keys(table))) for table in ("analyses", "encoded")]
+        return shots, [sorted(store.get_many(table, list(store.keys(table)))) for table in ("analyses", "encoded")]
 
 
 @pytest.fixture(scope="module")
