@@ -34,7 +34,7 @@ RUN = ROOT / "tests/data/digits_run"
 PICTURE = ROOT / "docs/results/digits/returning.gif"
 SIZE, DIGIT_SIZE = 16, 12
 """Pixels of a picture, and of the digit in it."""
-DIGITS, MOTION = 10, Motion(pace=0.08, closed=(5, 7))
+DIGITS, MOTION = 10, Motion(pace=0.03, closed=(5, 7))
 """How many handwritten digits, one of each, and how they move."""
 Frames = UInt8[np.ndarray, "T H W C"]
 FULL_VIDEOS = 4096
