@@ -1,8 +1,9 @@
 """Is the digit that comes back from behind the curtain the one that vanished? Of generated videos, and of real ones.
 
-python tests/bench/returning_digit.py [--videos 64 --frames 256 --steps 18 --sampler heun --keep FOLDER]
+python tests/bench/returning_digit.py [--videos 64 --frames 256 --steps 18 --guidance 2 --keep FOLDER]
 
-Videos are streamed, as by `tools/generate.py --stream`.
+Videos are streamed, as by `tools/generate.py --stream`. Each seed draws a class, towards which they are guided. With
+`--guidance 0` the network is not told the class, and has to carry the digit through the closed curtain itself.
 
 A *return* is a curtain that was fully closed for `CLOSED` frames or more, with a digit on both sides of it. Frames that
 are fully open are aligned and averaged to one picture of the digit for each side. Two judges look at the pictures: a
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from digits_run import RUN, streamed, video
+from digits_run import GUIDANCE, RUN, streamed, video
 from jaxtyping import Float, UInt8
 from scipy.stats import binomtest
 from sklearn.svm import SVC
@@ -178,10 +179,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=256)
     parser.add_argument("--steps", type=int, default=18)
     parser.add_argument("--sampler", default="heun")
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--churn", type=float, default=0.0)
     parser.add_argument("--keep", type=Path, help="folder for the videos, from which a later call reads them")
     a = parser.parse_args()
-    sampling = Sampling(steps=a.steps, sampler=a.sampler, churn=a.churn)
+    sampling = Sampling(steps=a.steps, sampler=a.sampler, churn=a.churn, guidance=a.guidance)
     videos = made(a.run, range(a.seed, a.seed + a.videos), a.frames, sampling, a.keep)
     judge, count = classifier(), 4 * a.videos
     others = Returns.of([video((6, 0, n), a.frames, "test", None) for n in range(count)])
@@ -191,7 +193,7 @@ def main() -> None:
     others.report("real videos of held-out digits", judge)
     own = [video((6, 0, n), a.frames) for n in range(count)]
     Returns.of(own).report("real videos of the run's digits", judge)
-    Returns.of(videos).report(f"generated, {a.steps} steps of {a.sampler}", judge)
+    Returns.of(videos).report(f"generated, {a.steps} steps of {a.sampler}, guidance {a.guidance:g}", judge)
 
 
 if __name__ == "__main__":

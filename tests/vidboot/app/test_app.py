@@ -16,7 +16,7 @@ import pytest
 from chromium import CHROMIUM, Page
 from footage import titled_films, write
 
-from vidboot.experiments.digits import digit_video
+from vidboot.experiments.digits import Motion, digit_video
 
 pytest.importorskip("gradio", reason="no Gradio here: pip install -e '.[app]'")
 
@@ -185,8 +185,8 @@ def test_memory_is_flat_over_fifty_requests(app, tmp_path):
 
 @pytest.mark.skipif(not DIGITS.is_dir(), reason="the trained digits run is not here")
 def test_a_box_by_the_mouse_is_painted_out_better_than_by_inpainting(tmp_path):
-    """On digits that nobody has trained on, enlarged ten times: the mean square under the box is half at most."""
-    frames = digit_video((9, 0, 1), 64, "test", 16, 12)
+    """On a video of the run's kind that nobody has trained on: the mean square under the box is half at most."""
+    frames = digit_video((9, 0, 1), 64, "train", 16, 12, 10, Motion(pace=0.03, closed=(5, 7)))
     top, left, bottom, right = 10, 2, 12, 14  # of 16: a line of a subtitle
     damaged = frames.copy()
     damaged[:, top:bottom, left:right] = 255
