@@ -219,7 +219,7 @@ class DeepSpeedConfig(Strict):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision that networks compute in, in bf16 beside weights in fp32; where a device has no bf16, it is fp32."""
     zero_optimization: dict[str, object] = {"stage": 0}
-    """DeepSpeed's own `zero_optimization` group, handed over as it is."""
+    """DeepSpeed's own `zero_optimization` group, handed over as it is; at stage 0 DeepSpeed is not used."""
 
 
 class RunConfig(Strict):

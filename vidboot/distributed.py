@@ -6,20 +6,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# Set before DeepSpeed is imported: without it DeepSpeed searches for an accelerator and warns that there is none.
-if not torch.cuda.is_available():
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")
-
 
 def init_distributed() -> None:
     """Join the launcher's process group, or make one of this process alone."""
-    # Imported here, because code that only asks for the device does not need DeepSpeed.
-    import deepspeed
-    from deepspeed.utils import logger as deepspeed_logger
-
-    deepspeed_logger.setLevel("WARNING")
-    # Otherwise the first engine on a CPU compiles a shared-memory operator, which takes a minute and needs a compiler.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     # A job script may export MASTER_ADDR for a single process too, which then has no number.
     backend, alone = "nccl" if torch.cuda.is_available() else "gloo", not {"MASTER_ADDR", "RANK"} <= os.environ.keys()
     if alone:
@@ -35,7 +24,9 @@ def init_distributed() -> None:
     if alone:
         # A store in memory needs no port: another program may have taken one that was free a moment ago.
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
-    deepspeed.init_distributed(backend, auto_mpi_discovery=False)
+    else:
+        device()  # chosen first: nccl would guess it
+        dist.init_process_group(backend)
 
 
 def rank() -> int:

@@ -1,12 +1,14 @@
 """The manifest: one parquet row per shot, written by preprocessing, read by everything else."""
 
 import difflib
+import gc
 import types
 import typing
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, overload
@@ -217,15 +219,30 @@ def load_manifest(folder: str | Path) -> Manifest:
     """Read the manifest of a preprocessed folder, or of one at a URL; raises `UserError` as `load_rows` does."""
     folder = Path(folder)
     table = _read_table(folder, _SCHEMA.names)
-    return Manifest(folder, [shot for part in table.to_batches(_AT_ONCE) for shot in _shots(part, folder)])
+    with _without_collection():
+        return Manifest(folder, [shot for part in table.to_batches(_AT_ONCE) for shot in _shots(part, folder)])
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Don't look for garbage while many objects are made that all stay: that takes as long as making them."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _shots(part: pa.RecordBatch, root: Path) -> Iterator[Shot]:
     """The shots of some rows, by column: to make a `ManifestRow` of each first would take longer than all else."""
     names = [field.name for field in fields(Shot) if field.name != "root"]
     values = {name: part["mask" if name == "mask_path" else name].to_pylist() for name in names}
+    # Shots with the same views share one object.
+    shared: Callable[[tuple[str, ...]], frozenset[str]] = cache(frozenset)
     values["crop"] = [tuple(crop) for crop in values["crop"]]
-    values["views"] = [frozenset(views) for views in values["views"]]
+    values["views"] = [shared(tuple(views)) for views in values["views"]]
     return (Shot(*each) for each in zip(*values.values(), [root] * part.num_rows, strict=True))
 
 
@@ -258,11 +275,12 @@ def _read_table(folder: Path, columns: Sequence[str]) -> pa.Table:
         raise UserError(f"there is no manifest in {url or folder}; {again}")
     file = path if content is None else pa.BufferReader(content)
     try:
-        schema = pq.read_schema(file)
+        stored = pq.ParquetFile(file)  # `pq.read_table` would load pandas, where it is installed
+        schema = stored.schema_arrow
         version = (schema.metadata or {}).get(b"vidboot_schema_version", b"none").decode()
         missing = set(columns) - set(schema.names)
         if version == str(SCHEMA_VERSION) and not missing:
-            return pq.read_table(file, columns=list(columns))
+            return stored.read(columns=list(columns))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"the manifest {path} can't be read ({error}); {again}") from None
     if version != str(SCHEMA_VERSION):

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
-import scipy.special
+import scipy  # loads each of its parts when that is first used
 import torch
 from jaxtyping import Float
 from torch import Tensor

@@ -1,3 +1,1 @@
-"""Training on a DeepSpeed engine."""
-
-import vidboot.distributed  # noqa: F401  before DeepSpeed, for which it sets the accelerator
+"""Training of a run: its stages, and the engine that they train on."""

@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished stage: DeepSpeed's own files and the EMA.
+"""Checkpoints of an unfinished stage: the engine's own files and the EMA.
 
 A checkpoint is written under a hidden name, read back, and renamed only if all of it is right. So every `step-*` folder
 is complete.
@@ -11,7 +11,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import deepspeed
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -20,6 +19,7 @@ from vidboot.config import RunConfig
 from vidboot.distributed import barrier, rank, world_size
 from vidboot.errors import UserError
 from vidboot.training.engine import zero_stage
+from vidboot.training.engine_types import StoredEngine
 from vidboot.training.optimizer import EMA
 
 EMA_FILE = "ema.safetensors"
@@ -38,7 +38,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
 
-    def save(self, step: int, engine: deepspeed.DeepSpeedEngine, ema: EMA) -> None:
+    def save(self, step: int, engine: StoredEngine, ema: EMA) -> None:
         """Write the state after `step` steps. Raises `OSError` if what was written can't be read back."""
         partial, final = self.folder / ".partial", self.folder / f"step-{step:07d}"
         if final.exists():
@@ -69,7 +69,7 @@ class Checkpoints:
             return False
         return int(_stored_metadata(last)["processes"]) != world_size()
 
-    def load_last(self, engine: deepspeed.DeepSpeedEngine, ema: EMA) -> int:
+    def load_last(self, engine: StoredEngine, ema: EMA) -> int:
         """Restore the last checkpoint and return its step, or 0 if there is none.
 
         Raises `UserError` if it can't be read, or is of another precision.
@@ -91,7 +91,7 @@ class Checkpoints:
             raise _unreadable(last, error) from None
         return int(state["step"])
 
-    def _check_precision(self, last: Path, engine: deepspeed.DeepSpeedEngine) -> None:
+    def _check_precision(self, last: Path, engine: StoredEngine) -> None:
         # None: older checkpoints don't record it.
         before, now = _stored_metadata(last).get("precision"), _metadata(engine)["precision"]
         if before not in (None, now):
@@ -101,7 +101,7 @@ class Checkpoints:
             )
 
 
-def _metadata(engine: deepspeed.DeepSpeedEngine) -> dict[str, str]:
+def _metadata(engine: StoredEngine) -> dict[str, str]:
     """What is read from a checkpoint before it is loaded."""
     return {"processes": str(world_size()), "precision": "bf16" if engine.bfloat16_enabled() else "fp32"}
 

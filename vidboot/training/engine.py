@@ -1,9 +1,8 @@
-"""A network and its optimiser on a DeepSpeed engine."""
+"""A network and its optimiser on an engine: DeepSpeed's under ZeRO, else a `Replica`."""
 
 import logging
 from typing import Any
 
-import deepspeed
 from torch import nn
 
 from vidboot.config import DeepSpeedConfig, OptimizationConfig
@@ -11,8 +10,10 @@ from vidboot.distributed import has_bf16, world_size
 from vidboot.errors import UserError
 from vidboot.method.edm import Preconditioned
 from vidboot.training.computing import ComputedNetwork
+from vidboot.training.engine_types import StoredEngine
 from vidboot.training.muon import matrices_of
 from vidboot.training.optimizer import L2SPAdamW
+from vidboot.training.replica import Replica
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +66,13 @@ def make_engine(
     settings: DeepSpeedConfig,
     pull: float = 0.0,
     load_universal: bool = False,
-) -> deepspeed.DeepSpeedEngine:
-    """Hand `network` to DeepSpeed, which averages gradients over processes.
+) -> StoredEngine:
+    """Put `network` on an engine, which averages gradients over processes.
 
-    DeepSpeed trains the float32 weights of a `ComputedNetwork`; under ZeRO-3, which has no whole weights to round, it
-    computes in bf16 itself. At stage 0 gradients are clipped by `TrainStep`: DeepSpeed would take a few kernels for
-    each weight. With `load_universal` the checkpoint to be loaded is one that was converted from another number of
-    processes. Raises `UserError` as `batch_per_process`.
+    The engine trains the float32 weights of a `ComputedNetwork`; under ZeRO-3, which has no whole weights to round,
+    DeepSpeed computes in bf16 itself. At stage 0 gradients are clipped by `TrainStep`. With `load_universal` the
+    checkpoint to be loaded is one that was converted from another number of processes. Raises `UserError` as
+    `batch_per_process`.
     """
     share, _ = batch_per_process(optimization)
     bf16 = settings.precision == "bf16" and has_bf16()
@@ -87,15 +88,14 @@ def make_engine(
         # In a converted checkpoint DeepSpeed puts the step counts on the CPU, where the fused kernel can't read them.
         fused=not load_universal,
     )
-    config = {
-        "train_batch_size": optimization.batch_size,
-        # `TrainStep` says where a step ends, because its micro-batches depend on the number of frames.
-        "train_micro_batch_size_per_gpu": share,
-        "gradient_clipping": optimization.gradient_clipping if stage else 0.0,
+    if stage == 0:
+        return Replica(module, optimizer)
+    # Imported here, because loading it takes long.
+    from vidboot.training.sharded import sharded
+
+    more = {
         "zero_optimization": dict(settings.zero_optimization),
-        "zero_allow_untested_optimizer": True,  # a subclass of AdamW, elementwise like it
         "bf16": {"enabled": bf16 and stage == 3},
-        "steps_per_print": 10**9,
         "checkpoint": {"load_universal": load_universal},
     }
-    return deepspeed.initialize(model=module, optimizer=optimizer, config=config)[0]
+    return sharded(module, optimizer, optimization, share, more)

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vidboot.config import OptimizationConfig, RunConfig
 from vidboot.method.calibration import all_estimates, make_estimates
@@ -17,6 +16,9 @@ from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.model.video_model import DATA_CHANNELS, view_network
 from vidboot.training.engine import micro_batch
 from vidboot.training.networks import unet_of
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 CPU_WORKSPACE = 0.5
 """Extra memory of a CPU, as a share of the activations: its convolutions copy them into blocked layouts, and
@@ -156,13 +158,20 @@ def forward_backward(
             kept[storage._cdata] = tensor
         return tensor
 
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with _counting() as counter:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             x0_hat = network(x, torch.ones(len(x)), inputs=inputs)
         size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
         x0_hat.square().mean().backward()
     return size, float(counter.get_total_flops())
+
+
+def _counting() -> "FlopCounterMode":
+    """Counts operations while it is open."""
+    # Imported here: it loads triton, which a training that counts none needn't wait for.
+    from torch.utils.flop_counter import FlopCounterMode
+
+    return FlopCounterMode(display=False)
 
 
 @torch.no_grad()
@@ -172,7 +181,7 @@ def base_flops(config: RunConfig, batch: int, num_frames: int) -> float:
         views = (view_network(config, view) for view in config.views.values())
         networks = dict(zip(config.plan.scales, views, strict=True))
         x = torch.empty(batch, *video_shape(config, num_frames))
-        with FlopCounterMode(display=False) as counter:
+        with _counting() as counter:
             make_estimates(config.plan, all_estimates(config.plan), by_scale(networks), x, torch.ones(batch))
     return float(counter.get_total_flops())
 

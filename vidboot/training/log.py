@@ -7,9 +7,9 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from vidboot.data.files import write_atomic
 from vidboot.distributed import rank
@@ -36,7 +36,8 @@ class StageLog:
         if rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
             self._drop_after(resumed_at)
-            self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+        self._first = resumed_at + 1
+        self._events: Any = None
 
     def _drop_after(self, step: int) -> None:
         path = self.folder / METRICS_FILE
@@ -50,7 +51,16 @@ class StageLog:
             with (self.folder / METRICS_FILE).open("a") as lines:
                 lines.write(json.dumps({"step": step, **metrics}) + "\n")
             for key, value in metrics.items():
-                self.writer.add_scalar(key, value, step)
+                self._tensorboard().add_scalar(key, value, step)
+
+    def _tensorboard(self) -> Any:
+        """The writer of TensorBoard's events, from the first that is written on."""
+        if self._events is None:
+            # Imported here: a process that writes none starts faster without.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._first)
+        return self._events
 
     def progress(self, step: int, videos: int, frames: int, metrics: dict[str, float]) -> None:
         """Record training metrics and the throughput since the last call; print them with the time left."""
@@ -74,8 +84,8 @@ class StageLog:
 
     def close(self) -> None:
         """Flush the files."""
-        if rank() == 0:
-            self.writer.close()
+        if self._events is not None:
+            self._events.close()
 
 
 def _step(line: str) -> int | float:

@@ -1,11 +1,10 @@
-"""The training loop: steps, held-out errors, samples and checkpoints, on a DeepSpeed engine."""
+"""The training loop: steps, held-out errors, samples and checkpoints, on an engine."""
 
 import logging
 import signal
 from pathlib import Path
 from types import FrameType
 
-import deepspeed
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -19,6 +18,7 @@ from vidboot.training.batch import Batch
 from vidboot.training.checkpoints import Checkpoints
 from vidboot.training.compiling import Compiling
 from vidboot.training.engine import make_engine
+from vidboot.training.engine_types import StoredEngine
 from vidboot.training.log import StageLog
 from vidboot.training.network_training import NetworkTraining, draw_steps
 from vidboot.training.networks import unet_of
@@ -75,7 +75,7 @@ def train_network(training: NetworkTraining, folder: Path, config: RunConfig) ->
     return ema.network
 
 
-def _extras(engine: deepspeed.DeepSpeedEngine, train_step: TrainStep) -> dict[str, float]:
+def _extras(engine: StoredEngine, train_step: TrainStep) -> dict[str, float]:
     """The gradient norm, where the engine has it, and the number of skipped steps, if there are any."""
     norm = train_step.gradient_norm if train_step.clips else engine.get_global_grad_norm()
     skipped = {"skipped_steps": float(train_step.skipped)} if train_step.skipped else {}

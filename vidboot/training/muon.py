@@ -12,6 +12,7 @@ one of AdamW, so that learning rates are the same: Liu et al. 2025, arXiv 2502.1
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any, overload
 
 import torch
@@ -48,6 +49,12 @@ def orthogonal(matrices: Float[Tensor, "K rows columns"], steps: int = 5) -> Flo
 class MuonAdamW(torch.optim.AdamW):
     """AdamW, whose groups with `muon=True` take the steps of Muon instead."""
 
+    # Torch keeps its compiler away from these, and loads it for that: seconds of each start. They aren't compiled here.
+    add_param_group, zero_grad, state_dict, load_state_dict, _adamw_step = (
+        unwrap(getattr(torch.optim.AdamW, name))
+        for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
+    )
+
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         for group in self.param_groups:
@@ -65,7 +72,7 @@ class MuonAdamW(torch.optim.AdamW):
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group["muon"]]
         try:
-            loss = super().step(closure)
+            loss: float | None = self._adamw_step(closure)
         finally:
             self.param_groups = groups
         for group in groups:

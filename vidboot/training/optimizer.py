@@ -3,9 +3,9 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar, overload
 
-import deepspeed
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -85,10 +85,20 @@ class EMA(Generic[N]):
             self.followed, self.theirs = network, list(network.parameters())
             self.mine = list(self.network.parameters())
         move = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
-        with deepspeed.zero.GatheredParameters(self.theirs):
+        with _whole(self.theirs):
             for start in range(0, len(self.theirs), _TOGETHER):
                 some = slice(start, start + _TOGETHER)
                 move(self.mine[some], in_float32(self.theirs[some]), step)
+
+
+def _whole(weights: Sequence[Tensor]) -> AbstractContextManager[Any]:
+    """While it is open the weights are whole, in all processes: under ZeRO-3 each has a part of them."""
+    if not hasattr(weights[0], "ds_id"):
+        return nullcontext()
+    from deepspeed.zero import GatheredParameters  # loaded before, by the engine
+
+    gathered: AbstractContextManager[Any] = GatheredParameters(weights)
+    return gathered
 
 
 def in_float32(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -1,47 +1,17 @@
 """One optimiser step, which skips a loss or gradient that is not finite."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidboot.distributed import device, sum_over_ranks, world_size
 from vidboot.errors import UserError
-from vidboot.method.network_inputs import NO_INPUTS, NetworkInputs
 from vidboot.training.batch import Batch
+from vidboot.training.engine_types import Engine
 from vidboot.training.network_training import NetworkTraining
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """What a step asks of DeepSpeed's engine."""
-
-    module: nn.Module
-    optimizer: Any
-
-    def __call__(
-        self, x: Float[Tensor, "B C T H W"], sigma: Float[Tensor, "B"], /, inputs: NetworkInputs = NO_INPUTS
-    ) -> Float[Tensor, "B C T H W"]:
-        """Denoise with the network."""
-        ...
-
-    def train(self) -> Any:
-        """Set the network to training."""
-        ...
-
-    def backward(self, loss: Float[Tensor, ""]) -> Any:
-        """Accumulate the gradient."""
-        ...
-
-    def set_gradient_accumulation_boundary(self, is_boundary: bool) -> Any:
-        """Say whether the next micro-batch is the step's last."""
-        ...
-
-    def step(self) -> Any:
-        """Change the weights, after the last micro-batch."""
-        ...
 
 
 def gradients(engine: Engine) -> list[Tensor]:
