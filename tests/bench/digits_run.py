@@ -1,12 +1,13 @@
 """Makes the trained run in tests/data/digits_run, and the picture of its videos in the documentation.
 
 python tests/bench/digits_run.py make [--work runs/digits_run]     data, training, and the run with 16-bit weights
-python tests/bench/digits_run.py picture [--seed N]                docs/results/digits/returning.gif
+python tests/bench/digits_run.py picture [--digit 7] [--seed N]    docs/results/digits/returning.gif
 
 What is made already in the work folder is not made again: the first command goes on where it was stopped.
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch import Tensor
 import vidboot
 from vidboot.data.datasets import to_frames
 from vidboot.data.files import atomic_path
-from vidboot.experiments.digits import Motion, Split, digit_video, write_digits
+from vidboot.experiments.digits import Motion, Split, digit_class, digit_video, write_digits
 from vidboot.generation.sampling import Sampling
 from vidboot.generation.streaming import stream
 from vidboot.model.run_folder import WEIGHTS_FILE, save
@@ -74,10 +75,11 @@ def store(run: Path) -> None:
 
 
 @torch.no_grad()
-def picture(seed: int, frames: int = 256) -> None:
+def picture(digit: int, seed: int, frames: int = 256) -> None:
     """A GIF with a generated video on the left and a real one on the right, every second frame, in 16 greys."""
-    made = to_frames(streamed(vidboot.load(RUN), frames, seed, Sampling(guidance=GUIDANCE)))
-    real = video((6, 0, seed), frames)
+    made = to_frames(streamed(vidboot.load(RUN), frames, seed, Sampling(label=digit, guidance=GUIDANCE)))
+    shown = next(n for n in itertools.count() if digit_class((6, 0, n), "train", DIGITS) == digit)
+    real = video((6, 0, shown), frames)
     pairs = [
         np.concatenate([_enlarged(a), np.full((128, 8), 255, np.uint8), _enlarged(b)], 1)
         for a, b in zip(made, real, strict=True)
@@ -106,12 +108,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("make", "picture"))
     parser.add_argument("--work", type=Path, default=Path("runs/digits_run"))
+    parser.add_argument("--digit", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     if a.part == "make":
         make(a.work)
     else:
-        picture(a.seed)
+        picture(a.digit, a.seed)
 
 
 if __name__ == "__main__":
