@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from scale_real import bytes_of, real_videos
 
 from data_prep import inputs, run
@@ -223,6 +224,7 @@ def one_run(films: Path, output: Path) -> dict[str, Any]:
 
 def warm_up() -> None:
     """Let Arrow load what it needs once, which takes up to a second."""
+    pa.RecordBatch.from_pylist([{"number": 1}])  # with pandas, where that is installed
     with tempfile.TemporaryDirectory() as name:
         write_manifest(name, [])
         load_manifest(name)
