@@ -45,6 +45,7 @@ def parse(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a program up to where its arguments are parsed: it ends with `PARSED`, or as it would for a wrong option."""
     arguments = words(command)
     monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.syspath_prepend(str((ROOT / arguments[0]).parent))  # as Python does for a program
     for name in ("parse_args", "parse_known_intermixed_args"):  # parse_intermixed_args calls the second
         monkeypatch.setattr(argparse.ArgumentParser, name, _stopping(getattr(argparse.ArgumentParser, name)))
     runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
