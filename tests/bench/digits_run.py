@@ -38,7 +38,7 @@ SIZE, DIGIT_SIZE = 16, 12
 DIGITS, MOTION = 10, Motion(pace=0.03, closed=(5, 7))
 """How many handwritten digits, one of each, and how they move."""
 GUIDANCE = 2.0
-"""Towards a video's class. Of the published videos' seeds none was looked at to choose it."""
+"""Towards a video's class; chosen by eye, on samples of the half-trained network."""
 Frames = UInt8[np.ndarray, "T H W C"]
 FULL_VIDEOS = 4096
 """This run is to be looked at: it is trained on many full videos, and says nothing of few."""
